@@ -1,0 +1,69 @@
+"""The command line: one row a command, each a module with `add_arguments(parser)` and `run(options) -> exit code`.
+
+Every flag is accepted in kebab-case and snake_case. Modules are imported only when their command is called, so that
+scoring never waits for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import cxrgen
+from cxrgen.errors import InputError
+
+COMMANDS = {
+    "prepare": ("cxrgen.data.prepare", "raw studies to a prepared set"),
+    "phantom": ("cxrgen.phantom.write", "make synthetic studies with a known truth"),
+    "train": ("cxrgen.train.run", "train a report writer"),
+    "generate": ("cxrgen.generate.run", "write reports for a test set"),
+    "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
+    "demo": ("cxrgen.demo", "all of it on synthetic studies"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (0 done, 1 failed, 2 wrong usage, 3 too much left out)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    if name == "--version":
+        print(f"cxrgen {cxrgen.__version__}")
+        return 0
+    if name not in COMMANDS:
+        print(f"cxrgen: no command {name!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(
+        prog=f"cxrgen {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(_kebab(words[1:]))))
+    except InputError as error:
+        print(f"cxrgen {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"cxrgen {name}: interrupted; run it again to continue", file=sys.stderr)
+        return 130
+
+
+def _kebab(words: Sequence[str]) -> list[str]:
+    """`--image_folder=a_b` becomes `--image-folder=a_b`: flags have one spelling inside, values are left alone."""
+    result = []
+    for word in words:
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            word = flag.replace("_", "-") + equals + value
+        result.append(word)
+    return result
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items())
+    return f"usage: cxrgen COMMAND [options]\n\n{rows}\n\n`cxrgen COMMAND --help` shows options and examples."

@@ -1,0 +1,23 @@
+"""What goes wrong because of an input or a setting, as opposed to a fault of the program.
+
+Every message is one line that names the place (file, row, id) and the way out. No message may hold report text: report
+text can be a patient's, and messages end up in logs. The command line prints the message and leaves with `exit_code`.
+"""
+
+
+class InputError(Exception):
+    """An input cannot be used: missing file, wrong columns, damaged record."""
+
+    exit_code = 1
+
+
+class UsageError(InputError):
+    """The command was called in a way that cannot mean anything: unknown option, contradiction."""
+
+    exit_code = 2
+
+
+class TooManyRejects(InputError):
+    """The work is done, but more inputs were left out than `--max-rejects` allows."""
+
+    exit_code = 3

@@ -1,0 +1,186 @@
+"""Files that are either whole or not there: atomic writes, hashes, strict CSV and JSON readers.
+
+Everything is written to a temporary name beside its target and renamed, so a crash or a full disk leaves the old file
+as it was. Files that hold report text or films are made readable by their owner only (mode 600).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from cxrgen.errors import InputError
+
+_MAX_CELL = 10_000_000  # characters; a report is a few thousand, an unbalanced quote swallows the rest of the file
+csv.field_size_limit(_MAX_CELL)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path in `path`'s folder; on leaving without an error it is renamed to `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Write UTF-8 text atomically; `private` (report text, patient data) sets mode 600."""
+    opener = _private_opener if private else None
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="", opener=opener) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any, private: bool = False) -> None:
+    """Write JSON with sorted keys, two spaces of indent and a final newline; the same value gives the same bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", private)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], private: bool = False) -> None:
+    """Write a UTF-8 CSV with one header and Unix line ends."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue(), private)
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """One data row: `place` is "name.csv:17" (the line it ends on), `cells` maps column name to verbatim text."""
+
+    place: str
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A CSV read without guessing at values: every cell is text, so ids keep their zeros and "None" stays a word."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[CsvRow, ...]
+    notes: tuple[str, ...]  # what was unusual: encoding, separator
+
+
+def read_csv(path: Path) -> CsvTable:
+    """Read a CSV or TSV, gzipped or not, strictly.
+
+    UTF-8 with or without byte order mark, UTF-16 by its mark, else Windows-1252; comma, semicolon or tab by the header
+    line. Raises InputError naming the line for a missing file, an empty one, a row of another length, an open quote.
+    """
+    path = Path(path)
+    text, notes = _decode(path)
+    header_line = next((line for line in text.splitlines() if line.strip()), "")
+    if not header_line:
+        raise InputError(f"{path}: the file is empty; a header row with column names is needed")
+    delimiter = max(",;\t", key=header_line.count)  # ties go to the comma
+    if delimiter != ",":
+        notes.append("columns are separated by " + {";": "semicolons", "\t": "tabs"}[delimiter])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns: list[str] = []
+    rows = []
+    try:
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            if not columns:
+                columns = [unicodedata.normalize("NFC", field).strip() for field in fields]
+                twice = {name for name in columns if columns.count(name) > 1}
+                if twice:
+                    raise InputError(f"{path}: column {sorted(twice)[0]!r} stands twice in the header; rename one")
+                continue
+            place = f"{path.name}:{reader.line_num}"
+            if len(fields) != len(columns):
+                raise InputError(
+                    f"{place}: {len(fields)} fields, the header has {len(columns)}; "
+                    "quote cells that hold the separator, or export the file again"
+                )
+            rows.append(CsvRow(place, dict(zip(columns, fields))))
+    except csv.Error as error:
+        raise InputError(f"{path.name}:{reader.line_num}: {error}; look for an unbalanced quote from here on") from None
+    return CsvTable(path, tuple(columns), tuple(rows), tuple(notes))
+
+
+def find_column(table: CsvTable, *names: str, needed: bool = True) -> str | None:
+    """The table's spelling of the first of `names` that it has, ignoring case and outer blanks.
+
+    Raises InputError listing the columns found and the nearest one when `needed` and none is there.
+    """
+    folded = {column.strip().lower(): column for column in table.columns}
+    for name in names:
+        if name.strip().lower() in folded:
+            return folded[name.strip().lower()]
+    if not needed:
+        return None
+    near = get_close_matches(names[0].lower(), folded, n=1)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    raise InputError(f"{table.path}: no column {names[0]!r}, found: {', '.join(table.columns)}{hint}")
+
+
+def _decode(path: Path) -> tuple[str, list[str]]:
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__})") from None
+    if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: holds NUL bytes, so it is no text file; export it as CSV in UTF-8")
+    for encoding in ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding), [] if encoding == "utf-8-sig" else [f"read as {encoding}, not UTF-8"]
+        except UnicodeDecodeError:
+            continue
+    raise InputError(f"{path}: neither UTF-8 nor Windows-1252; export it as UTF-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document, or a file of JSON lines as a list; raises InputError naming the line."""
+    path = Path(path)
+    text, _ = _decode(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        whole = error
+    values = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                values.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                if not values:  # not JSON lines at all: the error of the whole document says more
+                    raise InputError(f"{path.name}:{whole.lineno}: not JSON ({whole.msg})") from None
+                raise InputError(f"{path.name}:{number}: not JSON ({error.msg})") from None
+    return values

@@ -1,0 +1,1 @@
+"""Checkpoint and studies to reports."""

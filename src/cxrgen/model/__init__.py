@@ -1,0 +1,1 @@
+"""What a report writer is: conversation, batches, model, checkpoint."""

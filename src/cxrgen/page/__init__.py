@@ -1,0 +1,1 @@
+"""One self-contained HTML page: template and charts as inline SVG."""

@@ -1,0 +1,1 @@
+"""Synthetic studies whose truth is known. They test plumbing and methods; they teach nothing about real radiographs."""

@@ -1,0 +1,1 @@
+"""What reports say: sections, cleaning, prompts, rule labels."""

@@ -1,0 +1,1 @@
+"""Prepared set to checkpoint."""
