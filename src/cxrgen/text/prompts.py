@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cxrgen.records import FRONTAL, LATERAL, View
+from cxrgen.errors import UsageError
+from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
 
 IMAGE = "<image>"
 _VIEW_NAMES = {FRONTAL: "Frontal", LATERAL: "Lateral"}
 
 
 def study_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
-    """Prompt `study`: one line a view with its `<image>`, then indication and prior report where given, then the task."""
+    """Prompt `study`: a line a view with its `<image>`, indication and prior report where given, then the task."""
     lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in views]
     if indication:
         lines.append(f"Indication: {' '.join(indication.split())}")
@@ -33,3 +34,19 @@ PROMPTS: dict[str, Callable[[Sequence[View], str | None, str | None], str]] = {
     "study": study_prompt,
     "original": original_prompt,
 }
+
+
+def shown_views(study: Study, views: str) -> tuple[View, ...]:
+    """The study's films that are shown under `views`: all, frontal or lateral."""
+    if views not in ("all", FRONTAL, LATERAL):
+        raise UsageError(f"--views {views}: there are all, {FRONTAL} and {LATERAL}")
+    return tuple(view for view in study.views if views in ("all", view.view))
+
+
+def study_conversation(study: Study, views: str = "all", prompt: str = "study") -> Conversation:
+    """A study as the conversation that a report writer has about it; no answer turn where there is no report."""
+    shown = shown_views(study, views)
+    turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), None))]
+    if study.report is not None:
+        turns.append(Turn("assistant", study.report))
+    return Conversation(study.study_id, tuple(view.path for view in shown), tuple(turns))

@@ -1,0 +1,43 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+export OMP_WAIT_POLICY = PASSIVE
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: demo test test-slow lint bench embedded setup
+
+demo: $(VENV)/.model  ## synthetic studies -> model -> reports -> scores
+	$(RUN) -m cxrgen demo --out runs/demo
+
+test: $(VENV)/.dev  ## lint, types, quick tests
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest -m "not slow and not gpu"
+
+test-slow: $(VENV)/.dev  ## whole commands, several processes, an environment without torch
+	$(RUN) -m pytest -m "slow and not gpu"
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/mypy
+
+setup: $(VENV)/.dev
+
+# A torch that the Python at hand can already import (with CUDA, say) is used; else $(TORCH) is installed.
+$(VENV)/bin/python:
+	if $(PYTHON) -c "import torch" 2>/dev/null; \
+	then $(PYTHON) -m venv --system-site-packages $(VENV); \
+	else $(PYTHON) -m venv $(VENV); fi
+
+$(VENV)/.model: $(VENV)/bin/python pyproject.toml
+	$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet "$(TORCH)"
+	$(RUN) -m pip install --quiet -e ".[model]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.model
+	$(RUN) -m pip install --quiet -e ".[model,dev]"
+	touch $@

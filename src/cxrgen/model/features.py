@@ -1,0 +1,54 @@
+"""Vision features computed once: a frozen tower gives the same features in every epoch, so they are kept.
+
+The features are those before the projector. While training on them, the tower is replaced by a stand-in that returns
+what it is given, so that everything from the projector on is the stock forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutput
+
+
+@torch.no_grad()
+def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Pixel values (N, 3, S, S) to the features (N, T, C) that the projector would see (class token dropped)."""
+    config = model.config
+    outputs = model.model.vision_tower(pixel_values, output_hidden_states=True, return_dict=True)
+    features: torch.Tensor = outputs.hidden_states[config.vision_feature_layer]
+    return features[:, 1:] if config.vision_feature_select_strategy == "default" else features
+
+
+class _GivenFeatures(nn.Module):
+    """Stands where the tower stood: its input is the features, its output looks like the tower's."""
+
+    def __init__(self, class_token: bool) -> None:
+        super().__init__()
+        self.class_token = class_token
+
+    def forward(self, features: torch.Tensor, **_: object) -> BaseModelOutput:
+        if self.class_token:  # the model drops the first position
+            features = nn.functional.pad(features, (0, 0, 1, 0))
+        return BaseModelOutput(last_hidden_state=features, hidden_states=(features, features))
+
+
+@contextmanager
+def given_features(model: Any) -> Iterator[None]:
+    """Within this context the model takes features (N, T, C) as its `pixel_values`."""
+    tower = model.model.vision_tower
+    model.model.vision_tower = _GivenFeatures(model.config.vision_feature_select_strategy == "default")
+    try:
+        yield
+    finally:
+        model.model.vision_tower = tower
+
+
+def in_slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """`items` in consecutive slices of `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

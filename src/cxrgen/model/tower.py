@@ -1,0 +1,75 @@
+"""A small convolutional vision tower that learns in minutes on a CPU, as a Hugging Face model.
+
+4 x 4 pixel blocks become channels, two strided convolutions turn them into a coarse grid, and one linear layer mixes
+the grid into a few tokens. Mixed tokens see the whole film at once, so side and place are learnt early and a view costs
+a language model few positions. The price: a fixed input size, and no pretrained weights. Larger models take a stock
+tower (CLIP, SigLIP, DINOv2).
+`import cxrgen` registers it, so that `AutoModelForImageTextToText` opens a checkpoint that holds one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+
+class ConvTowerConfig(PretrainedConfig):  # type: ignore[misc]
+    """Sizes of a ConvTower; `image_size` in pixels, a multiple of 16."""
+
+    model_type = "cxrgen_conv_tower"
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        channels: tuple[int, int] = (96, 160),
+        cell_size: int = 32,
+        tokens: int = 8,
+        hidden_size: int = 192,
+        **rest: object,
+    ) -> None:
+        super().__init__(**rest)
+        self.image_size = image_size
+        self.channels = list(channels)
+        self.cell_size = cell_size  # channels kept of each grid cell before mixing
+        self.tokens = tokens
+        self.hidden_size = hidden_size
+        self.num_channels = 3
+        self.patch_size = image_size  # what a processor would divide by; the token count is `tokens`, not a grid
+
+
+class ConvTower(PreTrainedModel):  # type: ignore[misc]
+    """Pixels (B, 3, S, S), of which the first channel is read, to tokens (B, tokens, hidden_size)."""
+
+    config_class = ConvTowerConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _no_split_modules = ("ConvTower",)
+
+    def __init__(self, config: ConvTowerConfig) -> None:
+        super().__init__(config)
+        first, second = config.channels
+        grid = config.image_size // 16
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(16, first, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(first, second, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(second),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(second, config.cell_size, 1),
+        )
+        self.mix = nn.Linear(config.cell_size * grid * grid, config.tokens * config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.post_init()
+
+    def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
+        cells = self.stem(pixel_values[:, :1]).flatten(1)
+        tokens = self.norm(self.mix(cells).unflatten(1, (self.config.tokens, self.config.hidden_size)))
+        return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
+
+
+AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig)
+AutoModel.register(ConvTowerConfig, ConvTower)
