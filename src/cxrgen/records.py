@@ -127,7 +127,7 @@ def write_studies(path: Path, studies: Iterable[Study]) -> None:
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=STUDY_SCHEMA)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", store_schema=False)
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def read_studies(path: Path, split: str | None = None) -> list[Study]:
