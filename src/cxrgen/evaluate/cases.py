@@ -1,0 +1,89 @@
+"""Single studies for the page: which ones to show, and a study's films and both texts with their differences."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxrgen.evaluate.pairs import Pairs
+from cxrgen.evaluate.scores import Scores
+from cxrgen.page import Html, differing_words, image, join, number, tag
+from cxrgen.records import Study
+
+ORDER = ("finding_f1_macro", "radgraph_partial", "chexbert_similarity", "rule_similarity", "rouge_l", "bleu_4")
+_SHOWN = 3  # studies of each kind
+_FILM = 320  # pixels, longest side
+
+
+def examples(scores: Scores) -> tuple[dict[str, list[int]], str]:
+    """Places of the worst, middling and best studies, and the sentence that says how they were ordered.
+
+    Studies are sorted by the first clinical score there is, ties by ROUGE-L, further ties by study id.
+    """
+    keys = [name for name in ORDER if name in scores.per_study and np.isfinite(scores.per_study[name]).any()]
+    clinical, textual = keys[:1], [name for name in keys[1:] if name in ("rouge_l", "bleu_4")][:1]
+    chosen = clinical + textual
+    columns = [np.nan_to_num(scores.per_study[name], nan=np.inf) for name in chosen]
+    order = sorted(range(scores.n), key=lambda i: (*(column[i] for column in columns), scores.study_ids[i]))
+    shown = min(_SHOWN, max(1, scores.n // 3))
+    middle = max(shown, (scores.n - shown) // 2)
+    kinds = {
+        "Worst": order[:shown],
+        "Middle": order[middle : middle + shown],
+        "Best": order[max(middle + shown, scores.n - shown) :][::-1],
+    }
+    sentence = "In the reference, words the report lacks are marked; in the report, words the reference lacks."
+    if chosen:
+        sentence = f"Ordered by each study's own {' and then '.join(chosen)}. " + sentence
+    return {kind: places for kind, places in kinds.items() if places}, sentence
+
+
+def case(place: int, pairs: Pairs, scores: Scores, study: Study | None, prepared: Path | None) -> Html:
+    """One study: its films if a prepared set is given, its scores, both texts."""
+    reference, hypothesis = differing_words(pairs.references[place], pairs.hypotheses[place])
+    values = [
+        f"{name} {number(float(scores.per_study[name][place]))}"
+        for name in ORDER
+        if name in scores.per_study and np.isfinite(scores.per_study[name][place])
+    ]
+    return tag(
+        "article",
+        tag("h3", f"Study {pairs.study_ids[place]}"),
+        _films(study, prepared),
+        _text("Reference", reference),
+        _text("Report", hypothesis),
+        tag("p", " · ".join(values), class_="soft"),
+        class_="case",
+    )
+
+
+def _text(label: str, text: Html) -> Html:
+    return join([tag("div", label, class_="label"), tag("div", text or tag("i", "(empty)"), class_="report")])
+
+
+def _films(study: Study | None, prepared: Path | None) -> Html:
+    if study is None or prepared is None:
+        return Html("")
+    folder = prepared if prepared.is_dir() else prepared.parent
+    pictures = []
+    for view in study.views:
+        caption = f"{view.view} {view.raw_view}".strip()
+        film = small_film(folder / view.path)
+        pictures.append(image(film, f"{caption} film", caption) if film else tag("p", f"{caption}: film not found"))
+    return tag("div", *pictures, class_="films")
+
+
+def small_film(path: Path) -> bytes | None:
+    """A film as a small grey JPEG; None when the file is missing or no picture."""
+    try:
+        with Image.open(path) as film:
+            grey = film.convert("L")
+            grey.thumbnail((_FILM, _FILM), Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    data = io.BytesIO()
+    grey.save(data, "JPEG", quality=75, optimize=True)
+    return data.getvalue()

@@ -1,0 +1,149 @@
+"""Score written reports against references: two CSVs with the columns study_id and report.
+
+Writes scores.json, per_study.parquet and report.html into the output folder and prints a scoreboard. Every score has a
+95 % interval (patients resampled) and stands beside floors: what a constant normal report, and the reports of other
+patients, would get. report.html holds report texts and films: it is readable by you only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cxrgen.errors import UsageError
+from cxrgen.evaluate import floors as baselines
+from cxrgen.evaluate.pairs import Pairs, read_pairs, read_reports, read_truth
+from cxrgen.evaluate.report import write_report
+from cxrgen.evaluate.results import document, write_results
+from cxrgen.evaluate.scores import Scores, chosen_metrics, evaluate
+from cxrgen.files import sha256_file
+from cxrgen.page import number
+from cxrgen.progress import say
+from cxrgen.records import Study, read_studies
+
+_EXAMPLES = """\
+examples:
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --studies prepared --truth findings.csv
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --floor nearest=nearest.csv --metrics bleu,rouge
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    parser.add_argument("--pred", type=Path, required=True, metavar="CSV", help="the reports to score")
+    parser.add_argument("--gt", type=Path, required=True, metavar="CSV", help="the references")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for scores and page")
+    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings films and patients")
+    parser.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
+    parser.add_argument(
+        "--floor", action="append", default=[], metavar="NAME=CSV", help="one more floor to stand beside; repeatable"
+    )
+    parser.add_argument("--metrics", metavar="NAMES", help="comma-separated; default: all that need no weights")
+    parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
+    parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
+    parser.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
+
+
+def run(options: argparse.Namespace) -> int:
+    names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
+    chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
+    pairs = read_pairs(options.pred, options.gt, options.allow_missing)
+    studies = _studies(options.studies, pairs) if options.studies else {}
+    subjects, patient_note = _subjects(pairs, studies)
+    truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
+    notes = (*pairs.notes, *patient_note)
+    for remark in notes:
+        say(f"note: {remark}")
+    floors = {
+        "normal": baselines.constant_normal(len(pairs.study_ids)),
+        "shuffled": baselines.shuffled(pairs.references, subjects, pairs.study_ids, options.seed),
+        **_given_floors(options.floor, pairs),
+    }
+    scored: dict[str, Scores] = {}
+    for name, hypotheses in {"": list(pairs.hypotheses), **floors}.items():
+        scored[name] = evaluate(
+            hypotheses, pairs.references, pairs.study_ids, subjects, names, truth=truth, seed=options.seed
+        )
+    scores = scored.pop("")
+    content = document(scores, scored, pairs.left_out, notes, _inputs(options))
+    page = options.out / "report.html"
+    write_report(page, pairs, scores, scored, studies, options.studies, notes)
+    write_results(options.out, scores, subjects, content)
+    if options.json:
+        print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
+    else:
+        print(scoreboard(scores, scored))
+        print(page)
+    return 0
+
+
+def scoreboard(scores: Scores, floors: Mapping[str, Scores]) -> str:
+    """The scores as plain text: name, arrow, value, interval, best floor."""
+    rows = [("score", "", "value", "95 % interval", "best floor", "")]
+    of_floors = {name: of.metrics for name, of in floors.items()}
+    for name, score in scores.metrics.items():
+        low, high = score.interval or (None, None)
+        best = baselines.best_floor(name, score.direction, of_floors)
+        rows.append(
+            (
+                name,
+                {"up": "↑", "down": "↓"}[score.direction],
+                number(score.value),
+                f"{number(low)} to {number(high)}",
+                number(best[1].value) if best else "–",
+                best[0] if best else "",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    lines = []
+    for row in rows:
+        cells = [
+            row[0].ljust(widths[0]),
+            row[1].ljust(widths[1]),
+            *(row[i].rjust(widths[i]) for i in (2, 3, 4)),
+            row[5],
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
+
+
+def _studies(prepared: Path, pairs: Pairs) -> dict[str, Study]:
+    wanted = set(pairs.study_ids)
+    return {study.study_id: study for study in read_studies(prepared) if study.study_id in wanted}
+
+
+def _subjects(pairs: Pairs, studies: Mapping[str, Study]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A patient for every study, and a remark where that is not known."""
+    if pairs.subjects is not None:
+        return pairs.subjects, ()
+    known = [studies[name].subject_id if name in studies else "" for name in pairs.study_ids]
+    if all(known):
+        return tuple(known), ()
+    if not studies:
+        return pairs.study_ids, ("every study counts as its own patient; --studies brings the patients",)
+    unknown = sum(not name for name in known)
+    note = f"{unknown} studies are not in the prepared set; each of them counts as its own patient"
+    own = (name if subject == "" else f"patient {subject}" for name, subject in zip(pairs.study_ids, known))
+    return tuple(own), (note,)
+
+
+def _given_floors(floors: list[str], pairs: Pairs) -> dict[str, list[str]]:
+    result = {}
+    for given in floors:
+        name, equals, file = given.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"--floor {given!r}: write it as NAME=FILE.csv")
+        if name in ("normal", "shuffled") or name in result:
+            raise UsageError(f"--floor {given!r}: the name {name!r} is taken; choose another")
+        result[name] = read_reports(Path(file), pairs.study_ids)
+    return result
+
+
+def _inputs(options: argparse.Namespace) -> dict[str, Any]:
+    """Names and hashes of the files that were scored, so that a score can be traced to its texts."""
+    files = {"pred": options.pred, "gt": options.gt, "truth": options.truth}
+    return {kind: {"file": file.name, "sha256": sha256_file(file)} for kind, file in files.items() if file}

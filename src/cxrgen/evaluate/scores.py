@@ -1,0 +1,128 @@
+"""Scores of N reports against N references: values, intervals, per-study values.
+
+All metrics go through the same three lines: measure to counts, aggregate the sum, aggregate resampled sums. What a
+metric is, is the metrics' room's business; this file knows only counts and names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrgen import metrics as registry
+from cxrgen.errors import InputError, UsageError
+from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, interval, resampled
+from cxrgen.metrics import Floats, Measured
+
+WEIGHT_FREE = ("bleu", "rouge", "rule")  # measured when nothing is asked for; `findings` joins them when truth is given
+SUM_OF = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "bertscore", "chexbert_similarity")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value over all studies. It is NaN where it is undefined, such as the F1 of a finding nobody has."""
+
+    value: float
+    interval: tuple[float, float] | None  # 95 %, patients resampled
+    direction: str  # "up": higher is better; "down": lower is better
+    signature: str
+    samples: Floats  # the value in each resample, shape (resamples,): pairs with other scores of the same studies
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of one set of reports; `per_study[name]` has the N studies' own values in the order of `study_ids`."""
+
+    study_ids: tuple[str, ...]
+    metrics: dict[str, Score]
+    per_study: dict[str, Floats]
+    measured: dict[str, Measured]  # by metric module, for those who resample again
+    patients: int
+    resamples: int
+    seed: int
+
+    @property
+    def n(self) -> int:
+        return len(self.study_ids)
+
+    def signature(self) -> str:
+        """What another person needs to get the same intervals."""
+        return f"n:{self.n}|patients:{self.patients}|bootstrap:percentile,{self.resamples},seed:{self.seed}"
+
+
+def evaluate(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    study_ids: Sequence[str],
+    subjects: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    *,
+    truth: Sequence[Mapping[str, str]] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Scores:
+    """Score N reports against N references, both in the order of `study_ids`.
+
+    `subjects` are the N patients for the intervals; without them every study counts as its own patient. `metrics` names
+    rows of `cxrgen.metrics.METRICS`; None means those that need no weights, and `findings` when `truth`, the N rows of
+    a table of true findings, is given. Raises InputError for no studies, differing lengths or an id that stands twice.
+    """
+    _check(hypotheses, references, study_ids, subjects, truth)
+    names = chosen_metrics(metrics, truth is not None)
+    groups = clusters(study_ids if subjects is None else subjects)
+    weights = bootstrap_weights(groups.count, resamples, seed)
+    scores: dict[str, Score] = {}
+    per_study: dict[str, Floats] = {}
+    measured: dict[str, Measured] = {}
+    for name in names:
+        extra: dict[str, Any] = {"truth": truth} if name == "findings" else {}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result = measured[name] = registry.measure(name, hypotheses, references, **extra)
+            values = result.aggregate(result.counts.sum(axis=0))
+            samples = resampled(result, groups, weights)
+            per_study.update(result.aggregate(result.counts))
+        for key, value in values.items():
+            direction = "down" if key in result.down else "up"
+            scores[key] = Score(float(value), interval(samples[key]), direction, result.signature, samples[key])
+    return Scores(tuple(study_ids), scores, per_study, measured, groups.count, resamples, seed)
+
+
+def chosen_metrics(metrics: Sequence[str] | None, has_truth: bool) -> list[str]:
+    """The metric modules to run; raises UsageError for a name that is none, or findings without truth."""
+    if metrics is None:
+        return [name for name in WEIGHT_FREE if name in registry.METRICS] + ["findings"] * has_truth
+    for name in metrics:
+        if name not in registry.METRICS:
+            raise UsageError(f"no metric {name!r}; there are: {', '.join(registry.METRICS)}")
+    if "findings" in metrics and not has_truth:
+        raise UsageError("the metric 'findings' compares with a table of true findings; give it with --truth")
+    return list(dict.fromkeys(metrics))
+
+
+def sum_score(scores: Mapping[str, Score]) -> tuple[float | None, list[str]]:
+    """The sum of `SUM_OF`, or None and the names that are missing: a sum without a part is another number."""
+    missing = [name for name in SUM_OF if name not in scores or not math.isfinite(scores[name].value)]
+    return (None if missing else math.fsum(scores[name].value for name in SUM_OF)), missing
+
+
+def _check(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    study_ids: Sequence[str],
+    subjects: Sequence[str] | None,
+    truth: Sequence[Mapping[str, str]] | None,
+) -> None:
+    if not study_ids:
+        raise InputError("no studies to score")
+    columns = {"hypotheses": hypotheses, "references": references, "subjects": subjects, "truth": truth}
+    for name, column in columns.items():
+        if column is not None and len(column) != len(study_ids):
+            raise InputError(f"{len(column)} {name} for {len(study_ids)} study ids; there must be one each")
+    if len(set(study_ids)) != len(study_ids):
+        twice = next(name for name, times in Counter(study_ids).items() if times > 1)
+        raise InputError(f"study {twice!r} stands twice; each study is scored once")

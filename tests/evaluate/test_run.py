@@ -1,0 +1,125 @@
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from cxrgen.cli import main
+from cxrgen.records import Study, View, write_studies
+
+
+def _evaluate(folder: Path, *more: str) -> int:
+    pred, gt, out = (str(folder / name) for name in ("pred.csv", "gt.csv", "out"))
+    return main(["evaluate", "--pred", pred, "--gt", gt, "--out", out, "--metrics", "toy", *more])
+
+
+def test_the_three_files_and_the_scoreboard(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _evaluate(csvs) == 0
+    shown = capsys.readouterr()
+    assert shown.out.rstrip().endswith(str(csvs / "out" / "report.html"))
+    assert "Heart" not in shown.out + shown.err
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    assert content["schema"] == 1
+    assert content["n"] == 6
+    assert content["patients"] == 4
+    assert content["left_out"] == {"missing": [], "extra": [], "doubled": []}
+    overlap = content["metrics"]["overlap"]
+    assert overlap["ci95"][0] <= overlap["value"] <= overlap["ci95"][1]
+    assert (overlap["direction"], content["metrics"]["extra"]["direction"]) == ("up", "down")
+    assert set(content["floors"]) == {"normal", "shuffled"}
+    assert set(content["floors"]["normal"]) == set(content["metrics"])
+    assert content["sum"]["value"] is None
+    assert "bertscore" in content["sum"]["missing"]
+    table = pq.read_table(csvs / "out" / "per_study.parquet")
+    assert table["study_id"].to_pylist()[0] == "0001"
+    assert table["overlap"].to_pylist()[0] == 1.0
+    assert np.isclose(sum(row[0] for row in table["counts.toy"].to_pylist()) / 25, overlap["value"])
+    for name in ("report.html", "per_study.parquet"):
+        assert stat.S_IMODE((csvs / "out" / name).stat().st_mode) == 0o600
+
+
+def test_same_input_same_bytes(csvs: Path) -> None:
+    names = ("scores.json", "per_study.parquet", "report.html")
+    assert _evaluate(csvs) == 0
+    first = [(csvs / "out" / name).read_bytes() for name in names]
+    assert _evaluate(csvs) == 0
+    assert first == [(csvs / "out" / name).read_bytes() for name in names]
+    assert _evaluate(csvs, "--seed", "1") == 0
+    assert first[0] != (csvs / "out" / "scores.json").read_bytes()
+
+
+def test_json_is_what_is_written(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _evaluate(csvs, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((csvs / "out" / "scores.json").read_text())
+
+
+def test_page_escapes_texts_and_needs_nothing_from_outside(csvs: Path) -> None:
+    assert _evaluate(csvs) == 0
+    page = (csvs / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;" in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_given_floors_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (csvs / "copy.csv").write_bytes((csvs / "gt.csv").read_bytes())
+    assert _evaluate(csvs, "--floor", f"copy={csvs / 'copy.csv'}") == 0
+    assert "1.000  copy" in capsys.readouterr().out
+    for wrong in ("copy", "=x", f"normal={csvs / 'copy.csv'}"):
+        assert _evaluate(csvs, "--floor", wrong) == 2
+
+
+def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (csvs / "pred.csv").read_text().splitlines()
+    (csvs / "pred.csv").write_text("\n".join(lines[:-1]) + "\n")
+    assert _evaluate(csvs) == 1
+    assert "1 missing (0005)" in capsys.readouterr().err
+    assert not (csvs / "out").exists()
+    assert _evaluate(csvs, "--allow_missing") == 0
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    assert content["left_out"]["missing"] == ["0005"]
+    assert content["n"] == 5
+
+
+def test_films_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
+    prepared = csvs / "prepared"
+    (prepared / "images").mkdir(parents=True)
+    Image.fromarray(np.arange(400 * 300, dtype=np.uint32).reshape(400, 300).astype(np.uint8)).save(
+        prepared / "images" / "a.png"
+    )
+    views = (View("images/a.png", "frontal", "PA"), View("images/gone.png", "lateral", "LL"))
+    write_studies(prepared / "studies.parquet", [Study(f"000{i}", f"q{i}", "test", "", views) for i in range(1, 7)])
+    (csvs / "gt.csv").write_text((csvs / "gt.csv").read_text().replace("subject_id", "unused"))
+    assert _evaluate(csvs, "--studies", str(prepared)) == 0
+    page = (csvs / "out" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 6
+    assert page.count("film not found") == 6
+    assert "frontal PA" in page
+    assert json.loads((csvs / "out" / "scores.json").read_text())["patients"] == 6
+
+
+def test_runs_where_torch_cannot_be_imported(csvs: Path) -> None:
+    pytest.importorskip("cxrgen.metrics.bleu")
+    code = """
+import importlib.abc, sys
+class NoTorch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ImportError(name)
+sys.meta_path.insert(0, NoTorch())
+from cxrgen.cli import main
+code = main(sys.argv[1:])
+assert "torch" not in sys.modules and "transformers" not in sys.modules
+sys.exit(code)
+"""
+    words = ["evaluate", "--pred", csvs / "pred.csv", "--gt", csvs / "gt.csv", "--out", csvs / "out"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (csvs / "out" / "report.html").is_file()

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
+from cxrgen.metrics import Measured
+
+
+def _mean(counts: np.ndarray) -> Measured:
+    rows = np.column_stack([counts, np.ones(len(counts))])
+    return Measured(rows, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
+
+
+def test_weights_draw_each_resample_as_many_patients_as_there_are() -> None:
+    weights = bootstrap_weights(7, resamples=50, seed=3)
+    assert weights.shape == (50, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert (weights == bootstrap_weights(7, resamples=50, seed=3)).all()
+    assert (weights != bootstrap_weights(7, resamples=50, seed=4)).any()
+
+
+def test_resampling_equals_scoring_the_drawn_studies_again() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.normal(size=12)
+    subjects = [f"p{i % 5}" for i in range(12)]
+    groups = clusters(subjects)
+    weights = bootstrap_weights(groups.count, resamples=20, seed=1)
+    fast = resampled(_mean(counts), groups, weights)["mean"]
+    for row, value in zip(weights, fast):
+        drawn = np.concatenate([np.repeat(counts[i], int(row[groups.index[i]])) for i in range(12)], axis=None)
+        assert value == pytest.approx(drawn.mean())
+
+
+def test_interval_has_the_right_width_and_patients_widen_it() -> None:
+    """For independent studies the interval of a mean is about 2 x 1.96 standard errors; copies within a patient add
+    nothing, so 4 equal studies a patient must give the interval of the patients alone, not half of it."""
+    values = np.random.default_rng(5).normal(size=400)
+    alone = clusters([str(i) for i in range(400)])
+    weights = bootstrap_weights(400, 2_000, seed=0)
+    low, high = interval(resampled(_mean(values), alone, weights)["mean"]) or (0, 0)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+    fourfold = clusters([str(i // 4) for i in range(1600)])
+    again = interval(resampled(_mean(np.repeat(values, 4)), fourfold, weights)["mean"]) or (0, 0)
+    assert fourfold.count == 400
+    assert again == pytest.approx((low, high))
+
+
+def test_patient_order_does_not_matter() -> None:
+    counts = np.arange(6.0)
+    subjects = ["b", "a", "c", "a", "b", "c"]
+    weights = bootstrap_weights(3, 30, seed=2)
+    forward = resampled(_mean(counts), clusters(subjects), weights)["mean"]
+    backward = resampled(_mean(counts[::-1]), clusters(subjects[::-1]), weights)["mean"]
+    assert forward == pytest.approx(backward)
+
+
+def test_undefined_resamples_are_left_out() -> None:
+    assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
+    assert interval(np.array([np.nan])) is None
