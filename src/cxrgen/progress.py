@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -22,12 +22,15 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-    """Yield `items`, showing how many of `total` are done and the time left."""
+def track(items: Iterable[T], stage: str, total: int, note: Callable[[], str] = str) -> Iterator[T]:
+    """Yield `items`, showing how many of `total` are done, the time left, and what `note` says (a loss, say)."""
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            yield from bar.track(items, total=total, description=stage)
+            task = bar.add_task(stage, total=total)
+            for item in items:
+                yield item
+                bar.update(task, advance=1, description=f"{stage} {note()}".strip())
         return
     start = last = time.monotonic()
     done = 0
@@ -37,5 +40,6 @@ def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
         now = time.monotonic()
         if now - last >= _SECONDS_BETWEEN_LINES and done < total:
             last = now
-            say(f"{stage}: {done}/{total}, {(now - start) / done * (total - done):.0f} s left")
-    say(f"{stage}: {done}/{total} done in {time.monotonic() - start:.1f} s")
+            left = (now - start) / done * (total - done)
+            say(f"{stage}: {done}/{total}, {left:.0f} s left {note()}".strip())
+    say(f"{stage}: {done}/{total} done in {time.monotonic() - start:.1f} s {note()}".strip())

@@ -15,7 +15,6 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 
 
-@torch.no_grad()
 def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     """Pixel values (N, 3, S, S) to the features (N, T, C) that the projector would see (class token dropped)."""
     config = model.config

@@ -83,6 +83,9 @@ def fit(
     optimizer = torch.optim.AdamW(trained, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
+    for module in model.modules():  # what is frozen keeps its running statistics too
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            module.eval()
     stream = iter(batches)
     history = []
     for step in range(settings.steps):

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from cxrgen.errors import InputError
+from cxrgen.model.bundle import Bundle
+from cxrgen.model.features import in_slices, tower_features
+from cxrgen.model.pixels import grey_pixels, normalise
+from cxrgen.progress import track
+from cxrgen.records import FRONTAL, LATERAL, Study
+
+SLOTS = (FRONTAL, LATERAL)  # the head reads one film of each
 UNKNOWN_LABEL = -1.0
 
 
@@ -56,59 +66,78 @@ class FlatHead(nn.Module):
 
 
 def warm_up_tower(
-    features_of: Callable[[torch.Tensor], torch.Tensor],
-    tower: nn.Module,
-    films: torch.Tensor,
-    view_index: torch.Tensor,
-    targets: torch.Tensor,
-    settings: WarmupSettings,
-    prepare: Callable[[torch.Tensor], torch.Tensor],
-    report: Callable[[int, float, float], None] | None = None,
+    bundle: Bundle, studies: Sequence[Study], labels: Sequence[dict[str, int]], folder: Path, settings: WarmupSettings
 ) -> list[float]:
-    """Train `tower` in place; returns the loss of each step.
+    """Train the bundle's vision tower in place; returns the loss of each step.
 
-    `films` (F, S, S) uint8; `view_index` (N, V) int64 gives each study's film per view slot, -1 = no such view;
-    `targets` (N, L) from `label_matrix`; `prepare` turns uint8 films into pixel values; `features_of` pixel values
-    (B, 3, S, S) into features (B, T, C).
+    Each study shows its first frontal and its first lateral; a view that it does not have is all zeros to the head.
+    Raises InputError when no label is common enough to learn.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    studies, slots = view_index.shape
-    sample = features_of(prepare(films[:1]))
+    names, targets = label_matrix(labels)
+    if not names:
+        raise InputError(
+            "--warmup-labels: no label is present in 1 % of the training studies; use --warmup-labels none"
+        )
+    image_processor = bundle.processor.image_processor
+    films, view_index = _films(studies, folder, image_processor, bundle.format.aspect)
+    tower = bundle.model.model.vision_tower
+    first = tower_features(bundle.model, normalise(films[:1], image_processor))
     torch.manual_seed(settings.seed)
-    head = FlatHead(slots, sample.shape[1], sample.shape[2], targets.shape[1])
+    head = FlatHead(view_index.shape[1], first.shape[1], first.shape[2], targets.shape[1])
     parameters = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
-    tower.train()
+    generator = torch.Generator().manual_seed(settings.seed)
     order = torch.empty(0, dtype=torch.long)
-    history = []
-    for step in range(settings.steps):
+    history: list[float] = []
+    tower.train()
+    stage = f"warming up the tower on {len(names)} labels"
+    note = lambda: f"loss {history[-1]:.3f}"  # noqa: E731
+    for step in track(range(settings.steps), stage, settings.steps, note):
         if len(order) < settings.batch_size:
-            order = torch.cat([order, torch.randperm(studies, generator=generator)])
+            order = torch.cat([order, torch.randperm(len(studies), generator=generator)])
         rows, order = order[: settings.batch_size], order[settings.batch_size :]
-        progress = max(0, step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-        rate = settings.learning_rate * min(
-            (step + 1) / (settings.warmup_steps + 1), 0.515 + 0.485 * math.cos(math.pi * progress)
-        )
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = settings.learning_rate * _rate_share(step, settings)
         chosen = view_index[rows]
         given = chosen >= 0
-        pixels = prepare(_shifted(films[chosen[given]], settings.shift, generator))
-        features = features_of(pixels)
+        pixels = normalise(_shifted(films[chosen[given]], settings.shift, generator), image_processor)
+        features = tower_features(bundle.model, pixels)
         by_slot = features.new_zeros(*chosen.shape, *features.shape[1:])
         by_slot[given] = features
-        logits, wanted = head(by_slot), targets[rows]
-        known = wanted != UNKNOWN_LABEL
-        loss = nn.functional.binary_cross_entropy_with_logits(logits[known], wanted[known])
+        known = targets[rows] != UNKNOWN_LABEL
+        loss = nn.functional.binary_cross_entropy_with_logits(head(by_slot)[known], targets[rows][known])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         history.append(float(loss.detach()))
-        if report is not None:
-            report(step, history[-1], rate)
     tower.eval()
     return history
+
+
+def _rate_share(step: int, settings: WarmupSettings) -> float:
+    """Linear rise, then a cosine down to 3 % of the peak."""
+    if step < settings.warmup_steps:
+        return (step + 1) / (settings.warmup_steps + 1)
+    progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return 0.515 + 0.485 * math.cos(math.pi * progress)
+
+
+def _films(
+    studies: Sequence[Study], folder: Path, image_processor: Any, aspect: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """All first films (F, S, S) uint8 and each study's film per slot (N, 2) int64: frontal, lateral; -1 = none."""
+    paths: list[Path] = []
+    index = torch.full((len(studies), len(SLOTS)), -1, dtype=torch.long)
+    for row, study in enumerate(studies):
+        for slot, kind in enumerate(SLOTS):
+            path = next((view.path for view in study.views if view.view == kind), None)
+            if path is not None:
+                index[row, slot] = len(paths)
+                paths.append(folder / path)
+    slices = list(in_slices(paths, 64))
+    films = [grey_pixels(some, image_processor, aspect) for some in track(slices, "reading films", len(slices))]
+    return torch.cat(films), index
 
 
 def _shifted(films: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:

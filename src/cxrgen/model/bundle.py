@@ -1,0 +1,87 @@
+"""A checkpoint folder: stock Hugging Face files plus cxrgen.json, which says how conversations become tokens.
+
+Training writes it, generation reads it, so both use one format. Other tools open the folder without cxrgen.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from cxrgen.errors import InputError
+from cxrgen.files import write_json
+from cxrgen.model.conversation import Format, format_from_json, format_to_json
+
+FORMAT_FILE = "cxrgen.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that is needed to write reports: model, processor (tokenizer and image processor), format."""
+
+    model: Any
+    processor: Any
+    format: Format
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write the checkpoint beside its place and rename it, so that `folder` is a whole checkpoint or the old one."""
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with _quiet():
+            bundle.model.save_pretrained(temporary)
+            bundle.processor.save_pretrained(temporary)
+        write_json(temporary / FORMAT_FILE, format_to_json(bundle.format))
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
+    """Open a checkpoint folder. Raises InputError naming what is missing when it is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train`")
+    for name in ("config.json", FORMAT_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
+    if not [*folder.glob("*.safetensors")]:
+        raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
+    try:
+        format = format_from_json(json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
+        with _quiet():
+            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
+    return Bundle(model, processor, format)
+
+
+class _quiet:
+    """Keeps transformers' loading bars and advice off the screen; its errors still come as exceptions."""
+
+    def __enter__(self) -> None:
+        self.level = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        transformers.logging.set_verbosity(self.level)
+        transformers.logging.enable_progress_bar()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from cxrgen.cli import _kebab
+from cxrgen.errors import InputError, UsageError
+from cxrgen.train.arguments import Arguments, add_arguments, resolve
+
+NEEDED = ["--data_path", "data", "--output_dir", "out"]
+
+
+def parse(*words: str) -> Arguments:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return resolve(parser.parse_args(_kebab([*NEEDED, *words])))
+
+
+def test_both_spellings_and_bare_or_valued_booleans() -> None:
+    assert parse("--bf16").bf16
+    assert parse("--bf16", "True", "--max-steps", "7") == parse("--bf16", "--max_steps=7")
+    assert not parse("--bf16", "False").bf16
+
+
+def test_a_flag_given_twice_counts_once() -> None:
+    assert parse("--learning_rate", "1", "--learning_rate", "2").learning_rate == 2.0
+
+
+def test_flags_override_the_packaged_recipe() -> None:
+    assert parse("tiny").max_steps == parse("recipes/tiny.yaml").max_steps > 0
+    assert parse("tiny", "--max_steps", "3").max_steps == 3
+    assert parse("tiny", "--max_steps", "3").learning_rate == 1e-3
+
+
+def test_unknown_recipe_keys_are_refused_with_the_nearest(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("learning_rat: 1e-3\n")
+    with pytest.raises(InputError, match="did you mean 'learning_rate'"):
+        parse(str(recipe))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [("max_steps: many", "must be int"), ("bf16: 1", "must be bool"), ("- a", "key")]
+)
+def test_wrong_values_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(line + "\n")
+    with pytest.raises(InputError, match=message):
+        parse(str(recipe))
+
+
+def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("learning_rate: 2e-5\nnum_train_epochs: 3\n")
+    assert parse(str(recipe)).learning_rate == 2e-5
+    assert parse(str(recipe)).num_train_epochs == 3.0
+
+
+def test_missing_flags_and_recipes() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(UsageError, match="--data-path"):
+        resolve(parser.parse_args([]))
+    with pytest.raises(InputError, match="neither a file nor"):
+        parse("no-such-recipe")
