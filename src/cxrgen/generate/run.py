@@ -74,9 +74,9 @@ def _from_model(options: argparse.Namespace, conversations: Sequence[Conversatio
     from cxrgen.model.bundle import load_bundle
 
     bundle = load_bundle(Path(options.model_name))
-    batches = write_reports(bundle, conversations, folder, options.batch_size, options.max_new_tokens)
-    count = -(-len(conversations) // options.batch_size)
-    return [prediction for batch in track(batches, "writing reports", count) for prediction in batch]
+    written = write_reports(bundle, conversations, folder, options.batch_size, options.max_new_tokens)
+    by_number = dict(track(written, "writing reports", len(conversations)))
+    return [by_number[number] for number in range(len(conversations))]
 
 
 def _from_training(name: str, questions: Path, split: str, folder: Path) -> list[Prediction]:

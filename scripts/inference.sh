@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Reports for a test set, with the flags of the original: bash scripts/inference.sh --model-name M --question-file Q ...
+exec python3 -m cxrgen generate "$@"
