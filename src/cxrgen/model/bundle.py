@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.errors import InputError
 from cxrgen.files import write_json
-from cxrgen.model.conversation import Format, format_from_json, format_to_json
+from cxrgen.model.conversation import Format
 
 FORMAT_FILE = "cxrgen.json"
 
@@ -45,7 +45,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         with _quiet():
             bundle.model.save_pretrained(temporary)
             bundle.processor.save_pretrained(temporary)
-        write_json(temporary / FORMAT_FILE, format_to_json(bundle.format))
+        write_json(temporary / FORMAT_FILE, asdict(bundle.format))
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
@@ -64,7 +64,7 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
     if not [*folder.glob("*.safetensors")]:
         raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
     try:
-        format = format_from_json(json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
+        format = Format(**json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
         with _quiet():
             model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
