@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("cxrgen.train.run", "train a report writer"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
+    "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "demo": ("cxrgen.demo", "all of it on synthetic studies"),
 }
 

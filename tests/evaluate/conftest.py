@@ -25,7 +25,7 @@ def _words_in_common(hypotheses: Sequence[str], references: Sequence[str]) -> Me
     def aggregate(sums: Floats) -> dict[str, Floats]:
         return {"overlap": sums[..., 0] / sums[..., 1], "extra": sums[..., 2] / sums[..., 3]}
 
-    return Measured(np.array(rows, dtype=float), aggregate, "toy|words", frozenset({"extra"}))
+    return Measured(np.array(rows, dtype=float).reshape(-1, 4), aggregate, "toy|words", frozenset({"extra"}))
 
 
 @pytest.fixture(autouse=True)

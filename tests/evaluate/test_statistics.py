@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
+from cxrgen.evaluate.statistics import (
+    bootstrap_weights,
+    clusters,
+    holm,
+    interval,
+    permutation_p,
+    permuted_differences,
+    resampled,
+)
 from cxrgen.metrics import Measured
 
 
@@ -56,3 +64,32 @@ def test_patient_order_does_not_matter() -> None:
 def test_undefined_resamples_are_left_out() -> None:
     assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
     assert interval(np.array([np.nan])) is None
+
+
+def test_permutation_agrees_with_all_swaps_counted_out() -> None:
+    """Four patients have 16 swaps: 10,000 random ones must come near the exact share that is as far from zero."""
+    first, second = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.5, 3.0])
+    groups = clusters(list("abcd"))
+    step = second - first
+    exact = [abs(np.where(bits, -step, step).mean()) for bits in np.ndindex(2, 2, 2, 2)]
+    share = np.mean([value >= step.mean() - 1e-12 for value in exact])
+    permuted = permuted_differences(_mean(first), _mean(second), groups, 10_000, seed=1)["mean"]
+    assert permutation_p(step.mean(), permuted) == pytest.approx(share, abs=0.02)
+
+
+def test_swaps_keep_a_patients_studies_together() -> None:
+    """All studies are one patient's: the only arrangements are as observed and all swapped, so p is 1."""
+    permuted = permuted_differences(_mean(np.zeros(5)), _mean(np.ones(5)), clusters(["p"] * 5), 200)["mean"]
+    assert set(np.round(permuted, 9)) == {-1.0, 1.0}
+    assert permutation_p(1.0, permuted) == 1.0
+
+
+def test_p_is_never_zero_and_undefined_counts_as_far() -> None:
+    assert permutation_p(5.0, np.zeros(99)) == 0.01
+    assert permutation_p(5.0, np.array([np.nan, 0.0, 0.0])) == 0.5
+
+
+def test_holm_by_hand() -> None:
+    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert corrected == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}

@@ -9,24 +9,27 @@ import numpy as np
 from PIL import Image
 
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import Scores
-from cxrgen.page import Html, differing_words, image, join, number, tag
+from cxrgen.evaluate.scores import Scores, headline
+from cxrgen.metrics import Floats
+from cxrgen.page import Html, differing_words, image, join, number, side_by_side, tag
 from cxrgen.records import Study
 
-ORDER = ("finding_f1_macro", "radgraph_partial", "chexbert_similarity", "rule_similarity", "rouge_l", "bleu_4")
+CLINICAL = ("finding_f1_macro", "radgraph_partial", "chexbert_similarity", "rule_similarity")
+TEXTUAL = ("rouge_l", "bertscore", "bleu_4")
 _SHOWN = 3  # studies of each kind
 _FILM = 320  # pixels, longest side
 
 
 def examples(scores: Scores) -> tuple[dict[str, list[int]], str]:
-    """Places of the worst, middling and best studies, and the sentence that says how they were ordered.
+    """Places of the studies to show by kind, and the sentence that says how they were ordered.
 
-    Studies are sorted by the first clinical score there is, ties by ROUGE-L, further ties by study id.
+    Studies are sorted by the first clinical score there is, ties by ROUGE-L, further ties by study id. Where both kinds
+    of score exist, the studies come first in which words agree much better than what they say.
     """
-    keys = [name for name in ORDER if name in scores.per_study and np.isfinite(scores.per_study[name]).any()]
-    clinical, textual = keys[:1], [name for name in keys[1:] if name in ("rouge_l", "bleu_4")][:1]
-    chosen = clinical + textual
-    columns = [np.nan_to_num(scores.per_study[name], nan=np.inf) for name in chosen]
+    there = {name: values for name, values in scores.per_study.items() if np.isfinite(values).any()}
+    clinical, textual = (next((name for name in names if name in there), None) for names in (CLINICAL, TEXTUAL))
+    chosen = [name for name in (clinical, textual) if name]
+    columns = [np.nan_to_num(there[name], nan=np.inf) for name in chosen]
     order = sorted(range(scores.n), key=lambda i: (*(column[i] for column in columns), scores.study_ids[i]))
     shown = min(_SHOWN, max(1, scores.n // 3))
     middle = max(shown, (scores.n - shown) // 2)
@@ -35,10 +38,21 @@ def examples(scores: Scores) -> tuple[dict[str, list[int]], str]:
         "Middle": order[middle : middle + shown],
         "Best": order[max(middle + shown, scores.n - shown) :][::-1],
     }
-    sentence = "In the reference, words the report lacks are marked; in the report, words the reference lacks."
+    if clinical and textual and scores.n >= 10 * _SHOWN:
+        gap = ranks(columns[1]) - ranks(columns[0])
+        apart = sorted(set(range(scores.n)) - set(kinds["Worst"]), key=lambda i: (-gap[i], scores.study_ids[i]))
+        kinds = {"Alike in words, unlike in findings": apart[:shown], **kinds}
+    sentence = "Words that only the reference has are marked in it; words that only the report has are marked there."
     if chosen:
         sentence = f"Ordered by each study's own {' and then '.join(chosen)}. " + sentence
     return {kind: places for kind, places in kinds.items() if places}, sentence
+
+
+def ranks(values: Floats) -> Floats:
+    """Ranks of N values as parts of 1, the same for equal values."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts + 1) / 2
+    return np.asarray(middle[inverse.reshape(-1)] / max(1, len(values) - 1), dtype=np.float64)
 
 
 def case(place: int, pairs: Pairs, scores: Scores, study: Study | None, prepared: Path | None) -> Html:
@@ -46,16 +60,14 @@ def case(place: int, pairs: Pairs, scores: Scores, study: Study | None, prepared
     reference, hypothesis = differing_words(pairs.references[place], pairs.hypotheses[place])
     values = [
         f"{name} {number(float(scores.per_study[name][place]))}"
-        for name in ORDER
-        if name in scores.per_study and np.isfinite(scores.per_study[name][place])
+        for name in headline(scores.per_study)
+        if np.isfinite(scores.per_study[name][place])
     ]
     return tag(
         "article",
-        tag("h3", f"Study {pairs.study_ids[place]}"),
+        tag("h4", f"Study {pairs.study_ids[place]}", tag("span", " · ".join(values), class_="soft")),
         _films(study, prepared),
-        _text("Reference", reference),
-        _text("Report", hypothesis),
-        tag("p", " · ".join(values), class_="soft"),
+        side_by_side(_text("Reference", reference), _text("Report", hypothesis)),
         class_="case",
     )
 

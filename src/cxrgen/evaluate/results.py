@@ -7,7 +7,8 @@ folders can be compared later by resampling both the same way, without scoring a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import cxrgen
+from cxrgen.errors import InputError
 from cxrgen.evaluate.scores import Score, Scores, sum_score
-from cxrgen.files import replacing, write_json
+from cxrgen.files import read_json, replacing, write_json
+from cxrgen.metrics import METRICS, Measured, measure
 
 SCHEMA_VERSION = 1
 
@@ -73,3 +76,59 @@ def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], conte
         pq.write_table(table, temporary, compression="zstd")
         temporary.chmod(0o600)
     write_json(folder / "scores.json", content)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A score folder read back: `measured` holds the counts of each metric module in the order of `study_ids`."""
+
+    folder: Path
+    content: dict[str, Any]  # scores.json
+    study_ids: tuple[str, ...]
+    subjects: tuple[str, ...]
+    measured: dict[str, Measured]
+
+    def among(self, study_ids: Sequence[str]) -> Results:
+        """The same results for these studies only, in this order."""
+        place = {name: i for i, name in enumerate(self.study_ids)}
+        rows = [place[name] for name in study_ids]
+        measured = {name: replace(metric, counts=metric.counts[rows]) for name, metric in self.measured.items()}
+        subjects = tuple(self.subjects[row] for row in rows)
+        return replace(self, study_ids=tuple(study_ids), subjects=subjects, measured=measured)
+
+
+def read_results(folder: Path) -> Results:
+    """Read what `write_results` wrote; raises InputError when the folder is none or of another schema version.
+
+    How counts become values is asked of the metric itself, by measuring no texts; a metric that is no longer there, or
+    counts otherwise by now, is an InputError, because old counts would silently mean something else.
+    """
+    scores, studies = folder / "scores.json", folder / "per_study.parquet"
+    for file in (scores, studies):
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; make the folder with `cxrgen evaluate --out {folder}`")
+    content = read_json(scores)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA_VERSION:
+        raise InputError(f"{scores}: not a scores.json of schema {SCHEMA_VERSION}; score again with `cxrgen evaluate`")
+    try:
+        table = pq.read_table(studies)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{studies}: no Parquet file ({type(error).__name__}); score again") from None
+    measured = {}
+    for column in table.column_names:
+        if column.startswith("counts."):
+            name = column.removeprefix("counts.")
+            counts = np.array(table[column].to_pylist(), dtype=np.float64).reshape(table.num_rows, -1)
+            measured[name] = replace(_empty(name, counts.shape[1], folder), counts=counts)
+    ids, subjects = (tuple(table[name].to_pylist()) for name in ("study_id", "subject_id"))
+    return Results(folder, content, ids, subjects, measured)
+
+
+def _empty(name: str, width: int, folder: Path) -> Measured:
+    extra: dict[str, Any] = {"truth": []} if name == "findings" else {}
+    if name not in METRICS:
+        raise InputError(f"{folder}: no metric {name!r} in this version; score again with `cxrgen evaluate`")
+    measured = measure(name, [], [], **extra)
+    if measured.counts.shape[1:] != (width,):
+        raise InputError(f"{folder}: {name!r} was counted by another version; score again with `cxrgen evaluate`")
+    return measured

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,18 @@ from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, i
 from cxrgen.metrics import Floats, Measured
 
 WEIGHT_FREE = ("bleu", "rouge", "rule")  # measured when nothing is asked for; `findings` joins them when truth is given
+HEADLINE = (  # the scores to look at first, in this order
+    "finding_f1_macro",
+    "radgraph_partial",
+    "chexbert_f1_macro_14",
+    "chexbert_similarity",
+    "rule_f1_macro_14",
+    "rule_similarity",
+    "radcliq_v1",
+    "bertscore",
+    "rouge_l",
+    "bleu_4",
+)
 SUM_OF = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "bertscore", "chexbert_similarity")
 
 
@@ -102,6 +114,17 @@ def chosen_metrics(metrics: Sequence[str] | None, has_truth: bool) -> list[str]:
     if "findings" in metrics and not has_truth:
         raise UsageError("the metric 'findings' compares with a table of true findings; give it with --truth")
     return list(dict.fromkeys(metrics))
+
+
+def headline(names: Iterable[str], at_most: int = 5) -> list[str]:
+    """The most telling of `names`: clinical scores first, then overlap; always with one of each where there is one."""
+    having = [name for name in HEADLINE if name in set(names)]
+    return having if len(having) <= at_most else having[: at_most - 2] + having[-2:]
+
+
+def is_finer(name: str) -> bool:
+    """Whether a score is of a single finding, which tables of findings show and scoreboards do not."""
+    return name.startswith("finding_f1_") and name not in ("finding_f1_macro", "finding_f1_micro")
 
 
 def sum_score(scores: Mapping[str, Score]) -> tuple[float | None, list[str]]:

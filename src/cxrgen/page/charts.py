@@ -151,20 +151,37 @@ def line_chart(
     return _chart(title, _frame([inner], across, upward, label, log), colours if len(kept) > 1 else {})
 
 
-def heat_map(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[float]], title: str = "") -> Html:
-    """A table of counts whose cells are shaded by their share of the row's sum, so that rare rows stay readable."""
-    head = tag("tr", tag("th", ""), *(tag("th", column) for column in columns))
+def heat_map(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float]],
+    title: str = "",
+    digits: int = 0,
+    shares: bool = True,
+) -> Html:
+    """A table with shaded cells: with `shares` counts by their part of the row, else numbers from -1 to 1 by size.
+
+    Shading by rows keeps rare rows readable. Negative numbers have the second colour.
+    """
     body = []
-    for name, row in zip(rows, counts):
-        total = sum(row) or 1.0
+    for name, row in zip(rows, values):
+        total = math.fsum(row) or 1.0
+        parts = [value / total if shares else value for value in row]
         cells = [
-            tag("td", f"{value:,.0f}", title=f"{value / total:.0%} of the row",
-                style=f"background:rgba(31,111,235,{0.55 * value / total:.3f})")
-            for value in row
-        ]  # fmt: skip
+            tag("td", number(value, digits), title=f"{part:.0%} of the row" if shares else None, style=_shade(part))
+            for value, part in zip(row, parts)
+        ]
         body.append(tag("tr", tag("td", name, class_="text"), *cells))
+    head = tag("tr", tag("th", ""), *(tag("th", column) for column in columns))
     grid = tag("table", tag("thead", head), tag("tbody", *body), class_="heat")
     return _chart(title, tag("div", grid, class_="scroll"), {})
+
+
+def _shade(part: float) -> str | None:
+    if not math.isfinite(part):
+        return None
+    colour = "31,111,235" if part >= 0 else "194,65,12"
+    return f"background:rgba({colour},{0.55 * min(1.0, abs(part)):.3f})"
 
 
 def _frame(shapes: Sequence[Html], across: _Scale, upward: _Scale, label: str, log: bool = False) -> Html:
