@@ -23,7 +23,8 @@ _ENDINGS = """al ala apr ariz assn aug bhd bldg blvd bros calif co colo conn cor
  plc pte pty rd rt sep sept seq sq sr sys tel tenn thu thurs tue tues univ va vt wed wis wisc wyo"""
 _CAPITAL_ENDINGS = "ark az del ill la mass miss ore pa tex wash"  # words of their own when in small letters
 _BEFORE_NUMBERS = "art ca fig figs no nos op pp prop"
-_SENTENCE_STARTS = """A About Additionally After An As At But Earlier He Her However If In It Last More Now Once One Other Our She
+_SENTENCE_STARTS = """A About Additionally After An As At But Earlier He Her However If In It Last More Now
+ Once One Other Our She
  Since So Some That The There These They This We Yet You"""
 
 
@@ -146,7 +147,8 @@ def tokens(text: str) -> list[str]:
             if not plain[0].isspace():
                 found.append(plain[0])
             continue
-        best, length, best_render = 1, 0, _as_is
+        best, length = 1, 0
+        best_render: _Render = _as_is
         for pattern, ahead, render in _RULES:
             match = pattern.match(line, position)
             if match is None:
