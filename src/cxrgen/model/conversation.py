@@ -1,0 +1,306 @@
+"""Conversations to token ids and labels, by the one `Format` that a checkpoint carries in cxrgen.json.
+
+Training and generation read the same object, so a prompt is what the model was trained on: generation starts from the
+training text up to and including the answering speaker's name. Text is tokenised once; an image is a run of one id put
+in between, never text. Labels go by characters: a token is learnt when it overlaps the answer or its end (rule
+"answer"). Rule "original" and `original_prompt` reproduce LLaVA-Med v1.0, its drifting borders and its other prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrgen.errors import InputError, UsageError
+from cxrgen.model.llama_tokenizer import (
+    IMAGE_END,
+    IMAGE_PATCH,
+    IMAGE_START,
+    Pieces,
+    Tokens,
+    fast_pieces,
+    read_llama_tokens,
+    tokenize,
+)
+from cxrgen.records import Turn
+from cxrgen.text.prompts import IMAGE
+
+IGNORE = -100
+HUMAN, ASSISTANT = "human", "assistant"
+_SPEAKERS = {HUMAN: HUMAN, "user": HUMAN, ASSISTANT: ASSISTANT, "gpt": ASSISTANT, "report": ASSISTANT}
+TEMPLATES = ("plain", "v0", "v1", "mistral")
+SPACINGS = ("keep", "strip")
+LABEL_RULES = ("answer", "original")
+
+_SYSTEM = (
+    "A chat between a curious {0} and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
+)
+_SYSTEM_V0, _SYSTEM_V1 = _SYSTEM.format("human"), _SYSTEM.format("user")
+_NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
+_GREETING = "###Human: Hi!###Assistant: Hi there!  How can I help you today?\n"
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a checkpoint's conversations become tokens, and what it was trained to write."""
+
+    template: str = "plain"  # plain | v0 | v1 (LLaVA-Med v1.0's two) | mistral (v1.5)
+    spacing: str = "keep"  # keep | strip: white space beside special tokens
+    image_token: str = IMAGE  # v0 and v1: <im_patch>
+    image_tokens: int = 256  # tokens an image
+    start_end: bool = False  # <im_start> and <im_end> around an image
+    label_rule: str = "answer"  # answer | original
+    aspect: str = "square"  # square | pad | black: how a film becomes square
+    max_length: int = 2048  # tokens
+    target: str = ""  # what the report text is: findings, impression or both
+    text: str = ""  # cleaning recipe of the report text
+    prompt: str = "study"  # wording of the human turn
+    views: str = "all"  # films of a study that are shown
+    compat: str = ""  # "original": generation starts from LLaVA-Med's own inference prompt
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("template", self.template, TEMPLATES),
+            ("spacing", self.spacing, SPACINGS),
+            ("label rule", self.label_rule, LABEL_RULES),
+            ("compat", self.compat, ("", "original")),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
+
+
+def llava_med_format(template: str = "v0", start_end: bool = True, **changes: Any) -> Format:
+    """The format of LLaVA-Med v1.0 checkpoints: `<im_patch>` tokens, 256 an image."""
+    return Format(template=template, image_token=IMAGE_PATCH, start_end=start_end, **changes)
+
+
+def encode(turns: Sequence[Turn], tokenizer: Any, format: Format) -> tuple[list[int], list[int]]:
+    """Token ids and labels (IGNORE where nothing is learnt) of a whole conversation, cut to `max_length`.
+
+    `tokenizer` is `Tokens`, or a Hugging Face fast tokenizer. Raises InputError for speakers that cannot be placed.
+    """
+    tokens = _tokens_of(tokenizer)
+    turns = _checked(turns, format)
+    if format.label_rule == "original" and format.template in ("v0", "v1"):
+        rule = _original_labels_v0 if format.template == "v0" else _original_labels_v1
+        return rule(turns, tokens, format)
+    pieces = _learnt_pieces(turns, tokens, format)
+    ids = [*_begin(tokens), *(token for token, _ in pieces)]
+    labels = [IGNORE] * len(_begin(tokens)) + [token if learnt else IGNORE for token, learnt in pieces]
+    return ids[: format.max_length], labels[: format.max_length]
+
+
+def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format) -> list[int]:
+    """Token ids that generation starts from: everything before the last answer, with the answering speaker's name."""
+    tokens = _tokens_of(tokenizer)
+    turns = list(_checked(turns, format))
+    if turns and _speaker(turns[-1].role) == ASSISTANT:
+        turns.pop()
+    if not turns:
+        raise InputError("a conversation without a human turn; nothing to answer")
+    if format.template == "plain":
+        return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format))]
+    if format.compat == "original" and format.template in ("v0", "v1"):
+        text = original_prompt(turns[0].text, format.template)
+    else:
+        text, answers = _WRITERS[format.template]([*turns, Turn(ASSISTANT, "")])
+        text = text[: answers[-1][0]]
+    return [*_begin(tokens), *(piece[0] for piece in _pieces(text, tokens, format))]
+
+
+def encode_conversation(
+    turns: Sequence[Any],
+    tokenizer_dir: str | Path,
+    template: str = "v0",
+    image_tokens: int = 256,
+    start_end: bool = True,
+    spacing: str = "keep",
+    label_rule: str = "answer",
+    max_length: int = 2048,
+) -> tuple[list[int], list[int]]:
+    """Token ids and labels of one LLaVA conversation, by a Llama tokenizer folder and LLaVA-Med v1.0's rules.
+
+    `turns`: `Turn`s, LLaVA records {"from", "value"} or pairs (speaker, text). `template` "v0" is the text that the
+    original's training commands make, "v1" the Vicuna 1.1 form. `spacing` "strip" and "keep" are the tokenizers of
+    transformers before and since 4.34. `label_rule` "original" gives the original's labels, drifting borders included.
+    """
+    if template not in ("v0", "v1"):
+        raise UsageError(f"template {template!r}: there are 'v0' and 'v1'")
+    format = llava_med_format(
+        template, start_end, spacing=spacing, image_tokens=image_tokens, label_rule=label_rule, max_length=max_length
+    )
+    wanted = (IMAGE_PATCH, IMAGE_START, IMAGE_END) if start_end else (IMAGE_PATCH,)
+    return encode([_turn(each) for each in turns], read_llama_tokens(Path(tokenizer_dir), wanted), format)
+
+
+def original_prompt(question: str, template: str) -> str:
+    """The text from which the original generates: the image after the question, and for v0 a greeting before it.
+
+    The model itself has to write the answering speaker's name first.
+    """
+    words = question.replace(IMAGE, "").strip()
+    message = "\n".join([words, *[IMAGE] * question.count(IMAGE)])
+    if template == "v0":
+        return f"{_SYSTEM_V0}{_GREETING}###Human: {message}###"
+    return f"{_SYSTEM_V1} USER: {message} "
+
+
+def _turn(given: Any) -> Turn:
+    if isinstance(given, Turn):
+        return given
+    if isinstance(given, Mapping):
+        if "from" not in given or "value" not in given:
+            raise InputError(f"a turn has the keys {sorted(map(str, given))}, needed are 'from' and 'value'")
+        return Turn(str(given["from"]), "" if given["value"] is None else str(given["value"]))
+    role, text = given
+    return Turn(str(role), "" if text is None else str(text))
+
+
+def _speaker(role: str) -> str:
+    """human or assistant. Raises InputError for any other speaker."""
+    if role.lower() not in _SPEAKERS:
+        raise InputError(
+            f"unknown speaker {role!r}; use human for the question and gpt, report or assistant for answers"
+        )
+    return _SPEAKERS[role.lower()]
+
+
+def _checked(turns: Sequence[Turn], format: Format) -> Sequence[Turn]:
+    """The turns that the template takes: v1 drops a leading answer, and its speakers must alternate."""
+    speakers = [_speaker(turn.role) for turn in turns]
+    if format.template in ("v1", "mistral"):
+        if speakers[:1] == [ASSISTANT]:
+            turns, speakers = turns[1:], speakers[1:]
+        if any(speaker != (HUMAN, ASSISTANT)[number % 2] for number, speaker in enumerate(speakers)):
+            raise InputError(f"template {format.template}: human and answering turns must alternate")
+    return turns
+
+
+def _tokens_of(tokenizer: Any) -> Tokens:
+    return tokenizer if isinstance(tokenizer, Tokens) else fast_pieces(tokenizer)
+
+
+def _begin(tokens: Tokens) -> list[int]:
+    return [] if tokens.bos is None else [tokens.bos]
+
+
+def _pieces(text: str, tokens: Tokens, format: Format) -> Pieces:
+    """Ids with character offsets, each `<image>` being its run of placeholders."""
+    image = [tokens.id_of(format.image_token)] * format.image_tokens if IMAGE in text else []
+    if image and format.start_end:
+        image = [tokens.id_of(IMAGE_START), *image, tokens.id_of(IMAGE_END)]
+    return tokenize(text, tokens, format.spacing, {IMAGE: image})
+
+
+def _learnt_pieces(turns: Sequence[Turn], tokens: Tokens, format: Format) -> list[tuple[int, bool]]:
+    """Every token after the begin token, and whether it belongs to an answer or its end."""
+    result: list[tuple[int, bool]] = []
+    if format.template == "plain":  # tokenised apart, so that any tokenizer gives the prompt as a prefix
+        for turn in turns:
+            answer = _speaker(turn.role) == ASSISTANT
+            pieces = _pieces(turn.text if answer else turn.text + "\n", tokens, format)
+            result += [(piece[0], answer) for piece in pieces]
+            result += [(tokens.eos, True)] * answer
+        return result
+    text, answers = _WRITERS[format.template](turns)
+    for token, start, stop in _pieces(text, tokens, format):
+        # A token of no width, such as the first bytes of a character, stands at its start.
+        result.append((token, any(start < last and max(stop, start + 1) > first for first, last in answers)))
+    return result
+
+
+Spans = list[tuple[int, int]]  # of each answer: behind the speaker's name, behind the mark that ends it
+
+
+def _v0(turns: Sequence[Turn]) -> tuple[str, Spans]:
+    """LLaVA's first training text: `### Name: words` a line; the next `###` ends an answer."""
+    text, answers = _SYSTEM_V0 + "\n\n", []
+    for turn in turns:
+        speaker = _speaker(turn.role)
+        text += f"### {_NAMES_V0[speaker]}:"
+        start = len(text)
+        text += f" {turn.text}\n"
+        if speaker == ASSISTANT:
+            answers.append((start, len(text) + len("###")))
+    return text + "### ", answers
+
+
+def _v1(turns: Sequence[Turn]) -> tuple[str, Spans]:
+    """Vicuna 1.1: `USER: words ASSISTANT: words</s>`; a turn without words is the name alone."""
+    text, answers = _SYSTEM_V1 + " ", []
+    for turn in turns:
+        human = _speaker(turn.role) == HUMAN
+        text += "USER:" if human else "ASSISTANT:"
+        start = len(text)
+        if turn.text:
+            text += f" {turn.text} " if human else f" {turn.text}</s>"
+        if not human:
+            answers.append((start, len(text)))
+    return text, answers
+
+
+def _mistral(turns: Sequence[Turn]) -> tuple[str, Spans]:
+    """LLaVA-Med v1.5: `[INST] words [/INST] words </s>`, no system text."""
+    text, answers = "", []
+    for turn in turns:
+        if _speaker(turn.role) == HUMAN:
+            text += f"[INST] {turn.text} [/INST]"
+        else:
+            answers.append((len(text), len(text) + len(f" {turn.text} </s>")))
+            text += f" {turn.text} </s>"
+    return text, answers
+
+
+_WRITERS = {"v0": _v0, "v1": _v1, "mistral": _mistral}
+
+
+def _original_labels_v0(turns: Sequence[Turn], tokens: Tokens, format: Format) -> tuple[list[int], list[int]]:
+    """Every turn's length is counted on its own tokens, as if it stood alone; where that differs, borders drift.
+
+    The speaker's name is learnt, and so are two tokens of every human turn, meant to be the stop mark.
+    """
+
+    def ids_of(text: str) -> list[int]:
+        return [*_begin(tokens), *(piece[0] for piece in _pieces(text, tokens, format))][: format.max_length]
+
+    def length(text: str) -> int:
+        return sum(token != tokens.pad for token in ids_of(text))
+
+    ids = ids_of(_v0(turns)[0])
+    labels = list(ids)
+    place = length(_SYSTEM_V0 + "\n\n")
+    labels[:place] = [IGNORE] * len(labels[:place])
+    for turn in turns:
+        piece = f"### {_NAMES_V0[_speaker(turn.role)]}: {turn.text}\n"
+        stop = place + length(piece)
+        if turn.role == HUMAN:  # in this spelling only
+            labels[place + 2 : stop] = [IGNORE] * len(labels[place + 2 : stop])
+        place = stop
+    return ids, labels
+
+
+def _original_labels_v1(turns: Sequence[Turn], tokens: Tokens, format: Format) -> tuple[list[int], list[int]]:
+    """Rounds are cut at `</s>` and counted one by one; when the counts disagree, nothing at all is learnt."""
+
+    def ids_of(text: str) -> list[int]:
+        return [*_begin(tokens), *(piece[0] for piece in _pieces(text, tokens, format))]
+
+    text = _v1(turns)[0]
+    ids = ids_of(text)[: format.max_length]
+    labels = list(ids)
+    labels[:1] = [IGNORE]
+    place = 1
+    for each in text.split("</s>"):
+        parts = each.split(" ASSISTANT: ")
+        if len(parts) != 2:
+            break
+        human = place + len(ids_of(parts[0] + " ASSISTANT: ")) - 2
+        labels[place:human] = [IGNORE] * len(labels[place:human])
+        place += len(ids_of(each))
+    labels[place:] = [IGNORE] * len(labels[place:])
+    if place < format.max_length and place != sum(token != tokens.pad for token in ids):
+        labels = [IGNORE] * len(labels)
+    return ids, labels

@@ -1,0 +1,156 @@
+"""Llama's sentencepiece vocabulary, tokenised as the two generations of slow tokenizers did.
+
+Library tokenizers have changed under LLaVA-Med's feet more than once, and a model sees other ids than it was trained
+on without any error. So text is cut at special tokens here, and each part goes to sentencepiece itself. The two
+generations differ in one thing, `spacing`: "strip" removes white space beside a special token (transformers before
+4.34), "keep" leaves it (since then). Other tokenizers take part through `fast_pieces`, where they give the same ids.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrgen.errors import InputError
+
+IMAGE_PATCH, IMAGE_START, IMAGE_END = "<im_patch>", "<im_start>", "<im_end>"
+MODEL_FILE = "tokenizer.model"
+Pieces = list[tuple[int, int, int]]  # (token id, first character, character after the last)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What conversations need of a tokenizer: its special tokens, and ids with character offsets for plain text."""
+
+    special: Mapping[str, int]  # text is cut at these before `pieces` sees it
+    bos: int | None
+    eos: int
+    pad: int
+    pieces: Callable[[str], Pieces]
+    rigid: frozenset[str] = frozenset()  # special tokens beside which "strip" leaves the white space
+
+    def id_of(self, token: str) -> int:
+        """The id of a special token. Raises InputError when the tokenizer has none of that name."""
+        if token not in self.special:
+            raise InputError(f"the tokenizer has no token {token}; is this the tokenizer of a LLaVA checkpoint?")
+        return self.special[token]
+
+
+def read_llama_tokens(folder: Path, wanted: tuple[str, ...] = (IMAGE_PATCH, IMAGE_START, IMAGE_END)) -> Tokens:
+    """Read `tokenizer.model` and the JSON files beside it; needs sentencepiece, not torch.
+
+    Begin, end, unknown and padding tokens are those of special_tokens_map.json, then tokenizer_config.json, then
+    Llama's own (padding = unknown). `wanted` tokens that the folder does not know take the next free ids in order, as
+    training did. Raises InputError for a missing or damaged file.
+    """
+    import sentencepiece
+
+    folder = Path(folder)
+    file = folder / MODEL_FILE
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; bring the sentencepiece model that belongs to the weights")
+    try:
+        model = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    except (RuntimeError, OSError):
+        raise InputError(f"{file}: no sentencepiece model; is it a placeholder of an unfinished download?") from None
+    added, named = _added_tokens(folder), _named_tokens(folder)
+    special, rigid = dict(added), set()
+    defaults = {"bos_token": model.bos_id(), "eos_token": model.eos_id(), "unk_token": model.unk_id()}
+    ids: dict[str, int] = {}
+    for name in ("bos_token", "eos_token", "unk_token", "pad_token"):
+        text, flexible = named.get(name, ("", True))
+        if not text and name == "pad_token":
+            ids[name] = ids["unk_token"]
+            continue
+        text = text or model.id_to_piece(defaults[name])
+        ids[name] = special.setdefault(text, added.get(text, model.piece_to_id(text)))
+        if not flexible:
+            rigid.add(text)
+    following = max([model.get_piece_size() - 1, *special.values()]) + 1
+    for token in wanted:
+        if token not in special:
+            special[token], following = following, following + 1
+
+    def pieces(text: str) -> Pieces:
+        found = model.encode(text, return_type="offset_mapping")
+        return [(token, start, stop) for token, (start, stop) in zip(found["ids"], found["offsets"])]
+
+    return Tokens(special, ids["bos_token"], ids["eos_token"], ids["pad_token"], pieces, frozenset(rigid))
+
+
+def fast_pieces(tokenizer: Any) -> Tokens:
+    """A Hugging Face fast tokenizer as `Tokens`; end falls back to begin, padding to end."""
+    eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
+    special = {text: token for text, token in tokenizer.get_added_vocab().items() if token is not None}
+
+    def pieces(text: str) -> Pieces:
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return [(token, start, stop) for token, (start, stop) in zip(found["input_ids"], found["offset_mapping"])]
+
+    return Tokens(special, tokenizer.bos_token_id, eos, pad, pieces)
+
+
+def tokenize(text: str, tokens: Tokens, spacing: str, inserts: Mapping[str, list[int]]) -> Pieces:
+    """Ids of `text` with character offsets, without a begin token.
+
+    `inserts` maps placeholders such as `<image>` to the ids that stand there; they are cut like special tokens.
+    """
+    cuts = sorted({*tokens.special, *inserts}, key=len, reverse=True)
+    parts = re.split("(" + "|".join(map(re.escape, cuts)) + ")", text) if cuts else [text]
+    result: Pieces = []
+    place = 0
+    for number, part in enumerate(parts):
+        if number % 2:  # a special token or a placeholder
+            for token in inserts[part] if part in inserts else [tokens.special[part]]:
+                result.append((token, place, place + len(part)))
+        else:
+            start, stop = 0, len(part)
+            if spacing == "strip":
+                if number > 0 and parts[number - 1] not in tokens.rigid:
+                    start = len(part) - len(part.lstrip())
+                if number + 1 < len(parts) and parts[number + 1] not in tokens.rigid:
+                    stop = max(start, len(part.rstrip()))
+            if start < stop:
+                shift = place + start
+                result += [
+                    (token, first + shift, last + shift) for token, first, last in tokens.pieces(part[start:stop])
+                ]
+        place += len(part)
+    return result
+
+
+def _added_tokens(folder: Path) -> dict[str, int]:
+    """Tokens beyond the sentencepiece model: old checkpoints have added_tokens.json, new ones tokenizer_config.json."""
+    added = {str(text): int(token) for text, token in _read_object(folder / "added_tokens.json").items()}
+    for token, entry in _read_object(folder / "tokenizer_config.json").get("added_tokens_decoder", {}).items():
+        added.setdefault(str(entry["content"]), int(token))
+    return added
+
+
+def _named_tokens(folder: Path) -> dict[str, tuple[str, bool]]:
+    """Name to (text, white space beside it may be stripped): plain strings may, records say so themselves."""
+    named = {}
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):  # the second wins
+        for name, value in _read_object(folder / file).items():
+            if isinstance(value, str) and name.endswith("_token"):
+                named[name] = (value, True)
+            elif isinstance(value, dict) and "content" in value:
+                named[name] = (str(value["content"]), bool(value.get("lstrip")) and bool(value.get("rstrip")))
+    return named
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{file}: not a JSON object; bring the tokenizer files again")
+    return value
