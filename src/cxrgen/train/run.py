@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +164,10 @@ def _fit(
     image_of: Callable[[str], torch.Tensor],
 ) -> list[float]:
     losses = [0.0]
-    batches = _batches(arguments, samples, bundle.tokenizer.pad_token_id, image_of)
+    count = settings.steps * settings.accumulation
+    batches = islice(_batches(arguments, samples, bundle.tokenizer.pad_token_id, image_of), count)
     stage = "training" if samples[0][0].images else "learning to spell"
-    tracked = track(batches, stage, settings.steps * settings.accumulation, lambda: f"loss {losses[-1]:.3f}")
+    tracked = track(batches, stage, count, lambda: f"loss {losses[-1]:.3f}")
     return fit(bundle.model, tracked, settings, lambda step, loss, rate: losses.append(loss))
 
 
