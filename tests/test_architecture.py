@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     # Registering the small tower is the package's own doing, at the moment transformers is imported.
     "__init__": {"model"},
-} | {room: GROUND for room in GROUND - {"__init__"}}
+} | dict.fromkeys(GROUND - {"__init__"}, GROUND)
 
 
 def room_of(path: Path) -> str:

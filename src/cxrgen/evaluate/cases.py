@@ -66,8 +66,12 @@ def case(place: int, pairs: Pairs, scores: Scores, study: Study | None, prepared
     return tag(
         "article",
         tag("h4", f"Study {pairs.study_ids[place]}", tag("span", " · ".join(values), class_="soft")),
-        _films(study, prepared),
-        side_by_side(_text("Reference", reference), _text("Report", hypothesis)),
+        tag(
+            "div",
+            _films(study, prepared),
+            side_by_side(_text("Reference", reference), _text("Report", hypothesis)),
+            class_="split",
+        ),
         class_="case",
     )
 

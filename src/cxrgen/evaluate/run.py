@@ -16,9 +16,9 @@ from typing import Any
 from cxrgen.errors import UsageError
 from cxrgen.evaluate import floors as baselines
 from cxrgen.evaluate.pairs import Pairs, read_pairs, read_reports, read_truth
-from cxrgen.evaluate.report import write_report
+from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
-from cxrgen.evaluate.scores import Scores, chosen_metrics, evaluate
+from cxrgen.evaluate.scores import Scores, chosen_metrics, evaluate, is_finer
 from cxrgen.files import sha256_file
 from cxrgen.page import number
 from cxrgen.progress import say
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     scores = scored.pop("")
     content = document(scores, scored, pairs.left_out, notes, _inputs(options))
     page = options.out / "report.html"
-    write_report(page, pairs, scores, scored, studies, options.studies, notes)
+    write_report(page, Scored(pairs, subjects, scores, scored, studies, options.studies, notes))
     write_results(options.out, scores, subjects, content)
     if options.json:
         print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
@@ -86,6 +86,8 @@ def scoreboard(scores: Scores, floors: Mapping[str, Scores]) -> str:
     rows = [("score", "", "value", "95 % interval", "best floor", "")]
     of_floors = {name: of.metrics for name, of in floors.items()}
     for name, score in scores.metrics.items():
+        if is_finer(name):
+            continue
         low, high = score.interval or (None, None)
         best = baselines.best_floor(name, score.direction, of_floors)
         rows.append(

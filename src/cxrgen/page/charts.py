@@ -68,12 +68,16 @@ def whisker_chart(bars: Sequence[Bar], title: str = "", digits: int = 3) -> Html
     )
     names = list(dict.fromkeys(name for bar in bars for name in bar.marks))
     colours = {name: COLOURS[1 + i % (len(COLOURS) - 1)] for i, name in enumerate(names)}
-    cells = []
-    for bar in bars:
-        cells.append(tag("div", bar.name, class_="name"))
-        cells.append(tag("div", _bar(bar, scale, colours), class_="plot"))
-        cells.append(tag("div", _bar_text(bar, digits), class_="value"))
-    return _chart(title, tag("div", *cells, class_="bars"), colours)
+    rows = [
+        tag(
+            "div",
+            tag("div", bar.name, class_="name"),
+            tag("div", _bar(bar, scale, colours), class_="plot"),
+            tag("div", _bar_text(bar, digits), class_="value"),
+        )
+        for bar in bars
+    ]
+    return _chart(title, tag("div", *rows, class_="bars"), colours)
 
 
 def _bar(bar: Bar, scale: _Scale, colours: Mapping[str, str]) -> Html:
