@@ -175,8 +175,8 @@ _CUES: dict[str, str] = {
         (?:{_VERB} )?(?:not|never) (?:[a-z]+ )?(?:be )?(?:excluded|ruled out)
         (?:cannot|can not|can ?not|could not|may not)(?: [a-z]+)? be (?:[a-z]+ )?(?:excluded|ruled out)
         (?:difficult|hard|not possible) to (?:exclude|rule out)
-        (?:is|are|remains?)(?: (?:also|a|the))* (?:possib[a-z]+|suspected|question(?:ed|able)|considered|considerations?)
-        (?:is|are|remains?)(?: (?:also|a|the))* (?:equivocal|uncertain|raised|concern)
+        (?:is|are|remains?)(?: (?:also|a|the))* (?:possib[a-z]+|suspected|question(?:ed|able)|considered)
+        (?:is|are|remains?)(?: (?:also|a|the))* (?:considerations?|equivocal|uncertain|raised|concern)
         (?:should|could|must|may|might) (?:also )?be (?:considered|present|suspected|excluded)
         in the differential|(?:is )?not entirely excluded
     """,
