@@ -1,7 +1,7 @@
 """cxrgen: chest X-ray studies with reports in, a report-writing model and trustworthy scores out.
 
 Importing it makes the small vision tower (`cxrgen.model.tower`) known to transformers, without importing either: the
-registration waits for the moment when transformers' Auto classes are first imported. Scoring must not wait for torch,
+registration waits for the moments when transformers' own modules have been imported. Scoring must not wait for torch,
 and must run where there is none.
 """
 
@@ -16,17 +16,23 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_CONFIGS = "transformers.models.auto.configuration_auto"
-_MODELS = "transformers.models.auto.modeling_auto"
+_REGISTRATIONS = {  # our module, and what must have been imported whole before it can register its class
+    "cxrgen.model.tower_config": ("transformers.models.auto.configuration_auto",),
+    "cxrgen.model.tower": ("transformers.modeling_utils", "transformers.models.auto.modeling_auto"),
+}
+_AWAITED = {name for names in _REGISTRATIONS.values() for name in names}
 
 
-class _AfterAuto(importlib.abc.MetaPathFinder):
-    """Finds transformers' two Auto modules as usual, and adds the registration to the end of their execution."""
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Finds the awaited modules as usual, and adds the registration to the end of their execution."""
+
+    def __init__(self) -> None:
+        self.done = {name for name in _AWAITED if name in sys.modules}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name not in (_CONFIGS, _MODELS):
+        if name not in _AWAITED:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
@@ -34,20 +40,18 @@ class _AfterAuto(importlib.abc.MetaPathFinder):
 
             def execute_and_register(module: ModuleType) -> None:
                 execute(module)
-                # While the model classes are still being imported, they cannot be registered; their own turn comes.
-                if name == _MODELS or _MODELS not in sys.modules:
-                    _register()
+                self.done.add(name)
+                self.register()
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
 
+    def register(self) -> None:
+        for ours, awaited in _REGISTRATIONS.items():
+            if self.done.issuperset(awaited) and importlib.util.find_spec("torch") is not None:
+                importlib.import_module(ours)
 
-def _register() -> None:
-    if importlib.util.find_spec("torch") is not None:
-        importlib.import_module("cxrgen.model.tower")
 
-
-if _MODELS in sys.modules:
-    _register()
-else:
-    sys.meta_path.insert(0, _AfterAuto())
+_finder = _AfterImport()
+_finder.register()
+sys.meta_path.insert(0, _finder)

@@ -22,7 +22,16 @@ def test_the_same_seed_gives_the_same_model() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("importing", ["import cxrgen, transformers", "import transformers.models.auto, cxrgen"])
+@pytest.mark.parametrize(
+    "importing",
+    [
+        "import cxrgen, transformers",
+        "import transformers.models.auto, cxrgen",
+        "import cxrgen, transformers.models.clip.image_processing_pil_clip",
+        "import transformers.modeling_utils, cxrgen",
+        "import cxrgen, transformers.models.auto.modeling_auto",
+    ],
+)
 def test_auto_classes_open_the_folder_in_another_process(tmp_path: Path, importing: str) -> None:
     model, processor = tiny()
     model.save_pretrained(tmp_path)

@@ -65,7 +65,10 @@ def run(options: argparse.Namespace) -> int:
 def _conversations(questions: Path, split: str, views: str) -> list[Conversation]:
     if questions.is_dir():
         return [study_conversation(study, views) for study in read_studies(questions, split)]
-    return read_conversations(questions, split)
+    conversations, rejects = read_conversations(questions)
+    if rejects:
+        say(f"{len(rejects)} items left out; the first: {rejects[0].row}: {rejects[0].code}, {rejects[0].hint}")
+    return conversations
 
 
 def _from_model(options: argparse.Namespace, conversations: Sequence[Conversation], folder: Path) -> list[Prediction]:

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from cxrgen.model.tower import ConvTowerConfig
+from cxrgen.model.tower_config import ConvTowerConfig
 from cxrgen.text.prompts import IMAGE
 
 PAD, BEGIN, END = "<pad>", "<s>", "</s>"

@@ -25,11 +25,10 @@ from cxrgen.model.llama_tokenizer import (
     tokenize,
 )
 from cxrgen.records import Turn
-from cxrgen.text.prompts import IMAGE
+from cxrgen.text.prompts import IMAGE, SPEAKERS
 
 IGNORE = -100
 HUMAN, ASSISTANT = "human", "assistant"
-_SPEAKERS = {HUMAN: HUMAN, "user": HUMAN, ASSISTANT: ASSISTANT, "gpt": ASSISTANT, "report": ASSISTANT}
 TEMPLATES = ("plain", "v0", "v1", "mistral")
 SPACINGS = ("keep", "strip")
 LABEL_RULES = ("answer", "original")
@@ -161,11 +160,11 @@ def _turn(given: Any) -> Turn:
 
 def _speaker(role: str) -> str:
     """human or assistant. Raises InputError for any other speaker."""
-    if role.lower() not in _SPEAKERS:
+    if role.lower() not in SPEAKERS:
         raise InputError(
             f"unknown speaker {role!r}; use human for the question and gpt, report or assistant for answers"
         )
-    return _SPEAKERS[role.lower()]
+    return SPEAKERS[role.lower()]
 
 
 def _checked(turns: Sequence[Turn], format: Format) -> Sequence[Turn]:

@@ -11,32 +11,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.modeling_auto import AutoModel
 
-
-class ConvTowerConfig(PretrainedConfig):  # type: ignore[misc]
-    """Sizes of a ConvTower; `image_size` in pixels, a multiple of 16."""
-
-    model_type = "cxrgen_conv_tower"
-
-    def __init__(
-        self,
-        image_size: int = 128,
-        channels: tuple[int, int] = (96, 160),
-        cell_size: int = 32,
-        tokens: int = 8,
-        hidden_size: int = 192,
-        **rest: object,
-    ) -> None:
-        super().__init__(**rest)
-        self.image_size = image_size
-        self.channels = list(channels)
-        self.cell_size = cell_size  # channels kept of each grid cell before mixing
-        self.tokens = tokens
-        self.hidden_size = hidden_size
-        self.num_channels = 3
-        self.patch_size = image_size  # what a processor would divide by; the token count is `tokens`, not a grid
+from cxrgen.model.tower_config import ConvTowerConfig
 
 
 class ConvTower(PreTrainedModel):  # type: ignore[misc]
@@ -71,5 +50,4 @@ class ConvTower(PreTrainedModel):  # type: ignore[misc]
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
-AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig)
 AutoModel.register(ConvTowerConfig, ConvTower)

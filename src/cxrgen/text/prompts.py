@@ -12,6 +12,13 @@ from cxrgen.errors import UsageError
 from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
 
 IMAGE = "<image>"
+SPEAKERS = {  # as conversation files name them (in any case), and as `Turn.role` does
+    "human": "human",
+    "user": "human",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "report": "assistant",
+}
 _VIEW_NAMES = {FRONTAL: "Frontal", LATERAL: "Lateral"}
 
 

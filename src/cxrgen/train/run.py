@@ -91,7 +91,10 @@ def train(arguments: Arguments) -> list[float]:
 def _conversations(arguments: Arguments, studies: Sequence[Study], data: Path) -> list[list[Conversation]]:
     """Each study as the conversations it may appear in: as asked for, and with its frontals only under view dropout."""
     if not data.is_dir():
-        return [[each] for each in read_conversations(data, "train") if len(each.turns) > 1]
+        conversations, rejects = read_conversations(data)
+        if rejects:
+            say(f"{len(rejects)} items left out; the first: {rejects[0].row}: {rejects[0].code}, {rejects[0].hint}")
+        return [[each] for each in conversations if len(each.turns) > 1]
     variants = []
     for study in studies:
         if study.report is None:
