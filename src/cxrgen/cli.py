@@ -24,6 +24,8 @@ COMMANDS = {
     "demo": ("cxrgen.demo", "all of it on synthetic studies"),
 }
 
+_MODEL_PACKAGES = {"torch", "transformers", "peft", "accelerate", "safetensors", "sentencepiece", "tokenizers"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (0 done, 1 failed, 2 wrong usage, 3 too much left out)."""
@@ -38,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"cxrgen: no command {name!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    module = importlib.import_module(COMMANDS[name][0])
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+    except ModuleNotFoundError as error:
+        return _missing(name, error)
     parser = argparse.ArgumentParser(
         prog=f"cxrgen {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -48,9 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"cxrgen {name}: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        return _missing(name, error)
     except KeyboardInterrupt:
         print(f"cxrgen {name}: interrupted; run it again to continue", file=sys.stderr)
         return 130
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> int:
+    """A package of an extra that is not installed; anything else that cannot be imported is a fault and shown whole."""
+    if (error.name or "").partition(".")[0] not in _MODEL_PACKAGES:
+        raise error
+    print(f'cxrgen {name}: needs {error.name}; install it with: pip install "cxrgen[model]"', file=sys.stderr)
+    return 1
 
 
 def _kebab(words: Sequence[str]) -> list[str]:

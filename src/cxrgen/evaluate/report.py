@@ -19,7 +19,7 @@ from cxrgen.evaluate.degeneration import degeneration
 from cxrgen.evaluate.findings import label_table, no_finding, per_finding
 from cxrgen.evaluate.floors import best_floor
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import Score, Scores, headline
+from cxrgen.evaluate.scores import Score, Scores, headline, is_finer
 from cxrgen.evaluate.statistics import interval
 from cxrgen.evaluate.strata import groups, strata
 from cxrgen.files import write_text
@@ -64,9 +64,9 @@ def write_report(path: Path, scored: Scored) -> None:
 def _scoreboard(scored: Scored) -> Section:
     floors = {name: of.metrics for name, of in scored.floors.items()}
     parts: list[Html] = [note(remark) for remark in scored.notes]
-    shown = scored.scores.metrics
+    shown = {name: score for name, score in scored.scores.metrics.items() if not is_finer(name)}
     bars = {name: _bar(name, score, floors) for name, score in shown.items()}
-    in_unit = [name for name, bar in bars.items() if all(abs(v) <= 1 for v in (bar.value, *bar.marks.values()))]
+    in_unit = [name for name, bar in bars.items() if not any(abs(v) > 1 for v in (bar.value, *bar.marks.values()))]
     if in_unit:
         parts.append(whisker_chart([bars[name] for name in in_unit]))
     parts += [whisker_chart([bar]) for name, bar in bars.items() if name not in in_unit]

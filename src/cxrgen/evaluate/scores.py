@@ -124,7 +124,8 @@ def headline(names: Iterable[str], at_most: int = 5) -> list[str]:
 
 def is_finer(name: str) -> bool:
     """Whether a score is of a single finding, which tables of findings show and scoreboards do not."""
-    return name.startswith("finding_f1_") and name not in ("finding_f1_macro", "finding_f1_micro")
+    _, f1, rest = name.partition("_f1_")
+    return bool(f1) and rest.split("_")[0] not in ("micro", "macro", "weighted")
 
 
 def sum_score(scores: Mapping[str, Score]) -> tuple[float | None, list[str]]:
