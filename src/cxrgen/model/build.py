@@ -87,8 +87,17 @@ def new_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, An
         vision_feature_select_strategy="full",
         tie_word_embeddings=True,
     )
-    size = sizes.image_size
-    processor = LlavaProcessor(
+    torch.manual_seed(seed)
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model, film_processor(tokenizer, config.vision_config)
+
+
+def film_processor(tokenizer: Any, tower: ConvTowerConfig) -> Any:
+    """The LlavaProcessor of a model with the small tower."""
+    size = tower.image_size
+    return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(
             size={"shortest_edge": size},
             crop_size={"height": size, "width": size},
@@ -98,11 +107,6 @@ def new_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, An
         tokenizer=tokenizer,
         # One "patch" as large as the film, and the rest as additional tokens: the processor's way to a fixed count.
         patch_size=size,
-        num_additional_image_tokens=sizes.image_tokens - 1,
+        num_additional_image_tokens=tower.tokens - 1,
         vision_feature_select_strategy="full",
     )
-    torch.manual_seed(seed)
-    model = LlavaForConditionalGeneration(config)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model, processor

@@ -42,7 +42,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with _quiet():
+        with quiet():
             bundle.model.save_pretrained(temporary)
             bundle.processor.save_pretrained(temporary)
         write_json(temporary / FORMAT_FILE, asdict(bundle.format))
@@ -65,7 +65,7 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
         raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
     try:
         format = Format(**json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
-        with _quiet():
+        with quiet():
             model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -74,7 +74,7 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
     return Bundle(model, processor, format)
 
 
-class _quiet:
+class quiet:
     """Keeps transformers' loading bars and advice off the screen; its errors still come as exceptions."""
 
     def __enter__(self) -> None:
