@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from cxrgen.errors import InputError
-
-pytest.importorskip("torch")
 from cxrgen.metrics import bertscore, measure
 from cxrgen.metrics.encoders import packaged_minilm
+
+pytest.importorskip("torch")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 TINY = GOLDEN / "tiny_roberta"

@@ -33,6 +33,7 @@ METRICS = {  # "module", or "module:function" where a module has several
     "rouge": "cxrgen.metrics.rouge",
     "rule": "cxrgen.metrics.rule",
     "findings": "cxrgen.metrics.findings",
+    "chexbert": "cxrgen.metrics.chexbert",
     "bertscore": "cxrgen.metrics.bertscore",
     "bertscore_minilm": "cxrgen.metrics.bertscore:measure_minilm",
     "bertscore_encoder": "cxrgen.metrics.bertscore:measure_encoder",
