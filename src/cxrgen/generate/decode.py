@@ -1,199 +1,205 @@
-"""Conversations to reports: greedy, every row stopping by itself, free rows refilled with the next study.
+"""Conversations to reports: every row stops by itself, and a free row takes the next study at once.
 
-Reports differ much in length, so a batch that waits for its longest row wastes most of its work. Here all rows share
-one key-value buffer whose columns are time: a new study's prompt is computed apart and copied in so that it *ends* at
-the current column, whatever stands to its left being masked. Positions are each row's own, so a row's tokens do not
-depend on its neighbours: any batch size writes what one-by-one would write.
+Reports differ much in length, so a batch that waits for its longest row wastes most of its work. What a row computes
+does not depend on its neighbours (see `rows`), so any batch size writes what one-by-one would write. What all prompts
+begin with is computed once, and so is each film. Drafted tokens are checked several at a time; one counts only if it is
+the token that would have been chosen, so drafts change the speed and never the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from cxrgen.model.batches import Sample, collate
+from cxrgen.errors import InputError
+from cxrgen.generate.choose import Choose, ending, greedy, report_text
+from cxrgen.generate.drafts import Drafts
+from cxrgen.generate.prompt import Films, Prompt, embed, read_prompt
+from cxrgen.generate.rows import Rows, compute
 from cxrgen.model.bundle import Bundle
-from cxrgen.model.conversation import encode_prompt
-from cxrgen.model.pixels import film_pixels
 from cxrgen.records import Conversation, Prediction
 
-_GROWTH = 64  # columns added when the buffer is full
+Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
+_PROMPT_TOKENS = 8192  # computed at a time; more is no faster and takes memory
+_SHORTEST_BEGINNING = 8  # tokens; a shorter common beginning is not worth keeping
+
+
+def write_reports(
+    bundle: Bundle,
+    conversations: Sequence[Conversation],
+    folder: Path,
+    batch_size: int,
+    max_new_tokens: int,
+    choose: Choose = greedy,
+    drafts: Drafts | None = None,
+    failed: Failed | None = None,
+) -> Iterator[tuple[int, Prediction]]:
+    """Yield (index into `conversations`, report) as each report is finished; short ones come first.
+
+    Only the turns before the last answer are read. Image paths are relative to `folder`. What is wrong with one study
+    (a film that cannot be read, a prompt that is too long) is told to `failed`, or raised as InputError without it.
+    """
+    bundle.model.eval()
+    batch = _Batch(bundle, conversations, folder, min(batch_size, len(conversations)), max_new_tokens)
+    batch.choose, batch.drafts, batch.failed = choose, drafts, failed
+    while True:
+        batch.refill()
+        for number, answer in batch.finished():
+            yield number, Prediction(conversations[number].id, report_text(answer, batch.ending))
+        if batch.exhausted and not any(batch.rows):
+            return
+        if any(batch.rows):
+            batch.step()
 
 
 @dataclass
 class _Row:
-    """A study being written: `start` is the buffer column where its prompt begins."""
+    """A study being written: `length` tokens of prompt, then the answer, whose last token is not computed yet."""
 
     number: int
-    start: int
-    length: int  # prompt and answer so far, in tokens
+    length: int
+    most: int  # tokens of an answer
     answer: list[int] = field(default_factory=list)
 
 
-class _Columns:
-    """Keys and values of all rows and layers, (R, H, columns, D) each; `stop` is the column of the next token.
+class _Batch:
+    """The studies that are being written at present, one a row; None is a free row."""
 
-    It stands for a transformers cache: the model calls `update` in every layer. Given 4-D masks and positions, it asks
-    nothing else of a cache.
-    """
+    choose: Choose
+    drafts: Drafts | None
+    failed: Failed | None
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self.stop = 0
-        self.layers: list[list[torch.Tensor]] = []
+    def __init__(
+        self, bundle: Bundle, conversations: Sequence[Conversation], folder: Path, size: int, max_new_tokens: int
+    ) -> None:
+        self.bundle, self.conversations, self.max_new_tokens = bundle, conversations, max_new_tokens
+        self.films = Films(bundle, folder)
+        self.ending = ending(bundle)
+        self.longest = int(bundle.model.config.get_text_config().max_position_embeddings)
+        self.rows: list[_Row | None] = [None] * size
+        self.cache = Rows(size)
+        self.waiting = iter(range(len(conversations)))
+        self.exhausted = not conversations
+        self.beginning: tuple[list[int], Rows] | None = None  # what prompts begin with, and its keys and values
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, ...]:
-        """Write one new column of every row; returns all columns up to and including it."""
-        for buffer, new in zip(self.layers[layer], (keys, values)):
-            buffer[:, :, self.stop : self.stop + 1] = new
-        return tuple(buffer[:, :, : self.stop + 1] for buffer in self.layers[layer])
-
-    def admit(self, slots: Sequence[int], prompts: Any) -> None:
-        """Copy the keys and values of left-padded `prompts` (a filled cache of len(slots) rows) to end at `stop`."""
-        length = prompts.get_seq_length()
-        if not self.layers:
-            self.layers = [
-                [
-                    states.new_zeros(self.rows, states.shape[1], 0, states.shape[3])
-                    for states in (each.keys, each.values)
-                ]
-                for each in prompts.layers
-            ]
-        if length > self.stop:  # longer than all that was: make room on the left
-            self._pad(length - self.stop, left=True)
-            self.stop = length
-        self.reserve()
-        for buffers, each in zip(self.layers, prompts.layers):
-            for buffer, new in zip(buffers, (each.keys, each.values)):
-                buffer[slots, :, self.stop - length : self.stop] = new
-
-    def reserve(self) -> None:
-        """Room for at least one more column."""
-        if self.layers[0][0].shape[2] <= self.stop:
-            self._pad(_GROWTH, left=False)
-
-    def forget(self, columns: int) -> None:
-        """Drop the first `columns`, which no row needs any more."""
-        self.layers = [[buffer[:, :, columns:].clone() for buffer in buffers] for buffers in self.layers]
-        self.stop -= columns
-
-    def _pad(self, columns: int, left: bool) -> None:
-        amount = (0, 0, columns, 0) if left else (0, 0, 0, columns)
-        self.layers = [[torch.nn.functional.pad(buffer, amount) for buffer in buffers] for buffers in self.layers]
-
-
-@torch.inference_mode()
-def write_reports(
-    bundle: Bundle, conversations: Sequence[Conversation], folder: Path, batch_size: int, max_new_tokens: int
-) -> Iterator[tuple[int, Prediction]]:
-    """Yield (index into `conversations`, report) as each report is finished; short ones come first.
-
-    Only the human turns are read. Image paths are relative to `folder`; InputError names one that cannot be read.
-    """
-    tokenizer = bundle.tokenizer
-    bundle.model.eval()
-    columns = _Columns(min(batch_size, len(conversations)))
-    slots: list[_Row | None] = [None] * columns.rows
-    waiting = iter(range(len(conversations)))
-    exhausted = False
-    tokens = torch.zeros(columns.rows, dtype=torch.long)
-    while True:
-        free = [slot for slot, row in enumerate(slots) if row is None]
-        # Prompts are cheaper together, so a few rows may idle until an eighth of the batch is free.
-        if not exhausted and (len(free) >= max(1, columns.rows // 8) or len(free) == columns.rows):
-            numbers = [number for _, number in zip(free, waiting)]
-            exhausted = len(numbers) < len(free)
-            if numbers:
-                _admit(bundle, conversations, folder, columns, slots, tokens, free[: len(numbers)], numbers)
-        active = [slot for slot, row in enumerate(slots) if row is not None]
-        if not active:
+    @torch.inference_mode()
+    def refill(self) -> None:
+        """Give free rows the next studies, with their first tokens; at the end, drop the free rows."""
+        free = [slot for slot, row in enumerate(self.rows) if row is None]
+        if self.exhausted:
+            if len(free) >= len(self.rows) / 2:
+                self.cache.keep([slot for slot, row in enumerate(self.rows) if row is not None])
+                self.rows = [row for row in self.rows if row is not None]
             return
-        for slot in active:
-            row = slots[slot]
-            assert row is not None
-            token = int(tokens[slot])
-            if token != tokenizer.eos_token_id:
+        # Prompts are cheaper together, so a few rows may idle until an eighth of the batch is free.
+        if len(free) < max(1, len(self.rows) // 8):
+            return
+        numbers = [number for _, number in zip(free, self.waiting)]
+        self.exhausted = len(numbers) < len(free)
+        prompts = [prompt for number in numbers if (prompt := self._read(number)) is not None]
+        if self.beginning is None and prompts:
+            self.beginning = self._common_beginning(prompts)
+        for some in self._computed_together(prompts):
+            self._admit(free[: len(some)], some)
+            free = free[len(some) :]
+
+    def finished(self) -> Iterator[tuple[int, list[int]]]:
+        """The answers that have come to their end; their rows become free."""
+        for slot, row in enumerate(self.rows):
+            if row is not None and (self.ending.reached(row.answer) or len(row.answer) >= row.most):
+                self.rows[slot] = None
+                yield row.number, row.answer
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One call for all rows: the last token of each and what is drafted behind it, padded on the right."""
+        rows = [(slot, row) for slot, row in enumerate(self.rows) if row is not None]
+        written = {slot: [row.answer[-1], *self._draft(row, len(rows))] for slot, row in rows}
+        width = max(map(len, written.values()))
+        tokens = [written.get(slot, []) + [0] * (width - len(written.get(slot, []))) for slot in range(len(self.rows))]
+        first = [0 if row is None else row.length + len(row.answer) - 1 for row in self.rows]
+        embeddings = self.bundle.model.get_input_embeddings()(torch.tensor(tokens, device=self.bundle.model.device))
+        hidden = compute(self.bundle.model, self.cache, range(len(self.rows)), embeddings, first)
+        places = [(slot, row, place) for slot, row in rows for place in range(len(written[slot]))]
+        chosen = iter(self._chosen(hidden, places))
+        for slot, row in rows:
+            following = [next(chosen) for _ in written[slot]]
+            for drafted, token in zip([*written[slot][1:], None], following):
                 row.answer.append(token)
-            if token == tokenizer.eos_token_id or len(row.answer) >= max_new_tokens:
-                text = tokenizer.decode(row.answer, skip_special_tokens=True).strip()
-                yield row.number, Prediction(conversations[row.number].id, text)
-                slots[slot] = None
-        if any(row is not None for row in slots):
-            tokens = _next_tokens(bundle, columns, slots, tokens)
+                if token != drafted or self.ending.reached(row.answer) or len(row.answer) >= row.most:
+                    break
 
+    def _read(self, number: int) -> Prompt | None:
+        try:
+            prompt = read_prompt(self.bundle, self.films, number, self.conversations[number])
+            if len(prompt.ids) >= self.longest:
+                raise InputError(f"the prompt has {len(prompt.ids)} tokens, the model takes {self.longest}; show less")
+        except InputError as error:
+            if self.failed is None:
+                raise
+            self.failed(number, str(error))
+            return None
+        return prompt
 
-def _admit(
-    bundle: Bundle,
-    conversations: Sequence[Conversation],
-    folder: Path,
-    columns: _Columns,
-    slots: list[_Row | None],
-    tokens: torch.Tensor,
-    free: Sequence[int],
-    numbers: Sequence[int],
-) -> None:
-    """Compute the prompts of `numbers` together and put them into the `free` slots, with their first tokens."""
-    image_processor, aspect = bundle.processor.image_processor, bundle.format.aspect
-    samples = []
-    for number in numbers:
-        each = conversations[number]
-        prompt = encode_prompt(each.turns[:1], bundle.tokenizer, bundle.format)
-        samples.append(Sample(each.id, tuple(prompt), (), each.images))
-    batch = collate(
-        samples,
-        bundle.tokenizer.pad_token_id,
-        lambda path: film_pixels([folder / path], image_processor, aspect)[0],
-        left=True,
-    )
-    device = bundle.model.device
-    mask = batch["attention_mask"]
-    outputs = bundle.model(
-        input_ids=batch["input_ids"].to(device),
-        attention_mask=mask.to(device),
-        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0).to(device),
-        pixel_values=batch["pixel_values"].to(device, bundle.model.dtype) if "pixel_values" in batch else None,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    before = columns.stop
-    columns.admit(free, outputs.past_key_values)
-    for row in slots:
-        if row is not None:
-            row.start += columns.stop - before
-    first = outputs.logits[:, -1].argmax(dim=-1).cpu()
-    for place, (slot, sample) in enumerate(zip(free, samples)):
-        length = len(sample.input_ids)
-        slots[slot] = _Row(numbers[place], columns.stop - length, length)
-        tokens[slot] = first[place]
+    def _common_beginning(self, prompts: Sequence[Prompt]) -> tuple[list[int], Rows]:
+        """The words before the first film that all these prompts share, computed; empty when that saves little."""
+        shared = min(prompt.words for prompt in prompts)
+        for tokens in (prompt.ids for prompt in prompts[1:]):
+            shared = next((n for n in range(shared) if tokens[n] != prompts[0].ids[n]), shared)
+        shared = min(shared, *(len(prompt.ids) - 1 for prompt in prompts), len(prompts[0].ids) - 1)
+        if len(prompts) == 1 or shared < _SHORTEST_BEGINNING:
+            return [], Rows(1)
+        tokens, cache = prompts[0].ids[:shared], Rows(1)
+        ids = torch.tensor([tokens], device=self.bundle.model.device)
+        compute(self.bundle.model, cache, [0], self.bundle.model.get_input_embeddings()(ids), [0])
+        return tokens, cache
 
+    def _done(self, prompt: Prompt) -> int:
+        """How many of the prompt's tokens are known already."""
+        known = self.beginning[0] if self.beginning else []
+        return len(known) if len(prompt.ids) > len(known) and prompt.ids[: len(known)] == known else 0
 
-def _next_tokens(bundle: Bundle, columns: _Columns, slots: Sequence[_Row | None], tokens: torch.Tensor) -> torch.Tensor:
-    """One step of all rows; what idle rows compute is never read."""
-    unused = min(row.start for row in slots if row is not None)
-    if unused >= _GROWTH:
-        columns.forget(unused)
-        for row in slots:
-            if row is not None:
-                row.start -= unused
-    columns.reserve()
-    starts = torch.tensor([columns.stop if row is None else row.start for row in slots])
-    lengths = torch.tensor([0 if row is None else row.length for row in slots])
-    seen = torch.arange(columns.stop + 1)[None, :] >= starts[:, None]
-    device = bundle.model.device
-    outputs = bundle.model(
-        input_ids=tokens[:, None].to(device),
-        attention_mask=seen[:, None, None, :].to(device),
-        position_ids=lengths[:, None].to(device),
-        past_key_values=columns,
-        use_cache=True,
-    )
-    columns.stop += 1
-    for row in slots:
-        if row is not None:
-            row.length += 1
-    chosen: torch.Tensor = outputs.logits[:, -1].argmax(dim=-1).cpu()
-    return chosen
+    def _computed_together(self, prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+        """Groups with the same number of known tokens, none with too many tokens to compute."""
+        for done in sorted({self._done(prompt) for prompt in prompts}):
+            group: list[Prompt] = []
+            for prompt in (prompt for prompt in prompts if self._done(prompt) == done):
+                longest = max(len(each.ids) for each in [*group, prompt])
+                if group and longest * (len(group) + 1) > _PROMPT_TOKENS:
+                    yield group
+                    group = []
+                group.append(prompt)
+            yield group
+
+    def _admit(self, slots: Sequence[int], prompts: Sequence[Prompt]) -> None:
+        done = self._done(prompts[0])
+        if done and self.beginning:
+            self.cache.begin(slots, self.beginning[1], done)
+        embeddings = embed(self.bundle, self.films, prompts, done)
+        hidden = compute(self.bundle.model, self.cache, slots, embeddings, [done] * len(slots))
+        places = []
+        for place, (slot, prompt) in enumerate(zip(slots, prompts)):
+            length = len(prompt.ids)
+            row = _Row(prompt.number, length, min(self.max_new_tokens, self.longest - length))
+            self.rows[slot] = row
+            places.append((place, row, length - done - 1))
+        for (_, row, _), token in zip(places, self._chosen(hidden, places)):
+            row.answer.append(token)
+
+    def _chosen(self, hidden: torch.Tensor, places: Sequence[tuple[int, _Row, int]]) -> list[int]:
+        """The tokens that follow at `places`: (row of `hidden`, what is written there, column of `hidden`)."""
+        logits = self.bundle.model.lm_head(hidden[[row for row, _, _ in places], [column for _, _, column in places]])
+        studies = [self.conversations[row.number].id for _, row, _ in places]
+        steps, seen = [], {}
+        for _, row, _ in places:
+            seen[row.number] = seen.get(row.number, -1) + 1
+            steps.append(len(row.answer) + seen[row.number])
+        return self.choose(logits, studies, steps)
+
+    def _draft(self, row: _Row, active: int) -> list[int]:
+        if self.drafts is None:
+            return []
+        return self.drafts.after(row.answer, min(self.drafts.tokens(active), row.most - len(row.answer) - 1))
