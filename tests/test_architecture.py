@@ -25,8 +25,8 @@ MAY_IMPORT = {
     "doctor": GROUND | {"text", "phantom", "data", "model", "metrics", "generate", "train", "evaluate"},
     "cli": GROUND | {"demo", "doctor"},
     "__main__": {"cli"},
-    # Registering the small tower is the package's own doing, at the moment transformers is imported.
-    "__init__": {"model"},
+    # Registering the small tower is the package's own doing, at the moment transformers is imported; `load` is called.
+    "__init__": {"model", "generate"},
 } | dict.fromkeys(GROUND - {"__init__"}, GROUND)
 
 

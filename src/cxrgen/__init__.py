@@ -10,9 +10,14 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cxrgen.generate.single import Writer
 
 __version__ = "0.1.0"
 
@@ -50,6 +55,16 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         for ours, awaited in _REGISTRATIONS.items():
             if self.done.issuperset(awaited) and importlib.util.find_spec("torch") is not None:
                 importlib.import_module(ours)
+
+
+def load(model: str | os.PathLike[str], **options: Any) -> Writer:
+    """A checkpoint that writes reports: `load(MODEL).report(["frontal.png"], indication="Cough.")`; needs torch.
+
+    Options are those of `cxrgen.generate.single.load`.
+    """
+    from cxrgen.generate.single import load as open_writer
+
+    return open_writer(model, **options)
 
 
 _finder = _AfterImport()

@@ -42,7 +42,9 @@ def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Choose:
         reached = probabilities.double().cumsum(dim=-1)
         numbers = [_chance(seed, study, step) for study, step in zip(studies, steps)]
         wanted = torch.tensor(numbers, dtype=torch.double, device=logits.device)[:, None] * reached[:, -1:]
-        chosen: list[int] = torch.searchsorted(reached, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1).tolist()
+        chosen: list[int] = (
+            torch.searchsorted(reached, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1).tolist()
+        )
         return chosen
 
     return choose
@@ -70,7 +72,7 @@ class Ending:
 
 
 def ending(bundle: Bundle) -> Ending:
-    """The end of a report for this checkpoint: its tokenizer's and its generation settings' end, its template's mark."""
+    """Where this checkpoint ends a report: its tokenizer's end, its generation settings', its template's mark."""
     tokenizer = bundle.tokenizer
     named = bundle.model.generation_config.eos_token_id
     tokens = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}

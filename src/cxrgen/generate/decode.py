@@ -193,7 +193,8 @@ class _Batch:
         """The tokens that follow at `places`: (row of `hidden`, what is written there, column of `hidden`)."""
         logits = self.bundle.model.lm_head(hidden[[row for row, _, _ in places], [column for _, _, column in places]])
         studies = [self.conversations[row.number].id for _, row, _ in places]
-        steps, seen = [], {}
+        steps: list[int] = []
+        seen: dict[int, int] = {}
         for _, row, _ in places:
             seen[row.number] = seen.get(row.number, -1) + 1
             steps.append(len(row.answer) + seen[row.number])

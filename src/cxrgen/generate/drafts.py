@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 _LONGEST, _SHORTEST = 5, 2  # tokens that are looked up
 _MOST_REPORTS = 20_000  # more make the table large and the drafts no better
+MOST_ROWS = 8  # written at a time; with more, drafts do not pay
 _CHECKED = 8  # tokens checked in a call, over all rows
 
 
@@ -30,7 +31,7 @@ class Drafts:
 
     def tokens(self, active: int) -> int:
         """How many tokens are drafted for each of `active` rows."""
-        return _CHECKED // active - 1 if active < _CHECKED else 0
+        return _CHECKED // active - 1 if active < MOST_ROWS else 0
 
     def after(self, answer: Sequence[int], most: int) -> list[int]:
         """Up to `most` tokens that may follow `answer`."""

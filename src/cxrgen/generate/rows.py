@@ -67,7 +67,9 @@ def _empty(like: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     return like.new_zeros(rows, columns, *like.shape[2:])
 
 
-def compute(model: Any, rows: Rows, slots: Sequence[int], embeddings: torch.Tensor, first: Sequence[int]) -> torch.Tensor:
+def compute(
+    model: Any, rows: Rows, slots: Sequence[int], embeddings: torch.Tensor, first: Sequence[int]
+) -> torch.Tensor:
     """Run (r, q, C) embeddings through the language model into `slots`; row i begins at position first[i].
 
     Returns the last hidden states (r, q, C). `slots` is in rising order when it names all rows.

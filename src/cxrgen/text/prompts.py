@@ -50,10 +50,15 @@ def shown_views(study: Study, views: str) -> tuple[View, ...]:
     return tuple(view for view in study.views if views in ("all", view.view))
 
 
-def study_conversation(study: Study, views: str = "all", prompt: str = "study") -> Conversation:
-    """A study as the conversation that a report writer has about it; no answer turn where there is no report."""
+def study_conversation(
+    study: Study, views: str = "all", prompt: str = "study", prior: str | None = None
+) -> Conversation:
+    """A study as the conversation that a report writer has about it; no answer turn where there is no report.
+
+    `prior` is the text of the report before, for prompts that tell it.
+    """
     shown = shown_views(study, views)
-    turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), None))]
+    turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior))]
     if study.report is not None:
         turns.append(Turn("assistant", study.report))
     return Conversation(study.study_id, tuple(view.path for view in shown), tuple(turns))

@@ -1,0 +1,46 @@
+"""What is asked: a prepared set, LLaVA JSON, JSON lines, or chat questions; each as conversations.
+
+A prepared set is asked as the checkpoint was trained, unless options say otherwise. The answer turn of an item is its
+reference; an item without one has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrgen.data.conversations import read_conversations
+from cxrgen.errors import InputError
+from cxrgen.model.conversation import Format
+from cxrgen.records import Conversation, Prediction, Reject, read_studies
+from cxrgen.text.prompts import study_conversation
+
+
+@dataclass(frozen=True)
+class Questions:
+    conversations: list[Conversation]
+    folder: Path  # where image paths start
+    rejects: list[Reject]
+
+
+def read_questions(path: Path, images: Path | None, split: str, format: Format) -> Questions:
+    """All that is asked, in its order. Raises InputError when there is nothing, or none of the films is there."""
+    folder = images or (path if path.is_dir() else path.parent)
+    rejects: list[Reject] = []
+    if path.is_dir():
+        studies = read_studies(path, split)
+        conversations = [study_conversation(study, format.views, format.prompt) for study in studies]
+    else:
+        conversations, rejects = read_conversations(path)
+    if not conversations:
+        raise InputError(f"{path}: nothing to report on in split {split!r}")
+    films = [folder / name for each in conversations for name in each.images]
+    if films and not any(film.is_file() for film in films):
+        raise InputError(f"{films[0]}: no such image, nor any other of {len(films)}; is --image-folder right?")
+    return Questions(conversations, folder, rejects)
+
+
+def references(conversations: Iterable[Conversation]) -> list[Prediction]:
+    """The reports to compare with, of the items that have one."""
+    return [Prediction(each.id, each.turns[1].text) for each in conversations if len(each.turns) > 1]

@@ -1,0 +1,104 @@
+"""How reports are written: a checkpoint's own format and whatever the command line says otherwise.
+
+Free of torch, so that wrong flags and paths are told at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from cxrgen.errors import InputError, UsageError
+from cxrgen.generate.drafts import MOST_ROWS
+from cxrgen.model.conversation import Format
+from cxrgen.records import read_studies
+
+# The original's names for prompts: template, and whether the model has to write the answering speaker's name itself.
+CONV_MODES = {
+    "simple": ("v0", "original"),
+    "vicuna_v1_1": ("v1", "original"),
+    "mistral_instruct": ("mistral", ""),
+    "v0": ("v0", ""),
+    "v1": ("v1", ""),
+    "plain": ("plain", ""),
+}
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How reports are written."""
+
+    model: Path
+    format: Format
+    batch_size: int = 16
+    max_new_tokens: int = 1024
+    temperature: float = 0.0  # 0: the likeliest token
+    top_p: float = 1.0
+    seed: int = 0
+    dtype: str = "auto"  # float32 on a CPU, bfloat16 on a GPU that has it
+    drafts: tuple[str, ...] = ()  # training reports, whose wording is used as drafts
+
+    decides: ClassVar = ("format", "max_new_tokens", "temperature", "top_p", "seed", "dtype")  # what is written
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.max_new_tokens < 1:
+            raise UsageError("--batch-size and --max-new-tokens are at least 1")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise UsageError("--temperature is 0 (the likeliest token) or more, --top-p above 0 and at most 1")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"dtype {self.dtype!r}: there are {', '.join(DTYPES)}")
+
+
+def read_format(model: Path) -> Format:
+    """The format of a checkpoint folder, without opening the checkpoint. Raises InputError when it is none."""
+    if not model.is_dir():
+        raise InputError(f"{model}: no such folder; give a checkpoint written by `cxrgen train`")
+    for name in ("config.json", "cxrgen.json"):
+        if not (model / name).is_file():
+            raise InputError(f"{model}: no {name}, so this is no checkpoint of cxrgen")
+    try:
+        return Format(**json.loads((model / "cxrgen.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{model / 'cxrgen.json'}: no format ({error})") from None
+
+
+def with_options(format: Format, conv_mode: str | None, compat: str | None, views: str | None) -> Format:
+    """The checkpoint's format with what is said otherwise; None says nothing."""
+    if conv_mode is not None:
+        if conv_mode not in CONV_MODES:
+            known = ", ".join(CONV_MODES)
+            raise UsageError(f"--conv-mode {conv_mode}: there are {known}; left out, it is the checkpoint's own")
+        template, original = CONV_MODES[conv_mode]
+        format = replace(format, template=template, compat=original)
+    if compat is not None:
+        format = replace(format, compat=compat)
+    return format if views is None else replace(format, views=views)
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """From the command line. Raises UsageError for what cannot be meant, InputError for a folder that is no model."""
+    return Settings(
+        model=options.model_name,
+        format=with_options(read_format(options.model_name), options.conv_mode, options.compat, options.views),
+        batch_size=options.batch_size,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed,
+        dtype=options.dtype,
+        drafts=_drafts(options),
+    )
+
+
+def _drafts(options: argparse.Namespace) -> tuple[str, ...]:
+    """The training reports of a prepared folder, where they can help: see `drafts`."""
+    folder: Path | None = options.question_file if options.drafts == "auto" else Path(options.drafts)
+    if options.drafts == "off" or folder is None or not folder.is_dir():
+        return ()
+    if options.drafts == "auto" and options.batch_size >= MOST_ROWS:
+        return ()
+    return tuple(study.report for study in read_studies(folder, "train") if study.report is not None)
