@@ -218,8 +218,32 @@ def test_tolerant_agrees_where_the_official_parser_finds_both(case: dict[str, An
     assert sections["impression"] == case["sectioned_row"]["impression"]
 
 
-PIECES = ["FINDINGS", "Impression", ":", ": ", "\n", "\n ", "\n \n", "\r\n", "\r", "a b.", "LEFT PICC", "_" * 9, "___",
-          "CHEST", "8:07", "\t", "\xa0", "ADDENDUM", "WET READ", "FINAL REPORT", "COMPARISON", "LUNGS", "é", "1."]  # fmt: skip
+PIECES = [
+    "FINDINGS",
+    "Impression",
+    ":",
+    ": ",
+    "\n",
+    "\n ",
+    "\n \n",
+    "\r\n",
+    "\r",
+    "a b.",
+    "LEFT PICC",
+    "_" * 9,
+    "___",
+    "CHEST",
+    "8:07",
+    "\t",
+    "\xa0",
+    "ADDENDUM",
+    "WET READ",
+    "FINAL REPORT",
+    "COMPARISON",
+    "LUNGS",
+    "é",
+    "1.",
+]
 REPORTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join))
 
 
