@@ -25,6 +25,7 @@ class SourceOptions:
     text_file: Path | None = None  # CSV with study_id and texts, for sources whose texts live elsewhere
     columns: Mapping[str, str] = field(default_factory=dict)  # our field -> the source's column, from --map
     section_style: str = "tolerant"  # how raw report text is split: tolerant or mimic
+    on_duplicate: str = "reject"  # rows of one study that contradict each other: reject the study, or believe the last
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""The data card: card.json with the numbers, card.html to look at, what can mislead first.
+
+The page shows films and sentences of the set, so it is as private as the set itself (mode 600).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cxrgen.data.card_numbers import card_numbers, frequent_sentences
+from cxrgen.data.films import StoredFilm
+from cxrgen.data.steps import Chosen
+from cxrgen.files import write_json, write_text
+from cxrgen.page import (
+    Bar,
+    Html,
+    Section,
+    facts,
+    histogram,
+    image,
+    note,
+    number,
+    paragraph,
+    render,
+    table,
+    tag,
+    whisker_chart,
+)
+from cxrgen.records import SPLITS, Study
+
+_SHOWN = 4  # studies a split
+_FILM = 200  # pixels, longest side
+_SHARES = {"with a report", "with a lateral", "with a prior"}
+
+
+def write_card(out: Path, chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any]) -> None:
+    """Write card.json and card.html of a prepared folder."""
+    numbers = card_numbers(chosen, films, recipe)
+    write_json(out / "card.json", numbers)
+    studies = chosen.studies
+    sections = [
+        _warnings(numbers),
+        _waterfall(numbers),
+        _splits(numbers),
+        _texts(numbers, studies),
+        _films(numbers, films),
+        _look(studies, out),
+        *([_labels(numbers)] if numbers["labels"] else []),
+        _made(numbers),
+    ]
+    total = f"{len(studies)} studies, {numbers['splits']['train']['studies']} for training"
+    write_text(out / "card.html", render("Data card", sections, total), private=True)
+
+
+def _warnings(numbers: Mapping[str, Any]) -> Section:
+    parts = [facts({name: str(count) for name, count in numbers["findings"].items()})]
+    if numbers["findings"]["test studies whose report is a training report"]:
+        parts.append(
+            note(
+                "Reports that stand in both splits word for word are mostly normal ones; a model that repeats the most "
+                "frequent report is scored well on them. Score it as a floor."
+            )
+        )
+    private = {name: count for name, count in numbers["private_patterns"].items() if count}
+    if private:
+        said = ", ".join(f"{name}: {count}" for name, count in private.items())
+        parts.append(
+            note(f"Sections that hold what looks private: {said}. Look at them before this set goes anywhere.")
+        )
+    intro = "A patient, a film or a long report in two splits makes a model look better than it is."
+    return Section("Leaks and duplicates", parts, intro)
+
+
+def _waterfall(numbers: Mapping[str, Any]) -> Section:
+    rows = [(each["step"], each["studies"], each["films"], each["subjects"]) for each in numbers["waterfall"]]
+    parts = [table(("what is left", "studies", "films", "patients"), rows)]
+    if numbers["left_out"]:
+        parts.append(table(("left out", "inputs"), list(numbers["left_out"].items())))
+        parts.append(paragraph("Each is a line of rejects.csv with place and reason."))
+    parts += [paragraph(each) for each in numbers["notes"]]
+    return Section("What was kept", parts)
+
+
+def _splits(numbers: Mapping[str, Any]) -> Section:
+    splits = numbers["splits"]
+    rows = []
+    for name in splits["train"]:
+        row: list[object] = [name]
+        for split in SPLITS:
+            value, studies = splits[split][name], splits[split]["studies"]
+            share = f" ({value / studies:.0%})" if name in _SHARES and studies else ""
+            row.append("–" if value is None else f"{value}{share}")
+        rows.append(row)
+    parts = [table(("", *SPLITS), rows)]
+    for title, key in (("Films of a study", "view_combinations"), ("Sections", "sections")):
+        rows = [[name, *(counts[split] for split in SPLITS)] for name, counts in list(numbers[key].items())[:16]]
+        parts += [tag("h3", title), table(("studies with", *SPLITS), rows)]
+    parts.append(paragraph("The list of test studies has the SHA-256 ", tag("code", numbers["test_list_sha256"]), "."))
+    return Section("Splits", parts)
+
+
+def _texts(numbers: Mapping[str, Any], studies: Sequence[Study]) -> Section:
+    lengths = [len(study.report.split()) for study in studies if study.report]
+    parts: list[Html] = []
+    if lengths:
+        parts.append(histogram(lengths, "Length of reports", label="words"))
+        quantiles = list(dict.fromkeys(q for split in SPLITS for q in numbers["words"][split]))
+        rows = [[split, *(numbers["words"][split].get(q, "–") for q in quantiles)] for split in SPLITS]
+        parts.append(table(("words, quantiles", *quantiles), rows))
+    bars = [Bar(name, share, text=f"{share:.1%}") for name, share in numbers["texts"].items() if share is not None]
+    parts.append(whisker_chart(bars, "Share of reports with"))
+    sentences = frequent_sentences(studies)
+    if sentences:
+        parts += [tag("h3", "Most frequent sentences of training reports"), table(("sentence", "reports"), sentences)]
+    return Section("Texts", parts)
+
+
+def _films(numbers: Mapping[str, Any], films: Sequence[StoredFilm]) -> Section:
+    held = numbers["films"]
+    parts: list[Html] = []
+    if any(film.path for film in films):
+        parts.append(
+            histogram([film.brightness for film in films if film.path], "Mean grey of films", label="0 to 255")
+        )
+    for title, key in (
+        ("view", "views"), ("the source says", "as_the_source_says"), ("stored size", "stored_sizes"), ("note", "notes")
+    ):  # fmt: skip
+        if held[key]:
+            parts.append(table((title, "films"), list(held[key].items())[:20]))
+    return Section("Films", parts)
+
+
+def _look(studies: Sequence[Study], out: Path) -> Section:
+    """The first studies of each split with their films and text."""
+    parts: list[Html] = []
+    for split in SPLITS:
+        shown = [study for study in studies if study.split == split][:_SHOWN]
+        parts += [tag("h3", split)] if shown else []
+        for study in shown:
+            pictures = [
+                image(_thumbnail(out / view.path), view.view, f"{view.view} {view.raw_view}")
+                for view in study.views[:3]
+            ]
+            text = study.report if study.report is not None else "No report: for generation only."
+            parts.append(tag("div", *(tag("div", each) for each in [*pictures, tag("p", text)]), class_="beside"))
+    return Section("To look at", parts, "The first studies of each split. Real films and texts stay with the set.")
+
+
+def _thumbnail(path: Path) -> bytes:
+    with Image.open(path) as film:
+        small = film.convert("L")
+        small.thumbnail((_FILM, _FILM))
+        data = io.BytesIO()
+        small.save(data, "JPEG", quality=85)
+    return data.getvalue()
+
+
+def _labels(numbers: Mapping[str, Any]) -> Section:
+    rows = []
+    for label, counts in numbers["labels"].items():
+        row: list[object] = [label]
+        for split in SPLITS:
+            studies = max(1, numbers["splits"][split]["studies"])
+            row += [number(counts[split]["present"] / studies), number(counts[split]["uncertain"] / studies)]
+        rows.append(row)
+    columns = [f"{split}, {word}" for split in SPLITS for word in ("present", "uncertain")]
+    return Section("The dataset's own labels", [table(("share of studies", *columns), rows)])
+
+
+def _made(numbers: Mapping[str, Any]) -> Section:
+    recipe = numbers["recipe"]
+    parts = [
+        table((title, "value"), [(name, str(value)) for name, value in sorted(recipe[key].items())], left=(0, 1))
+        for title, key in (("option", "options"), ("version", "versions"), ("input", "inputs"))
+    ]
+    return Section("How it was made", parts)

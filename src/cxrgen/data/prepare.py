@@ -1,0 +1,255 @@
+"""Raw studies to a prepared set: one folder that training, generation and scoring read.
+
+SOURCE is a folder or a table; what kind it is is found by looking (`--kind auto`) and said. The set holds
+studies.parquet, images/, train.json, valid.json, test.json, rejects.csv, films.jsonl, card.html, card.json and
+recipe.json. A run that was interrupted continues; a folder that was made with other options is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from cxrgen.data.card import write_card
+from cxrgen.data.films import (
+    JOURNAL,
+    FilmJob,
+    FilmOptions,
+    StoredFilm,
+    read_journal,
+    store_films,
+    time_per_film,
+    write_journal,
+)
+from cxrgen.data.sources import SOURCES, Found, SourceOptions, choose, read
+from cxrgen.data.steps import Chosen, Settings, after_films, before_films, film_jobs
+from cxrgen.data.targets import TARGETS
+from cxrgen.data.texts import add_texts
+from cxrgen.data.views import unknown_views
+from cxrgen.data.write import write_recipe, write_set
+from cxrgen.errors import InputError, TooManyRejects, UsageError
+from cxrgen.progress import say
+from cxrgen.text.prompts import PROMPTS
+
+_EXAMPLES = """examples:
+  cxrgen prepare course-data --out prepared
+  cxrgen prepare course-data --out prepared --text-file reports.csv
+  cxrgen prepare train.json --image-folder images --out prepared
+  cxrgen prepare export.csv --map findings=Befund --map image=Datei --out prepared
+  cxrgen prepare course-data --out prepared --by image --prompt original
+  cxrgen prepare export.csv --out prepared --dry-run
+"""
+_BYTES_PER_FILM = 60_000  # at 512 pixels
+_MINUTE = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    parser.add_argument("source", type=Path, help="folder or table to read")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write the prepared set to")
+    parser.add_argument("--kind", default="auto", help=f"auto, {', '.join(SOURCES)} (default: auto)")
+    parser.add_argument("--image-folder", type=Path, help="where image names start; default: beside the source")
+    parser.add_argument("--text-file", type=Path, help="CSV with study_id and report, findings, impression, ...")
+    parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
+    parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
+    parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
+    parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal film")
+    parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the films MGCA's script takes")
+    parser.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
+    parser.add_argument("--prompt", choices=tuple(PROMPTS), default="study", help="of the JSON files (default: study)")
+    parser.add_argument("--on-duplicate", choices=("reject", "last"), default="reject", help="contradicting rows")
+    parser.add_argument("--on-leak", choices=("stop", "drop"), default="stop", help="a film in two splits")
+    parser.add_argument("--resplit", action="store_true", help="draw splits by patient, whatever the source says")
+    parser.add_argument("--valid-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
+    parser.add_argument("--test-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
+    parser.add_argument("--seed", type=int, default=0, help="of drawn splits (default: 0)")
+    parser.add_argument("--size", type=int, default=512, help="longest side of stored films (default: 512)")
+    parser.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
+    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="films above are refused")
+    parser.add_argument("--max-rejects", type=_share, default=0.02, help="share or percent, above: exit 3 (2%%)")
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: all cores)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+    parser.add_argument("--force", action="store_true", help="replace a set that was made with other options")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    if not 0 <= options.valid_share + options.test_share < 1 or min(options.valid_share, options.test_share) < 0:
+        raise UsageError("--valid-share and --test-share are at least 0 and together below 1")
+    if options.size < 16 or options.workers < 1:
+        raise UsageError("--size is at least 16, --workers at least 1")
+    out: Path = options.out
+    film_options = FilmOptions(options.size, options.rendering, options.max_pixels)
+    settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
+    kind, reason = choose(options.source, options.kind)
+    recorded = _recorded(options, kind)
+    if not options.dry_run:
+        _refuse_to_mix(out, recorded, options.force)
+    say(f"{options.source}: {kind} ({reason})")
+    found = _read(options, kind)
+    chosen = before_films(found, settings)
+    if not chosen.studies:
+        raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
+    jobs = film_jobs(chosen.studies)
+    for note in chosen.notes:
+        say(f"  {note}")
+    if options.dry_run:
+        print(_plan(found, chosen, jobs, out, film_options, options.workers))
+        return 0
+    _check_disk(out, len(jobs), options.size)
+    films = store_films(jobs, out, film_options, options.workers, recorded)
+    after_films(chosen, films, settings)
+    if not chosen.studies:
+        raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
+    _finish(options, chosen, jobs, films, recorded)
+    _print_result(options, found, chosen, jobs)
+    return 0
+
+
+def _read(options: argparse.Namespace, kind: str) -> Found:
+    source_options = SourceOptions(
+        image_folder=options.image_folder,
+        text_file=options.text_file,
+        columns=_mapping(options.map),
+        section_style=options.section_style,
+        on_duplicate=options.on_duplicate,
+    )
+    found = read(kind, options.source, source_options)
+    if options.text_file:
+        found = add_texts(found, options.text_file, replace(source_options, columns={}))
+    return found
+
+
+def _mapping(words: list[str]) -> dict[str, str]:
+    mapping = {}
+    for word in words:
+        name, equals, column = word.partition("=")
+        if not equals or not name or not column:
+            raise UsageError(f"--map {word}: write FIELD=COLUMN")
+        mapping[name] = column
+    return mapping
+
+
+def _share(text: str) -> float:
+    """A share as 0.02 or 2%."""
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The options that shape the set; where it lies and how fast it is made do not."""
+    passing = {"source", "out", "kind", "image_folder", "text_file", "map", "max_rejects", "workers"}
+    passing |= {"dry_run", "force", "json"}
+    kept = {name: value for name, value in vars(options).items() if name not in passing}
+    return {**kept, "kind": kind, "map": sorted(options.map), "text_file": bool(options.text_file)}
+
+
+def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
+    """A folder holds one set made with one choice of options, or nothing."""
+    strangers = [path.name for path in out.glob("*")] if out.is_dir() and not (out / JOURNAL).is_file() else []
+    if strangers:
+        raise InputError(
+            f"{out}: holds {sorted(strangers)[0]!r} and no prepared set; give an empty or new folder as --out"
+        )
+    if force:
+        shutil.rmtree(out / "images", ignore_errors=True)
+        (out / JOURNAL).unlink(missing_ok=True)
+        return
+    before, _ = read_journal(out / JOURNAL)
+    if before is None:
+        return
+    other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
+    if other:
+        flag = other[0].replace("_", "-")
+        raise InputError(
+            f"{out}: was made with --{flag} {before.get(other[0])}, not {recorded.get(other[0])}; "
+            "give another --out, or --force to make it anew"
+        )
+
+
+def _check_disk(out: Path, films: int, size: int) -> None:
+    needed = films * _BYTES_PER_FILM * (size / 512) ** 2
+    folder = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{out}: about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; choose another --out"
+        )
+
+
+def _plan(found: Found, chosen: Chosen, jobs: list[FilmJob], out: Path, film_options: FilmOptions, workers: int) -> str:
+    """What would be done, for people."""
+    lines = [f"columns: {', '.join(f'{name} = {column}' for name, column in sorted(found.columns.items())) or 'none'}"]
+    lines += [f"{count.step}: {count.studies} studies, {count.films} films, {count.subjects} patients"
+              for count in chosen.waterfall]  # fmt: skip
+    lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in _splits(chosen).items()))
+    words = unknown_views(chosen.studies)
+    if words:
+        lines.append("views not understood: " + ", ".join(f"{word or 'none'} {n}" for word, n in words.most_common(10)))
+    lines.append(f"left out: {len(chosen.rejects)}{_codes(chosen)}")
+    disk = len(jobs) * _BYTES_PER_FILM * (film_options.size / 512) ** 2
+    seconds = time_per_film(jobs, film_options) * len(jobs) / workers
+    lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} minutes"
+
+
+def _splits(chosen: Chosen) -> dict[str, int]:
+    counts = Counter(study.split for study in chosen.studies)
+    return {name: counts[name] for name in ("train", "valid", "test")}
+
+
+def _codes(chosen: Chosen) -> str:
+    counts = Counter(reject.code for reject in chosen.rejects)
+    return " (" + ", ".join(f"{code} {n}" for code, n in sorted(counts.items())) + ")" if counts else ""
+
+
+def _finish(
+    options: argparse.Namespace,
+    chosen: Chosen,
+    jobs: list[FilmJob],
+    films: dict[str, StoredFilm],
+    recorded: Mapping[str, Any],
+) -> None:
+    """Write the tables and the card; the journal goes last into its final order."""
+    out: Path = options.out
+    write_set(out, chosen.studies, chosen.rejects, options.prompt)
+    recipe = write_recipe(out, recorded, options.source, options.text_file)
+    write_card(out, chosen, [films[job.key] for job in jobs], recipe)
+    used = {view.path for study in chosen.studies for view in study.views}
+    stored = [films[key] for key in sorted({job.key for job in jobs})]
+    for path in {film.path for film in read_journal(out / JOURNAL)[1].values() if film.path} - used:
+        (out / path).unlink(missing_ok=True)
+    write_journal(out / JOURNAL, recorded, [film for film in stored if film.path in used or film.code])
+
+
+def _print_result(options: argparse.Namespace, found: Found, chosen: Chosen, jobs: list[FilmJob]) -> None:
+    """Say what came out; raises TooManyRejects when more was left out than allowed."""
+    films = sum(len(study.views) for study in chosen.studies)
+    counts = {"studies": len(chosen.studies), "films": films, "rejects": len(chosen.rejects), **_splits(chosen)}
+    if options.json:
+        print(json.dumps({**counts, "out": str(options.out)}))
+    else:
+        splits = ", ".join(f"{name} {n}" for name, n in _splits(chosen).items())
+        say(f"{len(chosen.studies)} studies with {films} films ({splits})")
+        say(f"left out: {len(chosen.rejects)}{_codes(chosen)}")
+        say(f"look at {options.out / 'card.html'}")
+        print(options.out)
+    everything = max(1, len(chosen.studies) + len(chosen.rejects))
+    if len(chosen.rejects) > options.max_rejects * everything:
+        raise TooManyRejects(
+            f"{options.out}: done, but {len(chosen.rejects)} inputs were left out, "
+            f"{len(chosen.rejects) / everything:.1%} (limit {options.max_rejects:.1%}); "
+            "see rejects.csv, or raise --max-rejects"
+        )

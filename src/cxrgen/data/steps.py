@@ -1,0 +1,231 @@
+"""From what a source holds to the studies of a prepared set: the same few steps for every source, each counted.
+
+A step takes studies and gives studies; what it leaves out becomes a Reject with a code, or a row of the waterfall when
+leaving out is what was asked for. Steps before the films need no pixels, so mistakes in tables are found in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cxrgen.data.films import FilmJob, StoredFilm, film_key
+from cxrgen.data.priors import link_priors
+from cxrgen.data.sources import Found
+from cxrgen.data.splits import assign_splits, with_subjects
+from cxrgen.data.targets import target_texts
+from cxrgen.data.views import class_views, order_views
+from cxrgen.errors import InputError
+from cxrgen.records import FRONTAL, UNKNOWN, Reject, Study, View
+
+_MISSING_LIMIT = 0.2
+_FEW_MISSING = 5  # films; fewer are no sign of a wrong folder
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shapes a prepared set; recorded in recipe.json."""
+
+    target: str = "both"
+    by: str = "study"
+    select: str = "all"
+    no_frontal: str = "reject"
+    on_leak: str = "stop"
+    resplit: bool = False
+    valid_share: float = 0.1
+    test_share: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Count:
+    """A row of the waterfall: what is left after a step."""
+
+    step: str
+    studies: int
+    films: int
+    subjects: int
+
+
+@dataclass
+class Chosen:
+    """Studies on their way, with everything that has to be said about those that were left behind."""
+
+    studies: list[Study]
+    rejects: list[Reject] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    waterfall: list[Count] = field(default_factory=list)
+
+    def after(self, step: str, studies: Sequence[Study], rejects: Sequence[Reject] = ()) -> None:
+        """Go on with `studies`; the step is counted when it changed how many there are."""
+        self.studies = list(studies)
+        self.rejects += rejects
+        films = sum(len(study.views) for study in self.studies)
+        count = Count(step, len(self.studies), films, len({study.subject_id for study in self.studies}))
+        last = self.waterfall[-1] if self.waterfall else None
+        if last is None or (count.studies, count.films) != (last.studies, last.films):
+            self.waterfall.append(count)
+
+
+def before_films(found: Found, settings: Settings) -> Chosen:
+    """Every step that needs no pixels. Raises InputError for splits that leak and texts that are not understood."""
+    studies, alone = with_subjects(found.studies)
+    chosen = Chosen([], list(found.rejects), list(found.notes))
+    if alone:
+        chosen.notes.append(f"{alone} studies have no patient and count as patients of their own")
+    chosen.after("found", studies)
+    chosen.after("have films", *_with_films(chosen.studies))
+    studies, how = assign_splits(
+        chosen.studies, settings.valid_share, settings.test_share, settings.seed, settings.resplit
+    )
+    chosen.notes.append(f"splits: {how}")
+    studies = [class_views(study) for study in link_priors(studies)]
+    if settings.select == "mgca":
+        for step, left in _mgca(studies):
+            chosen.after(step, left)
+    else:
+        chosen.after("have a split", studies)
+    if settings.no_frontal == "reject":
+        chosen.after("have a frontal or unknown view", *_with_frontal(chosen.studies))
+    targeted = target_texts(chosen.studies, settings.target)
+    chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
+    if settings.by == "image":
+        chosen.after("one row a frontal film", _by_image(chosen.studies))
+    return chosen
+
+
+def film_jobs(studies: Sequence[Study]) -> list[FilmJob]:
+    """One job a film; raises InputError when so many are missing that the folder must be wrong."""
+    jobs = [
+        FilmJob(film_key(study.study_id, number), view.path)
+        for study in studies
+        for number, view in enumerate(study.views)
+    ]
+    missing = [job.source for job in jobs if not Path(job.source).is_file()]
+    if (
+        missing
+        and (len(missing) == len(jobs) or len(missing) >= _FEW_MISSING)
+        and (len(missing) > _MISSING_LIMIT * len(jobs))
+    ):
+        first = Path(missing[0])
+        folder = next(parent for parent in first.parents if parent.is_dir())
+        holds = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
+        raise InputError(
+            f"{len(missing)} of {len(jobs)} films are missing; the first expected is {first}, and {folder} holds "
+            f"{holds}, …; say where films are with --image-folder"
+        )
+    return jobs
+
+
+def after_films(chosen: Chosen, films: dict[str, StoredFilm], settings: Settings) -> None:
+    """Give studies their stored films; leave out films that could not be read, and studies without any left."""
+    read, rejects, repeated = [], [], 0
+    for study in chosen.studies:
+        views: list[View] = []
+        for number, view in enumerate(study.views):
+            film = films[film_key(study.study_id, number)]
+            if film.code:
+                rejects.append(Reject(Path(view.path).name, study.study_id, film.code, film.hint))
+            elif any(film.sha256 == other.sha256 for other in views):
+                repeated += 1
+            else:
+                views.append(replace(view, path=film.path, width=film.width, height=film.height, sha256=film.sha256))
+        if views or not study.views:
+            read.append(order_views(replace(study, views=tuple(views))))
+        else:
+            rejects.append(Reject(f"study {study.study_id}", study.study_id, "no-film", "none of its films is usable"))
+    if repeated:
+        chosen.notes.append(f"{repeated} films stand twice in their study and are kept once")
+    chosen.after("have a film that can be read", read, rejects)
+    if settings.no_frontal == "reject":
+        chosen.after("have a frontal or unknown view that can be read", *_with_frontal(chosen.studies))
+    chosen.after("share no film with another split", *_without_shared(chosen, settings.on_leak))
+    kept = {study.study_id for study in chosen.studies}
+    chosen.studies = [
+        study if study.prior_study_id in kept else replace(study, prior_study_id=None) for study in chosen.studies
+    ]
+
+
+def _with_films(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
+    """Studies with films; where no study has any, the set is one of texts alone and all stay."""
+    if not any(study.views for study in studies):
+        return list(studies), []
+    rejects = [
+        Reject(f"study {study.study_id}", study.study_id, "image-missing", "the study has no film")
+        for study in studies
+        if not study.views
+    ]
+    return [study for study in studies if study.views], rejects
+
+
+def _with_frontal(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
+    """Studies with a film that is, or may be, a frontal; those without films are another step's business."""
+
+    def may_be(study: Study) -> bool:
+        return not study.views or any(view.view in (FRONTAL, UNKNOWN) for view in study.views)
+
+    hint = "no film of the study is a frontal; --no-frontal keep takes it all the same"
+    rejects = [
+        Reject(f"study {study.study_id}", study.study_id, "no-frontal", hint) for study in studies if not may_be(study)
+    ]
+    return [study for study in studies if may_be(study)], rejects
+
+
+def _mgca(studies: Sequence[Study]) -> list[tuple[str, list[Study]]]:
+    """The selection of MGCA's script, step by step: films called PA or AP, a findings or impression, two splits."""
+    frontals = [
+        replace(study, views=tuple(view for view in study.views if view.raw_view in ("PA", "AP"))) for study in studies
+    ]
+    with_films = [study for study in frontals if study.views]
+    with_text = [study for study in with_films if any(study.sections.get(name) for name in ("findings", "impression"))]
+    joined = [replace(study, split="train" if study.split == "train" else "valid") for study in with_text]
+    return [("MGCA: films are PA or AP", with_films), ("MGCA: have findings or impression", joined)]
+
+
+def _by_image(studies: Sequence[Study]) -> list[Study]:
+    """One row a frontal film, named as the film's file, as the original trains; ids that collide get the study's."""
+    rows = []
+    stems = Counter(Path(view.path).stem for study in studies for view in study.views)
+    for study in studies:
+        for view in study.views:
+            if view.view == FRONTAL:
+                stem = Path(view.path).stem
+                name = stem if stems[stem] == 1 else f"{study.study_id}-{stem}"
+                rows.append(replace(study, study_id=name, views=(view,), prior_study_id=None))
+    return rows
+
+
+def _without_shared(chosen: Chosen, on_leak: str) -> tuple[list[Study], list[Reject]]:
+    """Mark studies that share a film with another; a film in two splits stops, or costs the training study."""
+    holders: defaultdict[str, list[Study]] = defaultdict(list)
+    for study in chosen.studies:
+        for view in study.views:
+            holders[view.sha256].append(study)
+    shared = [studies for studies in holders.values() if len(studies) > 1]
+    marked = {study.study_id for studies in shared for study in studies}
+    leaks = [studies for studies in shared if len({study.split for study in studies}) > 1]
+    if leaks and on_leak == "stop":
+        one, other = leaks[0][0].study_id, leaks[0][1].study_id
+        raise InputError(
+            f"image-shared: {len(leaks)} films are in studies of two splits (first: {one} and {other}); "
+            "correct the source, or --on-leak drop leaves out the training studies"
+        )
+    order = ("train", "valid", "test")
+    dropped = {
+        study.study_id
+        for studies in leaks
+        for study in studies
+        if order.index(study.split) < max(order.index(each.split) for each in studies)
+    }
+    rejects = [
+        Reject(f"study {name}", name, "image-shared", "a study of a test or validation split has the same film")
+        for name in sorted(dropped)
+    ]
+    kept = [
+        replace(study, flags=(*study.flags, "image-shared")) if study.study_id in marked else study
+        for study in chosen.studies
+        if study.study_id not in dropped
+    ]
+    return kept, rejects

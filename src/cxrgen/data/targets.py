@@ -1,0 +1,89 @@
+"""The text a model learns to write, from a study's sections: which of them (`--target`).
+
+A section that is missing is simply absent: many reports have an impression only, and asking for both must not lose
+them. A section that says only "None" or "N/A" is empty. A report in which neither findings nor impression was found
+counts with its last paragraph, and says so by a flag. Test studies without text stay, for generation only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cxrgen.errors import InputError
+from cxrgen.records import Reject, Study
+
+TARGETS = ("both", "findings", "impression")
+_EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
+_UNPARSED_LIMIT = 0.3
+_FEWEST = 20  # studies; with fewer, a share says nothing
+
+
+@dataclass(frozen=True)
+class Targeted:
+    studies: list[Study]
+    rejects: list[Reject]
+
+
+def target_texts(studies: Sequence[Study], target: str) -> Targeted:
+    """Each study with its `report` and flags; training studies without one are rejected.
+
+    Raises InputError when the headers of too many reports were not recognised.
+    """
+    _check_headers(studies)
+    kept, rejects = [], []
+    for study in studies:
+        findings, impression, flags = _parts(study, target)
+        report = " ".join(text for text in (findings, impression) if text) or None
+        code, hint = "", ""
+        if not findings and not impression:
+            code, hint = _why_none(study, target)
+        if code and study.split != "test":
+            rejects.append(Reject(f"study {study.study_id}", study.study_id, code, hint))
+            continue
+        flags += ("no-target",) if code else ()
+        kept.append(replace(study, report=report, flags=study.flags + flags))
+    return Targeted(kept, rejects)
+
+
+def said(text: str | None) -> str:
+    """A section's text, "" for one that says only that there is none."""
+    text = (text or "").strip()
+    folded = " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    return "" if folded in _EMPTY else text
+
+
+def _parts(study: Study, target: str) -> tuple[str, str, tuple[str, ...]]:
+    """(findings, impression) as far as they are wanted and there, and flags for what is not."""
+    findings, impression = (said(study.sections.get(name)) for name in ("findings", "impression"))
+    flags = tuple(f"no-{name}" for name, text in (("findings", findings), ("impression", impression)) if not text)
+    if target == "both" and not findings and not impression:
+        last = said(study.sections.get("last_paragraph"))
+        return last, "", (*flags, "last-paragraph") if last else flags
+    return findings if target != "impression" else "", impression if target != "findings" else "", flags
+
+
+def _why_none(study: Study, target: str) -> tuple[str, str]:
+    if target != "both" and any(said(text) for text in study.sections.values()):
+        return f"no-{target}", f"the report has no {target}; --target both takes what there is"
+    return "text-empty", "the study has no report text; only test studies may have none"
+
+
+def _check_headers(studies: Sequence[Study]) -> None:
+    """Stop when most reports have text but neither findings nor impression: their headers are not understood."""
+    texts = [study.sections for study in studies if study.sections]
+    lost = [each for each in texts if not said(each.get("findings")) and not said(each.get("impression"))]
+    if len(texts) >= _FEWEST and len(lost) > _UNPARSED_LIMIT * len(texts):
+        starts = Counter(
+            line.split(":")[0].strip()[:30]
+            for sections in lost
+            for text in sections.values()
+            for line in text.splitlines()
+            if ":" in line[:32]
+        )
+        common = ", ".join(f"{start!r} ({count})" for start, count in starts.most_common(5) if count > 1)
+        raise InputError(
+            f"{len(lost)} of {len(texts)} reports have no findings or impression that is recognised; frequent line "
+            f"starts: {common or 'none with a colon'}; if the whole text is the report, --map findings=COLUMN"
+        )

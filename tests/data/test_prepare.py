@@ -1,0 +1,279 @@
+"""`cxrgen prepare` on the layouts people have: what is in the prepared set, what is left out, how a run goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cxrgen.records import Study, read_studies
+
+FINDINGS = "Synthetic heart {} is normal."
+IMPRESSION = "Synthetic chest {}."
+Prepare = Callable[..., tuple[int, str]]  # the fixture: words -> (exit code, all that was printed)
+Write = Callable[..., Path]
+
+
+def rejects(out: Path) -> list[tuple[str, str, str]]:
+    with open(out / "rejects.csv", encoding="utf-8", newline="") as file:
+        return [(row["row"], row["id"], row["code"]) for row in csv.DictReader(file)]
+
+
+def by_id(out: Path) -> dict[str, Study]:
+    return {study.study_id: study for study in read_studies(out)}
+
+
+def test_the_course_layout_with_texts(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    code, said = prepare(course, "--out", out)
+    assert code == 0, said
+    assert "course (a folder with images/ and train.csv, test.csv)" in said
+    studies = by_id(out)
+    assert list(studies) == [f"{number:04}" for number in range(1, 7)]
+    assert [study.split for study in studies.values()] == ["train"] * 3 + ["valid"] + ["test"] * 2
+    first = studies["0001"]
+    assert first.report == f"{FINDINGS.format(1)} {IMPRESSION.format(1)}"
+    assert [(view.view, view.raw_view) for view in first.views] == [("frontal", "PA"), ("lateral", "LATERAL")]
+    assert (first.views[0].width, first.views[0].height) == (96, 80)
+    assert studies["0005"].report is None
+    assert "no-target" in studies["0005"].flags
+    for view in (view for study in studies.values() for view in study.views):
+        with Image.open(out / view.path) as film:
+            assert (film.mode, film.size) == ("L", (view.width, view.height))
+    assert rejects(out) == []
+    assert {"studies.parquet", "images", "card.html", "card.json", "recipe.json", "films.jsonl"} <= {
+        path.name for path in out.iterdir()
+    }
+
+
+def test_the_json_files_are_llavas(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    prepare(course, "--out", out)
+    items = json.loads((out / "train.json").read_text())
+    assert [item["id"] for item in items] == ["0001", "0002", "0003"]
+    assert [turn["from"] for turn in items[0]["conversations"]] == ["human", "gpt"]
+    assert items[0]["conversations"][0]["value"].count("<image>") == len(items[0]["image"]) == 2
+    assert all((out / name).is_file() for item in items for name in item["image"])
+    asked = json.loads((out / "test.json").read_text())
+    assert [len(item["conversations"]) for item in asked] == [1, 1]
+
+
+def test_by_image_with_the_originals_prompt(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    prepare(course, "--out", out, "--by", "image", "--prompt", "original")
+    items = json.loads((out / "train.json").read_text())
+    assert [item["id"] for item in items] == ["0001-0001", "0002-0001", "0003-0001"]
+    assert all(isinstance(item["image"], str) for item in items)
+    assert items[0]["conversations"][0]["value"] == "Illustrate the image through a detailed medical report\n<image>"
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"), [("findings", FINDINGS), ("impression", IMPRESSION), ("both", f"{FINDINGS} {IMPRESSION}")]
+)
+def test_target(course: Path, tmp_path: Path, prepare: Prepare, target: str, wanted: str) -> None:
+    out = tmp_path / "out"
+    prepare(course, "--out", out, "--target", target)
+    assert by_id(out)["0002"].report == wanted.replace("{}", "2")
+
+
+def test_the_course_layout_without_texts(write_table: Write, course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    """Variant A: a metadata table alone. Without texts all is for generation; a text file gives them."""
+    (course / "train.csv").unlink()
+    (course / "test.csv").unlink()
+    rows = [
+        (f"{number:04}-{film:04}", f"1000{number}", f"{number:04}", view)
+        for number in range(1, 7)
+        for film, view in ((1, "AP"), (2, "LL"))
+    ]
+    columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
+    write_table(course / "mimic-cxr-2.0.0-metadata.csv", columns, rows)
+    out = tmp_path / "untold"
+    code, said = prepare(course, "--out", out)
+    assert code == 0, said
+    assert {(study.split, study.report) for study in by_id(out).values()} == {("test", None)}
+
+    texts = [(f"s{number:04}", FINDINGS.format(number), "") for number in range(1, 7)]
+    file = write_table(tmp_path / "texts.csv", ("study_id", "findings", "impression"), texts)
+    out = tmp_path / "told"
+    code, said = prepare(course, "--out", out, "--text-file", file, "--test-share", 0.3, "--valid-share", 0.2)
+    assert code == 0, said
+    studies = by_id(out)
+    assert studies["0003"].report == FINDINGS.format(3)
+    assert studies["0003"].subject_id == "10003"
+    assert [view.raw_view for view in studies["0003"].views] == ["AP", "LL"]
+    assert {study.split for study in studies.values()} == {"train", "valid", "test"}
+
+
+def test_films_that_no_table_lists_join_their_study(
+    write_film: Write, course: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    write_film(course / "images" / "0001-0003.png", 99)
+    write_film(course / "images" / "0999-0001.png", 98)
+    out = tmp_path / "out"
+    _, said = prepare(course, "--out", out, "--max-rejects", "50%")
+    assert "1 films that no table lists joined their study" in said
+    assert [view.view for view in by_id(out)["0001"].views] == ["frontal", "unknown", "lateral"]
+    assert rejects(out) == [("images/0999-0001.png", "0999", "image-without-row")]
+
+
+def test_llava_json_as_a_source(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    items = [
+        {
+            "id": f"{number:04}-0001",
+            "image": f"{number:04}-0001.png",
+            "conversations": [
+                {"from": "human", "value": "Describe.\n<image>"},
+                {"from": "report", "value": f"No. {number}."},
+            ],
+        }
+        for number in range(1, 7)
+    ]
+    (tmp_path / "valid.json").write_text(json.dumps(items))
+    out = tmp_path / "out"
+    code, said = prepare(tmp_path / "valid.json", "--image-folder", course / "images", "--out", out)
+    assert code == 0, said
+    assert {study.split for study in by_id(out).values()} == {"valid"}
+    assert by_id(out)["0002-0001"].report == "No. 2."
+
+
+def test_a_table_with_foreign_columns(write_table: Write, course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    rows = [
+        (
+            f"{number:03}",
+            f"P{number // 2}",
+            f"{number:04}-0001.png;{number:04}-0002.png",
+            "pa;Left lateral",
+            f"Text {number}.",
+        )
+        for number in range(1, 7)
+    ]
+    table = write_table(tmp_path / "export.csv", ("Fall", "Patient", "Datei", "Projection", "Befund"), rows)
+    told = ("--map", "findings=Befund", "--map", "study_id=fall", "--map", "image=Datei")
+    out = tmp_path / "out"
+    code, said = prepare(table, *told, "--image-folder", course / "images", "--out", out, "--valid-share", 0.3)
+    assert code == 0, said
+    studies = by_id(out)
+    assert list(studies) == ["001", "002", "003", "004", "005", "006"]
+    assert studies["004"].report == "Text 4."
+    assert [view.view for view in studies["004"].views] == ["frontal", "lateral"]
+    splits: dict[str, set[str]] = {}
+    for study in studies.values():
+        splits.setdefault(study.subject_id, set()).add(study.split)
+    assert all(len(each) == 1 for each in splits.values())
+    assert {study.split for study in studies.values()} == {"train", "valid", "test"}
+
+
+def test_dry_run_writes_nothing(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    code, said = prepare(course, "--out", out, "--dry-run")
+    assert code == 0
+    assert not out.exists()
+    for word in (
+        "columns: findings = findings",
+        "found: 6 studies, 12 films",
+        "train 3, valid 1, test 2",
+        "disk",
+        "time",
+    ):
+        assert word in said
+
+
+def test_too_many_rejects_leave_with_three(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    (course / "images" / "0002-0002.png").write_bytes(b"")
+    out = tmp_path / "out"
+    code, said = prepare(course, "--out", out)
+    assert code == 3
+    assert "1 inputs were left out, 14.3% (limit 2.0%)" in said
+    assert rejects(out) == [("0002-0002.png", "0002", "image-empty")]
+    assert [view.view for view in by_id(out)["0002"].views] == ["frontal"], "the study keeps its other film"
+    assert prepare(course, "--out", tmp_path / "patient", "--max-rejects", "20%")[0] == 0
+
+
+def test_other_options_are_refused_and_force_makes_anew(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    prepare(course, "--out", out)
+    before = (out / "studies.parquet").read_bytes()
+    code, said = prepare(course, "--out", out, "--size", 90)
+    assert code == 1
+    assert "was made with --size 512, not 90" in said
+    assert (out / "studies.parquet").read_bytes() == before
+    assert prepare(course, "--out", out, "--size", 90, "--force")[0] == 0
+    assert {view.width for study in by_id(out).values() for view in study.views} == {90}
+    assert {view.path for study in by_id(out).values() for view in study.views} == {
+        str(path.relative_to(out)) for path in out.rglob("images/*/*")
+    }
+
+
+def test_a_folder_with_other_things_is_left_alone(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    code, said = prepare(course, "--out", out, "--force")
+    assert code == 1
+    assert "holds 'thesis.txt'" in said
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_one_and_several_workers_write_the_same_bytes(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    for workers in (1, 3):
+        prepare(course, "--out", tmp_path / str(workers), workers=workers)
+    one, three = (
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+        for name in ("1", "3")
+    )
+    assert one == three
+
+
+def test_an_interrupted_run_continues(
+    course: Path, tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cxrgen.data import films
+
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    prepare(course, "--out", whole)
+    real, made = films.store_film, []
+
+    def stops(job: films.FilmJob, out: Path, options: films.FilmOptions) -> films.StoredFilm:
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append(job.key)
+        return real(job, out, options)
+
+    monkeypatch.setattr(films, "store_film", stops)
+    code, said = prepare(course, "--out", out)
+    assert code == 130
+    assert "run it again to continue" in said
+    assert not (out / "studies.parquet").exists()
+    with open(out / "films.jsonl", "a") as file:
+        file.write('{"key": "cut off by a cra')
+    monkeypatch.setattr(films, "store_film", real)
+    code, said = prepare(course, "--out", out)
+    assert code == 0, said
+    assert "storing films: 7/7" in said
+    assert (out / "studies.parquet").read_bytes() == (whole / "studies.parquet").read_bytes()
+    assert (out / "films.jsonl").read_bytes() == (whole / "films.jsonl").read_bytes()
+
+
+def test_files_with_texts_or_films_are_private(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    prepare(course, "--out", out)
+    open_to_others = {path.name for path in out.rglob("*") if path.is_file() and path.stat().st_mode & 0o077}
+    assert open_to_others == {"card.json", "recipe.json"}
+
+
+def test_no_report_text_on_the_screen_or_in_open_files(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    out = tmp_path / "out"
+    (course / "images" / "0002-0001.png").write_bytes(b"<html>")
+    _, said = prepare(course, "--out", out)
+    told = (
+        said + (out / "rejects.csv").read_text() + (out / "card.json").read_text() + (out / "recipe.json").read_text()
+    )
+    assert "Synthetic" not in told
