@@ -15,6 +15,7 @@ from typing import Any
 
 from cxrgen.errors import UsageError
 from cxrgen.evaluate import floors as baselines
+from cxrgen.evaluate import weights
 from cxrgen.evaluate.pairs import Pairs, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
@@ -28,6 +29,7 @@ _EXAMPLES = """\
 examples:
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --studies prepared --truth findings.csv
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --chexbert chexbert.pth --encoder distilroberta-base
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --floor nearest=nearest.csv --metrics bleu,rouge
 """
 
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--floor", action="append", default=[], metavar="NAME=CSV", help="one more floor to stand beside; repeatable"
     )
     parser.add_argument("--metrics", metavar="NAMES", help="comma-separated; default: all that need no weights")
+    weights.add_arguments(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
     parser.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
@@ -50,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
-    chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
+    settings = weights.settings(options, names)
+    names = [*chosen_metrics(names, options.truth is not None), *settings]  # a wrong name is said before files are read
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
@@ -65,9 +69,8 @@ def run(options: argparse.Namespace) -> int:
     }
     scored: dict[str, Scores] = {}
     for name, hypotheses in {"": list(pairs.hypotheses), **floors}.items():
-        scored[name] = evaluate(
-            hypotheses, pairs.references, pairs.study_ids, subjects, names, truth=truth, seed=options.seed
-        )
+        columns = (hypotheses, pairs.references, pairs.study_ids, subjects)
+        scored[name] = evaluate(*columns, names, truth=truth, settings=settings, seed=options.seed)
     scores = scored.pop("")
     content = document(scores, scored, pairs.left_out, notes, _inputs(options))
     page = options.out / "report.html"

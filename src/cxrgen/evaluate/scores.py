@@ -75,6 +75,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     *,
     truth: Sequence[Mapping[str, str]] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Scores:
@@ -82,7 +83,8 @@ def evaluate(
 
     `subjects` are the N patients for the intervals; without them every study counts as its own patient. `metrics` names
     rows of `cxrgen.metrics.METRICS`; None means those that need no weights, and `findings` when `truth`, the N rows of
-    a table of true findings, is given. Raises InputError for no studies, differing lengths or an id that stands twice.
+    a table of true findings, is given. `settings` has what a metric is called with besides, by the metric's name: its
+    weights, say. Raises InputError for no studies, differing lengths or an id that stands twice.
     """
     _check(hypotheses, references, study_ids, subjects, truth)
     names = chosen_metrics(metrics, truth is not None)
@@ -92,7 +94,7 @@ def evaluate(
     per_study: dict[str, Floats] = {}
     measured: dict[str, Measured] = {}
     for name in names:
-        extra: dict[str, Any] = {"truth": truth} if name == "findings" else {}
+        extra = {**({"truth": truth} if name == "findings" else {}), **(settings or {}).get(name, {})}
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = registry.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))

@@ -23,7 +23,7 @@ import numpy as np
 from cxrgen.errors import InputError
 from cxrgen.files import read_json
 from cxrgen.metrics import Floats, Measured
-from cxrgen.metrics.encoders import batches, device, needs, packaged_minilm, padded, weights_hash
+from cxrgen.metrics.encoders import batches, device, packaged_minilm, padded, weights_hash
 from cxrgen.metrics.vectors import Vectors
 from cxrgen.progress import track
 
@@ -105,7 +105,7 @@ def _signature(
 def is_distilroberta(folder: Path) -> bool:
     """Whether an encoder folder has the shape of distilroberta-base."""
     config = read_json(Path(folder) / "config.json")
-    return all(config.get(key) == value for key, value in _DISTILROBERTA.items())
+    return isinstance(config, dict) and all(config.get(key) == value for key, value in _DISTILROBERTA.items())
 
 
 def score(
@@ -143,7 +143,9 @@ def score(
 @lru_cache(maxsize=2)
 def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
     """An encoder cut after `layer`, kept for the next call; the vectors it has made are kept with it."""
-    transformers, safetensors = needs("transformers"), needs("safetensors")
+    import transformers
+    from safetensors import SafetensorError
+
     weights = weights_hash(Path(folder))
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
@@ -153,7 +155,7 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
         model, found = transformers.AutoModel.from_pretrained(
             str(folder), local_files_only=True, dtype="float32", output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot be loaded as a text encoder ({type(error).__name__})") from None
     finally:
         transformers.logging.set_verbosity(level)
@@ -218,7 +220,8 @@ class Encoder:
 
     def encode(self, rows: Sequence[tuple[int, ...]], kept: set[tuple[int, ...]], cache: Path | None) -> None:
         """Make the vectors of all `rows` known; those of `kept` are looked up in `cache`, and left there if new."""
-        torch = needs("torch")
+        import torch
+
         if sum(map(len, self.known)) > _TOKENS_IN_MEMORY:
             self.known.clear()
         new = [row for row in dict.fromkeys(rows) if row not in self.known]

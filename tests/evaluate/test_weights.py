@@ -1,0 +1,77 @@
+"""Flags that bring weights: which metrics they ask for, and what reaches the score folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from cxrgen.cli import main
+from cxrgen.errors import InputError, UsageError
+from cxrgen.evaluate import weights
+from cxrgen.evaluate.results import read_results
+from cxrgen.metrics import chexbert
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
+
+
+def settings(*words: str, metrics: list[str] | None = None) -> dict[str, dict[str, object]]:
+    parser = argparse.ArgumentParser()
+    weights.add_arguments(parser)
+    return weights.settings(parser.parse_args(words), metrics)
+
+
+def test_each_flag_asks_for_its_metric(tmp_path: Path) -> None:
+    assert settings() == {}
+    assert settings("--chexbert", "c.pth") == {"chexbert": {"checkpoint": Path("c.pth")}}
+    tiny = GOLDEN / "tiny_roberta"
+    assert settings("--encoder", str(tiny)) == {"bertscore_encoder": {"encoder": tiny}}
+    real = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
+    (tmp_path / "config.json").write_text(json.dumps(real), encoding="utf-8")
+    expected = {"bertscore": {"encoder": tmp_path, "cache": Path("kept")}}
+    assert settings("--encoder", str(tmp_path), "--cache", "kept") == expected
+    with pytest.raises(InputError, match=r"config\.json: no such file"):
+        settings("--encoder", str(tmp_path / "nowhere"))
+
+
+def test_a_cache_serves_whatever_bertscore_is_asked_for() -> None:
+    assert settings("--cache", "kept", metrics=["bleu", "bertscore_minilm"]) == {
+        "bertscore_minilm": {"cache": Path("kept")}
+    }
+    with pytest.raises(UsageError, match="--cache"):
+        settings("--cache", "kept", "--chexbert", "c.pth", metrics=["bleu"])
+
+
+@pytest.mark.slow
+def test_scores_with_weights_can_be_read_back(csvs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(chexbert, "_HEAD_SIZE", 8)  # the small checkpoint's
+    checkpoint, encoder = GOLDEN / "tiny_chexbert.pth", GOLDEN / "tiny_roberta"
+    files = [str(csvs / name) for name in ("pred.csv", "gt.csv", "out")]
+    command = ["evaluate", "--pred", files[0], "--gt", files[1], "--out", files[2], "--metrics", "toy"]
+    flags = ["--chexbert", str(checkpoint), "--encoder", str(encoder), "--cache", str(csvs / "kept")]
+    assert main([*command, *flags]) == 0
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    assert {"overlap", "chexbert_similarity", "chexbert_f1_micro_14", "bertscore_encoder"} <= set(content["metrics"])
+    assert "bertscore" in content["sum"]["missing"], "another encoder's score is not bertscore"
+    assert len(list((csvs / "kept").iterdir())) == 1
+    results = read_results(csvs / "out")
+    for name, score in (("chexbert", "chexbert_similarity"), ("bertscore_encoder", "bertscore_encoder")):
+        measured = results.measured[name]
+        again = measured.aggregate(measured.counts.sum(axis=0))[score]
+        assert again == pytest.approx(content["metrics"][score]["value"])
+
+
+def test_missing_weights_are_one_line(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(csvs / name) for name in ("pred.csv", "gt.csv", "out")]
+    command = ["evaluate", "--pred", files[0], "--gt", files[1], "--out", files[2]]
+    for more, message in (
+        (["--metrics", "chexbert"], "needs chexbert.pth"),
+        (["--metrics", "bertscore"], "needs the encoder distilroberta-base"),
+        (["--metrics", "toy", "--chexbert", str(csvs / "nothing.pth")], "nothing.pth: no such file"),
+    ):
+        assert main([*command, *more]) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cxrgen evaluate")]
+        assert message in line
