@@ -41,6 +41,22 @@ def test_whole_numbers_text_alone_and_several_images(tmp_path: Path) -> None:
     assert not rejects
 
 
+@pytest.mark.parametrize("lines", [False, True])
+def test_chat_questions_are_one_human_turn(tmp_path: Path, lines: bool) -> None:
+    items = [
+        {"question_id": 17, "image": "a.jpg", "text": "What is seen?\n<image>", "pair_id": "a", "gpt4_answer": "..."},
+        {"question_id": 18, "image": "a.jpg", "text": "Is it large?"},
+        {"question_id": 19, "text": "What is a CT?"},
+    ]
+    kept, rejects = read_conversations(written(tmp_path, items, lines))
+    assert [(each.id, each.images, each.turns) for each in kept] == [
+        ("17", ("a.jpg",), (Turn("human", "What is seen?\n<image>"),)),
+        ("18", ("a.jpg",), (Turn("human", "Is it large?\n<image>"),)),
+        ("19", (), (Turn("human", "What is a CT?"),)),
+    ]
+    assert not rejects
+
+
 @pytest.mark.parametrize(
     ("item", "code"),
     [

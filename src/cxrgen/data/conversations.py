@@ -3,7 +3,8 @@
 A file is a JSON list or JSON lines of `{"id", "image", "conversations": [{"from", "value"}]}`. `image` is a file name,
 a list of them, or absent in an item of text alone; each stands for one `<image>` in the human turns. Published files
 misspell the key as `conversatons`, hold whole numbers as values and name the answering side in three ways; all of that
-is read. An item that cannot be meant is left out and listed, never repaired by guessing.
+is read. So are chat questions, `{"question_id", "image", "text"}`, which are one human turn. An item that cannot be
+meant is left out and listed, never repaired by guessing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def read_conversations(path: Path) -> tuple[list[Conversation], list[Reject]]:
     Raises InputError when the file is missing, no JSON, holds no list, or not one usable item.
     """
     items = read_json(path)
-    if isinstance(items, dict) and items.keys() & {"conversations", "conversatons"}:
+    if isinstance(items, dict) and items.keys() & {"conversations", "conversatons", "text"}:
         items = [items]  # JSON lines of a single line
     if not isinstance(items, list):
         raise InputError(f"{path}: a JSON {type(items).__name__}, needed is a list of conversations")
@@ -50,6 +51,8 @@ def _conversation(item: Any, place: str) -> Conversation | Reject:
     if not name.strip():
         return Reject(place, "", "id-missing", "give every item an id")
     turns = item.get("conversations", item.get("conversatons"))
+    if turns is None and isinstance(item.get("text"), str):
+        turns = [{"from": "human", "value": _with_image(item["text"], item.get("image"))}]
     if not isinstance(turns, list) or not turns:
         return Reject(place, name, "turns-missing", "give the item a list of conversations")
     read = []
@@ -69,3 +72,8 @@ def _conversation(item: Any, place: str) -> Conversation | Reject:
     if wanted != len(images):
         return Reject(place, name, "image-count", f"{wanted} {IMAGE} in the text, {len(images)} images given")
     return Conversation(name, tuple(images), tuple(read))
+
+
+def _with_image(question: str, image: Any) -> str:
+    """Chat questions mostly leave `<image>` out; it then stands behind the question."""
+    return question if IMAGE in question or not isinstance(image, str) else f"{question}\n{IMAGE}"

@@ -41,10 +41,10 @@ def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Choose:
             probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
         reached = probabilities.double().cumsum(dim=-1)
         numbers = [_chance(seed, study, step) for study, step in zip(studies, steps)]
-        wanted = torch.tensor(numbers, dtype=torch.double, device=logits.device)[:, None] * reached[:, -1:]
-        chosen: list[int] = (
-            torch.searchsorted(reached, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1).tolist()
-        )
+        total = reached[:, -1:].contiguous()
+        wanted = torch.tensor(numbers, dtype=torch.double, device=logits.device)[:, None] * total
+        last = torch.searchsorted(reached, total)  # behind it, no token has any probability
+        chosen: list[int] = torch.searchsorted(reached, wanted, right=True).minimum(last)[:, 0].tolist()
         return chosen
 
     return choose
@@ -53,7 +53,7 @@ def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Choose:
 def _chance(seed: int, study: str, step: int) -> float:
     """In [0, 1), the same everywhere."""
     digest = blake2b(f"{seed}\0{study}\0{step}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2.0**64
+    return (int.from_bytes(digest, "big") >> 11) / 2.0**53
 
 
 @dataclass(frozen=True)

@@ -49,15 +49,17 @@ class Films:
             self.pixels[name] = film_pixels([self.folder / name], processor, aspect)[0]
 
     def of(self, names: Sequence[str]) -> torch.Tensor:
-        """Features (N, T, C) of films that were read."""
+        """Features (N, T, C), in the order of `names`."""
         model = self.bundle.model
         fresh = [name for name in dict.fromkeys(names) if name not in self.features]
         for start in range(0, len(fresh), _TOGETHER):
             some = fresh[start : start + _TOGETHER]
+            for name in some:  # may have been dropped since it was read
+                self.read(name)
             pixels = torch.stack([self.pixels.pop(name) for name in some]).to(model.device, model.dtype)
             self.features.update(zip(some, model.model.get_image_features(pixel_values=pixels).pooler_output))
         found = torch.stack([self.features[name] for name in names])
-        while len(self.features) > max(_KEPT, 0):
+        while len(self.features) > _KEPT:
             self.features.popitem(last=False)
         return found
 

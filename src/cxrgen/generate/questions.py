@@ -43,4 +43,8 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
 
 def references(conversations: Iterable[Conversation]) -> list[Prediction]:
     """The reports to compare with, of the items that have one."""
-    return [Prediction(each.id, each.turns[1].text) for each in conversations if len(each.turns) > 1]
+    return [Prediction(each.id, each.turns[1].text) for each in conversations if _answered(each)]
+
+
+def _answered(conversation: Conversation) -> bool:
+    return len(conversation.turns) > 1 and bool(conversation.turns[1].text.strip())

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cxrgen
+from cxrgen.cli import main
+from cxrgen.errors import InputError, UsageError
+from cxrgen.generate.single import view_kinds
+
+
+def test_one_study_reads_as_in_the_set(model: Path, prepared: Path, tmp_path: Path) -> None:
+    writer = cxrgen.load(model, max_new_tokens=60)
+    out = tmp_path / "pred.csv"
+    given = ("--model-name", model, "--question-file", prepared, "--answers-file-pred", out, "--max-new-tokens", 60)
+    assert main(["generate", *map(str, given)]) == 0
+    from cxrgen.files import read_csv
+
+    reports = {row.cells["study_id"]: row.cells["report"] for row in read_csv(out).rows}
+    films = {number: prepared / "images" / f"{number:03}-frontal.png" for number in range(14)}
+    assert writer.report([films[3], prepared / "images" / "003-lateral.png"]) == reports["003"]
+    assert writer.report(str(films[4]), indication="Cough.") == reports["004"]
+    assert len({writer.report(film) for film in films.values()}) > 3
+
+
+def test_the_command_prints_the_report(model: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    films = [str(prepared / "images" / f"003-{view}.png") for view in ("frontal", "lateral")]
+    command = ["generate", "--model-name", str(model), "--max-new-tokens", "60", "--images", *films]
+    assert main(command) == 0
+    alone = capsys.readouterr().out
+    assert alone.strip() == cxrgen.load(model, max_new_tokens=60).report(films)
+    assert main([*command, "--indication", "Cough.", "--prior", "Small effusion."]) == 0
+    assert capsys.readouterr().out != alone
+
+
+def test_what_films_show() -> None:
+    paths = [Path("a.png"), Path("b.png")]
+    assert view_kinds(paths, None) == ["frontal", "lateral"]
+    assert view_kinds(paths, ["lateral", "other"]) == ["lateral", "other"]
+    for wrong in (["frontal"], ["frontal", "sideways"]):
+        with pytest.raises(UsageError, match="--image-views"):
+            view_kinds(paths, wrong)
+
+
+def test_dicom_files_say_what_they_show(tmp_path: Path) -> None:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    paths = []
+    for name, position in (("b", "LL"), ("a", "PA"), ("c", "")):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        header = FileDataset(str(tmp_path / name), {}, file_meta=meta, preamble=b"\0" * 128)
+        header.ViewPosition = position
+        header.save_as(tmp_path / name)
+        paths.append(tmp_path / name)
+    assert view_kinds(paths, None) == ["lateral", "frontal", "lateral"]
+
+
+def test_a_film_that_is_none(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "film.png").write_text("no film")
+    writer = cxrgen.load(model)
+    with pytest.raises(InputError, match=r"film\.png"):
+        writer.report(tmp_path / "film.png")
+    with pytest.raises(UsageError, match="without a film"):
+        writer.report([])
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    program = "import sys, cxrgen; cxrgen.load; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
