@@ -5,8 +5,9 @@ import pytest
 
 from cxrgen.errors import InputError
 from cxrgen.metrics import findings
-from cxrgen.phantom.findings import Findings, as_row, draw_findings
-from cxrgen.phantom.wording import word_sections
+from cxrgen.phantom.chance import dice
+from cxrgen.phantom.findings import NAMES, NINE, Findings, as_row, draw_findings
+from cxrgen.phantom.wording import STYLES, draw_style, word_report
 
 
 def values(texts: list[str], truth: list[Findings]) -> dict[str, float]:
@@ -14,11 +15,48 @@ def values(texts: list[str], truth: list[Findings]) -> dict[str, float]:
     return {name: float(value) for name, value in measured.aggregate(measured.counts.sum(axis=0)).items()}
 
 
-def test_true_reports_score_one() -> None:
-    generator = np.random.default_rng(5)
+@pytest.mark.parametrize("style", STYLES)
+def test_true_reports_score_one(style: str) -> None:
+    generator = dice(5)
     truth = [draw_findings(generator) for _ in range(60)]
-    texts = [" ".join(word_sections(row, generator)) for row in truth]
-    assert set(values(texts, truth).values()) == {1.0}
+    reports = [word_report(row, draw_style(generator, style)) for row in truth]
+    got = values([f"{report.findings} {report.impression}" for report in reports], truth)
+    assert got.pop("finding_distance_error_cm") == 0
+    assert {name for name, value in got.items() if np.isnan(value)} == {
+        "finding_change_accuracy",  # none of these has an earlier study or a cause
+        "finding_cause_accuracy",
+    }
+    assert {value for value in got.values() if not np.isnan(value)} == {1.0}
+
+
+def test_macro_is_over_all_findings_and_over_nine() -> None:
+    everything = dict.fromkeys(NAMES, "left") | {"cardiomegaly": True, "effusion_size": "small", "et_tube": "3.0"}
+    truth = [Findings(**everything)]  # type: ignore[arg-type]
+    got = values(["Left pleural effusion. Left rib fracture."], truth)
+    assert got["finding_f1_macro"] == pytest.approx(2 / 14)
+    assert got["finding_f1_macro_9"] == pytest.approx(1 / len(NINE))
+
+
+def test_details_are_right_or_wrong_where_the_table_has_them() -> None:
+    truth = [
+        Findings(effusion="left", effusion_size="small", effusion_change="new", opacity="lingula"),
+        Findings(opacity="lingula", opacity_change="unchanged", opacity_cause="pneumonia"),
+    ]
+    texts = ["Small left effusion. Lingula opacity.", "New lingula opacity, likely pneumonia."]
+    got = values(texts, truth)
+    assert got["finding_size_accuracy"] == 1
+    assert got["finding_change_accuracy"] == 0
+    assert got["finding_cause_accuracy"] == 1
+
+
+def test_the_tube_is_measured_where_a_distance_is_given() -> None:
+    truth = [Findings(et_tube="4.5"), Findings(et_tube="2.0"), Findings(et_tube="7.0"), Findings()]
+    tube = "Endotracheal tube"
+    texts = [f"{tube} 3 cm above the carina.", f"{tube} 2.5 cm above the carina.", f"{tube}.", f"{tube} at 9 cm."]
+    measured = findings.measure(texts, texts, truth=[as_row(row) for row in truth])
+    got = measured.aggregate(measured.counts.sum(axis=0))
+    assert got["finding_distance_error_cm"] == pytest.approx((1.5 + 0.5) / 2)
+    assert "finding_distance_error_cm" in measured.down
 
 
 def test_hits_misses_and_false_alarms() -> None:

@@ -1,10 +1,13 @@
 """One 3-D scene a study, and its two parallel projections.
 
-Coordinates run from -1 to 1: x from the patient's right to left (the right side stands at the left of the film), y from
-front to back, z from feet to head. Organs are painted into a coarse voxel box in order of priority, so that overlap is
-true: fluid and free air replace lung. The frontal is the sum along y, the lateral the sum along x. An opacity is added
-at full resolution as the chord of an ellipsoid: its frontal does not depend on its depth at all, and since the lungs
-are mirror images of each other, nothing on a lateral tells left from right.
+Coordinates run from -1 to 1 (1 = 180 mm): x from the patient's right to left (the right side stands at the left of the
+film), y from front to back, z from feet to head. Organs are painted into a coarse voxel box in order of priority, so
+that overlap is true: heart and fluid replace lung. The frontal is the sum along y, the lateral the sum along x; finer
+structures are added at full resolution (`shadows`). The lungs are mirror images, and what lies on one side is laid into
+the right one for the lateral, so nothing on a lateral tells left from right.
+
+A pixel is the same on every platform: sums are of whole numbers, and only + - * / and square roots, which every
+processor rounds alike, come before the grey values are looked up in a table.
 """
 
 from __future__ import annotations
@@ -14,149 +17,262 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.phantom.findings import Findings
+from cxrgen.phantom.chance import NOISE_SD, dice, noise, uniform
+from cxrgen.phantom.findings import Extent, Findings
+from cxrgen.phantom.shadows import (
+    Canvas,
+    Places,
+    Plane,
+    blob,
+    bumps,
+    draw_airway,
+    draw_devices,
+    draw_lesions,
+    lesion_peaks,
+)
 
 Film = NDArray[np.uint8]
-Volume = NDArray[np.float32]
-Plane = NDArray[np.float64]
+Voxels = NDArray[np.bool_]
 _NX, _NY, _NZ = 64, 48, 64
-_AIR, _LUNG, _FAT_WALL, _FLUID, _BONE = 0.01, 0.10, 0.42, 0.50, 0.95
-_FLUID_DEPTH = {"small": 0.16, "moderate": 0.30, "large": 0.50}  # above the edge of the diaphragm
+_AIR, _LUNG, _WALL, _FLUID, _SPINE = 0.01, 0.10, 0.42, 0.50, 0.72
+_X, _Y = np.linspace(-1, 1, _NX), np.linspace(-1, 1, _NY)
+_LEVELS = np.arange(_NZ, dtype=np.int8)
+_RIGHT = _X[: _NX // 2]
 
-_X = np.linspace(-1, 1, _NX, dtype=np.float32)[:, None, None]
-_Y = np.linspace(-1, 1, _NY, dtype=np.float32)[None, :, None]
-_Z = np.linspace(-1, 1, _NZ, dtype=np.float32)[None, None, :]
+_STEPS, _GREY, _FINE = 1024, 330, 64  # table entries a unit of attenuation; brightest grey; fractions of a grey level
+_FAINT = 2.4  # contrast to noise below which a lesion is reported with doubt
+_TABLE = np.rint((1 - np.exp(-np.arange(4 * _STEPS) / _STEPS)) * _GREY * _FINE).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class Body:
-    """What varies between patients, and between films of one; none of it depends on the findings."""
+    """What varies between patients; none of it depends on the findings."""
 
     width: float
     depth: float
-    dome: float  # height of the diaphragm
+    dome: float  # height of the diaphragm's edge
     apex: float  # height of the lungs above their middle
     lung: float  # half width of a lung
     heart_tilt: float
+    ribs: float  # phase of the rib pattern
+    vessels: float  # phase of the vessels
+    belly: tuple[float, float]  # attenuation of bowel and fat under the right and the left dome
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What varies between two studies of one patient, findings apart."""
+
     exposure: float
     noise: float
-    ribs: float  # phase of the rib pattern
     zoom: float  # scene units a half film shows
     shift: tuple[float, float, float]  # of the film against the scene, in x, y, z
 
 
+@dataclass(frozen=True)
+class Scene:
+    """All that two films are made of. `noise` seeds the grain."""
+
+    findings: Findings
+    extent: Extent
+    places: Places
+    body: Body
+    framing: Framing
+    noise: tuple[int, ...] = (0,)
+
+
 def draw_body(generator: np.random.Generator) -> Body:
     return Body(
-        width=generator.uniform(0.84, 1.04),
-        depth=generator.uniform(0.84, 1.04),
-        dome=generator.uniform(-0.70, -0.48),
-        apex=generator.uniform(0.50, 0.66),
-        lung=generator.uniform(0.33, 0.39),
-        heart_tilt=generator.uniform(-0.05, 0.05),
-        exposure=generator.uniform(0.8, 1.2),
-        noise=generator.uniform(0.010, 0.025),
-        ribs=generator.uniform(0.0, 1.0),
-        zoom=generator.uniform(0.92, 1.12),
-        shift=(generator.uniform(-0.1, 0.1), generator.uniform(-0.1, 0.1), generator.uniform(-0.1, 0.1)),
+        width=uniform(generator, 0.84, 1.04),
+        depth=uniform(generator, 0.84, 1.04),
+        dome=uniform(generator, -0.70, -0.48),
+        apex=uniform(generator, 0.50, 0.66),
+        lung=uniform(generator, 0.33, 0.39),
+        heart_tilt=uniform(generator, -0.05, 0.05),
+        ribs=uniform(generator, 0.0, 1.0),
+        vessels=uniform(generator, 0.0, 1.0),
+        belly=(uniform(generator, -0.04, 0.04), uniform(generator, -0.04, 0.04)),
     )
 
 
-def draw_scene(findings: Findings, size: int, generator: np.random.Generator) -> tuple[Film, Film]:
-    """Frontal and lateral, (size, size) uint8, bright where little passes through."""
-    body = draw_body(generator)
-    volume = _paint(findings, body, generator)
-    pixels = np.linspace(-1, 1, size) * body.zoom
-    x, y, z = (pixels + shift for shift in body.shift)  # scene coordinate of each film column or row
-    frontal = _project(volume.sum(axis=1) / _NY, x, z)
-    lateral = _project(volume.sum(axis=0) / _NX, y, z)
-    if findings.opacity:
-        front, side = _opacity(findings.opacity, body, (x, y, z), generator)
-        frontal, lateral = frontal + front, lateral + side
-    frontal = frontal + _ribs(body, x, z)
-    # Row 0 of a film is the head.
-    return _expose(frontal[::-1], body, generator), _expose(lateral[::-1], body, generator)
-
-
-def _paint(findings: Findings, body: Body, generator: np.random.Generator) -> Volume:
-    """Attenuation of every voxel, (x, y, z) float32."""
-    volume = np.zeros((_NX, _NY, _NZ), dtype=np.float32)
-    volume[((_X / (0.95 * body.width)) ** 2 + (_Y / (0.92 * body.depth)) ** 2 + 0 * _Z) < 1] = _FAT_WALL
-    half_width = generator.uniform(0.42, 0.52) if findings.cardiomegaly else generator.uniform(0.26, 0.33)
-    rim = generator.uniform(0.08, 0.18)
-    for side, sign in (("right", -1.0), ("left", 1.0)):
-        centre, radius_x, radius_y = sign * 0.46 * body.width, body.lung * body.width, 0.72 * body.depth
-        across, along = (_X - centre) / radius_x, _Y / radius_y
-        radial = across**2 + along**2 + (np.maximum(_Z - 0.25, 0) / body.apex) ** 2
-        floor = body.dome + 0.20 * np.maximum(0, 1 - across**2 - along**2)
-        lung = (radial < 1) & (floor < _Z)
-        volume[lung] = _LUNG
-        if findings.pneumothorax == side:
-            inner = ((_X - centre + sign * rim / 2) / (radius_x - rim / 2)) ** 2 + (_Y / (radius_y - rim)) ** 2
-            inner = inner + (np.maximum(_Z - 0.25 + rim / 2, 0) / (body.apex - rim / 2)) ** 2
-            volume[lung & (inner >= 1) & (_Z > -0.2)] = _AIR
-        if findings.effusion == side:
-            rise = 0.22 * np.maximum(0, sign * (_X - centre)) / radius_x + 0.12 * np.maximum(0, _Y)
-            level = body.dome + _FLUID_DEPTH[findings.effusion_size]
-            volume[lung & (level + rise > _Z)] = _FLUID
-    heart = (
-        ((_X - 0.10 - body.heart_tilt) / half_width) ** 2
-        + ((_Y + 0.22) / (0.30 + 0.35 * half_width)) ** 2
-        + ((_Z + 0.32) / 0.34) ** 2
+def draw_framing(generator: np.random.Generator) -> Framing:
+    return Framing(
+        exposure=uniform(generator, 0.8, 1.2),
+        noise=uniform(generator, 0.010, 0.025),
+        zoom=uniform(generator, 0.92, 1.12),
+        shift=(uniform(generator, -0.1, 0.1), uniform(generator, -0.1, 0.1), uniform(generator, -0.1, 0.1)),
     )
-    volume[heart < 1] = _FLUID
-    volume[((_X / 0.16) ** 2 + ((_Y + 0.05) / 0.30) ** 2 + 0 * _Z < 1) & (_Z > -0.3) & (_Z < 0.75)] = _FLUID
-    volume[((_X / 0.11) ** 2 + ((_Y - 0.66) / 0.16) ** 2 + 0 * _Z) < 1] = _BONE
-    return volume
 
 
-def _opacity(
-    lobe: str, body: Body, axes: tuple[Plane, Plane, Plane], generator: np.random.Generator
-) -> tuple[Plane, Plane]:
-    """What the opacity adds to the frontal (z, x) and to the lateral (z, y)."""
-    sign = -1.0 if lobe.startswith("right") else 1.0
-    upper = "upper" in lobe
-    anterior = "middle" in lobe or lobe == "lingula"
-    x = sign * generator.uniform(0.40, 0.56) * body.width
-    z = generator.uniform(0.22, 0.42) if upper else generator.uniform(-0.30, -0.10)
-    depth = generator.uniform(0.22, 0.42)
-    y = generator.uniform(-0.15, 0.15) if upper else (-depth if anterior else depth)
-    radius_x, radius_y, radius_z = generator.uniform(0.12, 0.18, 3)
-    # The same greatest chord in both directions: neither depth nor side changes the other view.
-    thickness = generator.uniform(0.045, 0.065)
-    up = ((axes[2] - z) / radius_z)[:, None] ** 2
-    frontal = 1 - ((axes[0] - x) / radius_x)[None, :] ** 2 - up
-    lateral = 1 - ((axes[1] - y) / radius_y)[None, :] ** 2 - up
-    return thickness * np.sqrt(np.maximum(frontal, 0)), thickness * np.sqrt(np.maximum(lateral, 0))
+def draw_films(scene: Scene, size: int) -> tuple[Film, Film, frozenset[str]]:
+    """Frontal and lateral, (size, size) uint8, bright where little passes through, row 0 the head; and what is faint.
+
+    A lesion is faint when the greatest contrast to noise of a pixel, in either view, is under a fixed limit.
+    """
+    generator = dice(*scene.noise)
+    canvases = attenuation(scene, size)
+    frontal, lateral = (_expose(canvas.plane, scene.framing, generator) for canvas in canvases)
+    contrast: dict[str, float] = {}
+    for canvas, peaks in zip(canvases, lesion_peaks(scene.findings, scene.places, scene.body.dome)):
+        for name, (across, up), amount in peaks:
+            value = _contrast(canvas, across, up, amount, scene.framing)
+            contrast[name] = max(contrast.get(name, 0), value)
+    return frontal, lateral, frozenset(name for name, value in contrast.items() if value < _FAINT)
 
 
-def _ribs(body: Body, x: Plane, z: Plane) -> Plane:
-    """Thin arcs across the frontal, (z, x)."""
-    wave = np.cos(2 * np.pi * (z[:, None] * 4.5 + 1.2 * x[None, :] ** 2 + body.ribs))
-    inside = (np.abs(x) < 0.9 * body.width) & (np.abs(x) > 0.12)
-    ribs: Plane = 0.012 * np.maximum(0, wave - 0.6) / 0.4 * inside[None, :]
-    return ribs
+def attenuation(scene: Scene, size: int) -> tuple[Canvas, Canvas]:
+    """What the rays to each pixel of frontal and lateral pass through, before exposure and noise."""
+    findings, body, framing = scene.findings, scene.body, scene.framing
+    pixels = np.linspace(-1, 1, size) * framing.zoom
+    x, y, z = (pixels + shift for shift in framing.shift)
+    front, side = _organs(findings, scene.extent, body)
+    trunk = _WALL * body.depth * 0.92 * _chord(x, 0.95 * body.width) + (_SPINE - _WALL) * 0.16 * _chord(x, 0.11)
+    flank = _WALL * body.width * 0.95 * _chord(y, 0.92 * body.depth) + (_SPINE - _WALL) * 0.11 * _chord(y - 0.66, 0.16)
+    frontal = Canvas(_sampled(front, x, z) + trunk, x, z)
+    lateral = Canvas(_sampled(side, y, z) + flank, y, z)
+    _draw_texture(frontal, body, findings.edema, x / body.width)
+    _draw_texture(lateral, body, findings.edema, y / body.depth)
+    _draw_ribs(frontal, body)
+    _draw_belly(frontal, lateral, body)
+    draw_airway(frontal, lateral, scene.places)
+    draw_lesions(findings, scene.places, body.dome, frontal, lateral)
+    draw_devices(findings, scene.places, body.depth, frontal, lateral)
+    return frontal, lateral
 
 
-def _project(plane: Volume, across: Plane, up: Plane) -> Plane:
-    """A summed volume (x or y, z) sampled at the scene coordinates of a film, (up, across)."""
-    projected: Plane = _interpolation(plane.shape[1], up) @ plane.T @ _interpolation(plane.shape[0], across).T
-    return projected
+def _organs(findings: Findings, extent: Extent, body: Body) -> tuple[Plane, Plane]:
+    """Attenuation of lungs, heart, mediastinum, fluid and free air over that of the body: (x, z) and (y, z)."""
+    centre, wide, deep = -0.46 * body.width, body.lung * body.width, 0.72 * body.depth
+    aside = ((_RIGHT - centre) / wide)[:, None]
+    within = aside**2 + (_Y / deep) ** 2
+    curve, drop = (0.05, 0.06) if findings.hyperinflation else (0.20, 0.0)
+    top = np.where(within < 1, 0.25 + body.apex * _root(1 - within), -1)
+    dome = body.dome - drop
+    lung = _below(top) & ~_below(dome + curve * np.maximum(0, 1 - within))  # the right one, (x, y, z)
+
+    half = extent.heart * (0.46 + body.lung) * body.width
+    heart = ((_X - 0.10 - body.heart_tilt) / half)[:, None] ** 2 + ((_Y + 0.22) / (0.30 + 0.35 * half)) ** 2
+    reach = 0.34 * _root(1 - heart)
+    middle = (_X / 0.16)[:, None] ** 2 + ((_Y + 0.05) / 0.30) ** 2
+    centre_organs = _below(reach - 0.32) & ~_below(-reach - 0.32)
+    centre_organs |= _below(np.where(middle < 1, 0.75, -1)) & ~_below(np.full_like(middle, -0.3))
+    free = {"right": lung & ~centre_organs[: _NX // 2], "left": lung[::-1] & ~centre_organs[_NX // 2 :]}
+
+    front = (_FLUID - _WALL) * _along_y(centre_organs)
+    side = (_FLUID - _WALL) * _along_x(centre_organs)
+    halves = {"right": front[: _NX // 2], "left": front[_NX // 2 :]}
+    for name, voxels in free.items():
+        halves[name] += (_LUNG - _WALL) * _along_y(voxels)
+        side += (_LUNG - _WALL) * _along_x(voxels)
+    if findings.effusion:
+        # Fluid gathers behind first and rises along the outer wall when there is more of it.
+        rise = 0.22 * np.maximum(0, -aside) * min(max((extent.fluid - 0.18) / 0.1, 0), 1) + 0.16 * np.minimum(_Y, 0.5)
+        _replace(_below(dome + extent.fluid - 0.04 + rise), _FLUID - _LUNG, findings.effusion, free, halves, side)
+    if findings.pneumothorax:
+        rim = extent.rim
+        inner = ((_RIGHT - centre - rim / 2) / (wide - rim / 2))[:, None] ** 2 + (_Y / (deep - rim)) ** 2
+        roof = np.where(inner < 1, 0.25 - rim / 2 + (body.apex - rim / 2) * _root(1 - inner), -1)
+        outside = ~_below(np.maximum(roof, -0.2))
+        _replace(outside, _AIR - _LUNG, findings.pneumothorax, free, halves, side)
+    return front, side
 
 
-def _interpolation(voxels: int, coordinates: Plane) -> Plane:
-    """Matrix (coordinates, voxels) of linear interpolation weights; beyond the box its edge is repeated."""
-    position = np.clip((coordinates + 1) / 2 * (voxels - 1), 0, voxels - 1)
-    left = np.minimum(position.astype(int), voxels - 2)
-    rows = np.arange(len(coordinates))
-    matrix = np.zeros((len(coordinates), voxels))
-    matrix[rows, left] = 1 - (position - left)
-    matrix[rows, left + 1] = position - left
-    return matrix
+def _replace(
+    region: Voxels, amount: float, where: str, free: dict[str, Voxels], halves: dict[str, Plane], lateral: Plane
+) -> None:
+    """Change the lung within `region` (voxels of the right one) on the side `where`; on the lateral, on the right."""
+    right = free["right"] & region
+    halves[where] += amount * _along_y(right if where == "right" else free["left"] & region[::-1])
+    lateral += amount * _along_x(right)
 
 
-def _expose(thickness: Plane, body: Body, generator: np.random.Generator) -> Film:
-    """Attenuation along each ray to grey values, with this film's exposure and noise."""
-    values = 1 - np.exp(-2.2 * body.exposure * thickness)
-    values = values + generator.normal(0, body.noise, thickness.shape)
-    film: Film = np.clip(np.rint(values * 330), 0, 255).astype(np.uint8)
+def _root(values: Plane) -> Plane:
+    roots: Plane = np.sqrt(np.maximum(values, 0))
+    return roots
+
+
+def _chord(coordinate: Plane, radius: float) -> Plane:
+    return _root(1 - (coordinate / radius) ** 2)
+
+
+def _below(height: Plane) -> Voxels:
+    """The voxels under a height (x, y), as (x, y, z)."""
+    count = np.clip(np.ceil((height + 1) * ((_NZ - 1) / 2)), 0, _NZ).astype(np.int8)
+    voxels: Voxels = count[..., None] > _LEVELS
+    return voxels
+
+
+def _along_y(voxels: Voxels) -> Plane:
+    counts: Plane = voxels.view(np.uint8).sum(axis=1, dtype=np.uint8) / _NY
+    return counts
+
+
+def _along_x(voxels: Voxels) -> Plane:
+    counts: Plane = voxels.view(np.uint8).sum(axis=0, dtype=np.uint8) / _NX
+    return counts
+
+
+def _sampled(plane: Plane, across: Plane, up: Plane) -> Plane:
+    """A plane (across, up) of voxel sums at a film's coordinates, linearly between voxels, as (up, across)."""
+    rows, upper = _between(plane.shape[1], up)
+    columns, outer = _between(plane.shape[0], across)
+    turned = plane.T
+    by_row = turned[rows] * (1 - upper)[:, None] + turned[rows + 1] * upper[:, None]
+    sampled: Plane = by_row[:, columns] * (1 - outer) + by_row[:, columns + 1] * outer
+    return sampled
+
+
+def _between(voxels: int, coordinates: Plane) -> tuple[NDArray[np.intp], Plane]:
+    """The voxel before each coordinate and the share of the next; beyond the box its edge is repeated."""
+    position = np.clip((coordinates + 1) * ((voxels - 1) / 2), 0, voxels - 1)
+    before = np.minimum(position.astype(np.intp), voxels - 2)
+    return before, position - before
+
+
+def _draw_texture(canvas: Canvas, body: Body, edema: bool, across: Plane) -> None:
+    """Vessels as a fan of ridges from the hilum; in edema they are wider and short septal lines stand at the edge."""
+    outward = np.abs(across)
+    inside = (outward > 0.12) & (outward < 0.78)
+    rows = slice(*np.searchsorted(canvas.up, (-0.55, 0.65)))
+    height = canvas.up[rows, None]
+    fan = bumps((height - 0.05) / (outward + 0.30) * 3 + body.vessels, 0.30 if edema else 0.18)
+    fading = np.maximum(0.8 - outward, 0) * inside
+    canvas.plane[rows] += (0.026 if edema else 0.016) * fan * fading
+    if edema:
+        rows = slice(*np.searchsorted(canvas.up, (-0.40, -0.12)))
+        band = (outward > 0.66) & (outward < 0.78)
+        canvas.plane[rows] += 0.014 * bumps(canvas.up[rows, None] * 14, 0.25) * band
+
+
+def _draw_ribs(frontal: Canvas, body: Body) -> None:
+    inside = (np.abs(frontal.across) < 0.9 * body.width) & (np.abs(frontal.across) > 0.12)
+    phase = frontal.up[:, None] * 4.5 + 1.2 * frontal.across**2 + body.ribs
+    frontal.plane[...] += 0.020 * bumps(phase, 0.16) * inside
+
+
+def _contrast(canvas: Canvas, across: float, up: float, amount: float, framing: Framing) -> float:
+    """How far a structure of `amount` stands out at a point of a film, in standard deviations of its noise."""
+    row, column = np.searchsorted(canvas.up, up), np.searchsorted(canvas.across, across)
+    if not (0 < row < len(canvas.up) and 0 < column < len(canvas.across)):
+        return 0.0
+    gain = 2.2 * framing.exposure * _STEPS
+    here = int(min(max(canvas.plane[row, column] * gain, 0), len(_TABLE) - 1))
+    without = int(min(max((canvas.plane[row, column] - amount) * gain, 0), len(_TABLE) - 1))
+    return float(_TABLE[here] - _TABLE[without]) / (framing.noise * _GREY * _FINE)
+
+
+def _draw_belly(frontal: Canvas, lateral: Canvas, body: Body) -> None:
+    """What lies under the domes in front: on a frontal it may look like fluid behind, and differs between the sides."""
+    for sign, amount in zip((-1.0, 1.0), body.belly):
+        blob(frontal, (sign * 0.46 * body.width, body.dome + 0.06), (0.34, 0.14), amount, soft=True)
+        blob(lateral, (-0.20, body.dome - 0.02), (0.36, 0.14), amount, soft=True)
+
+
+def _expose(plane: Plane, framing: Framing, generator: np.random.Generator) -> Film:
+    """Attenuation along each ray to grey values, with this study's exposure and noise."""
+    index = np.clip(plane * (2.2 * framing.exposure * _STEPS), 0, len(_TABLE) - 1).astype(np.intp)
+    grain = noise(generator, plane.size).reshape(plane.shape)
+    strength = int(framing.noise * _GREY * _FINE / NOISE_SD * 256)
+    grey = (_TABLE.take(index) + (grain * strength >> 8) + _FINE // 2) // _FINE
+    film: Film = np.clip(grey[::-1], 0, 255).astype(np.uint8)
     return film
