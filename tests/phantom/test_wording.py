@@ -23,6 +23,7 @@ from cxrgen.phantom.parser import parse
 from cxrgen.phantom.phrases import PRESENT, STRAY
 from cxrgen.phantom.wording import CAUSE_SHARES, STYLES, TEMPLATES, Style, draw_style, word_report
 from cxrgen.text.rule_labels import label
+from cxrgen.text.sections import split_sections
 
 LESIONS = ("opacity", "nodule", "atelectasis")
 REMARKS = ("borderline", "exposure", "grain")
@@ -100,6 +101,19 @@ def test_report_files_look_like_mimic() -> None:
         assert lines[0].strip() == "FINAL REPORT"
         assert all(line.startswith(" ") and len(line) <= 79 for line in lines)
         assert any(line == " " for line in lines)
+
+
+def test_sections_of_the_file_are_those_of_the_table() -> None:
+    """So that a reader of both does not see a text twice; what has no known header is in the table alone."""
+    for index, (row, _) in enumerate(tables(1500)):
+        style = draw_style(dice(3, index))
+        report = word_report(row, style)
+        sections = split_sections(report.file)
+        for name, text in (("findings", report.findings), ("impression", report.impression)):
+            if name in sections:
+                assert " ".join(sections[name].split()) == text
+            else:
+                assert not text or style.template == "paragraphs" or style.header == "OPINION"
 
 
 def styles(count: int) -> list[Style]:

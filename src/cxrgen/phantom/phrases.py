@@ -174,12 +174,12 @@ INDICATIONS = {  # why the films were taken, by the cause of an opacity that it 
     "contusion": ("Motor vehicle collision.", "Fall from a height.", "___ year old after blunt trauma."),
     "": ("Shortness of breath.", "Chest pain.", "Preoperative evaluation.", "___ year old with dyspnea.", "Follow-up."),
 }
-ODD_HEADERS = (  # for the whole text; known variants and misspellings, and one that no parser of MIMIC's knows
-    "FINDINGS AND IMPRESSION",
-    "FINDINGS/IMPRESSION",
-    "CONCLUSION",
-    "IMPRESSON",
-    "CHEST, TWO VIEWS",
-    "PORTABLE CHEST",
-    "OPINION",
-)
+ODD_HEADERS = {  # for the whole text: variants, a misspelling, one that the official parser does not know; which section each is
+    "FINDINGS AND IMPRESSION": "impression",
+    "FINDINGS/IMPRESSION": "impression",
+    "CONCLUSION": "impression",
+    "IMPRESSON": "impression",
+    "CHEST, TWO VIEWS": "findings",
+    "PORTABLE CHEST": "findings",
+    "OPINION": "impression",
+}

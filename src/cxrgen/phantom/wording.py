@@ -52,7 +52,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Report:
-    """The text of a study. Where a report has no such sections, `findings` is all of it."""
+    """The text of a study. Where a report has one section, the other is empty."""
 
     findings: str
     impression: str
@@ -80,7 +80,7 @@ def draw_style(generator: np.random.Generator, kind: str = "varied") -> Style:
         stray=happens(generator, STRAY_SHARE),
         indication_for=cause,
         indication=pick(generator, phrases.INDICATIONS[cause]),
-        header=pick(generator, phrases.ODD_HEADERS),
+        header=pick(generator, tuple(phrases.ODD_HEADERS)),
     )
 
 
@@ -108,6 +108,8 @@ def word_report(
         text, impression = "", " ".join(summed)
     else:
         text, impression = " ".join([*body, *_cause(findings, style)]), ""
+    if style.template == "odd" and phrases.ODD_HEADERS[style.header] == "impression":
+        text, impression = "", text
     return Report(text, impression, style.indication, _file(style, prior, text, impression))
 
 
@@ -220,7 +222,7 @@ def _file(style: Style, prior: bool, text: str, impression: str) -> str:
         "COMPARISON": "Radiograph of ___." if prior else "None.",
     }
     if style.template == "odd":
-        return report_file({**sections, style.header: text})
+        return report_file({**sections, style.header: text or impression})
     return report_file(
         sections | {name: part for name, part in zip(("FINDINGS", "IMPRESSION"), (text, impression)) if part}
     )
