@@ -174,7 +174,7 @@ INDICATIONS = {  # why the films were taken, by the cause of an opacity that it 
     "contusion": ("Motor vehicle collision.", "Fall from a height.", "___ year old after blunt trauma."),
     "": ("Shortness of breath.", "Chest pain.", "Preoperative evaluation.", "___ year old with dyspnea.", "Follow-up."),
 }
-ODD_HEADERS = {  # for the whole text: variants, a misspelling, one that the official parser does not know; which section each is
+ODD_HEADERS = {  # for the whole text, and which section each is; the official parser does not know the last
     "FINDINGS AND IMPRESSION": "impression",
     "FINDINGS/IMPRESSION": "impression",
     "CONCLUSION": "impression",

@@ -27,8 +27,12 @@ def png_bytes(film: NDArray[np.uint8]) -> bytes:
         last = start + len(block) == len(data)
         stream += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
     stream.append(struct.pack(">I", zlib.adler32(data)))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"".join(stream)) + _chunk(b"IEND", b"")
+    return png_header(width, height) + _chunk(b"IDAT", b"".join(stream)) + _chunk(b"IEND", b"")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Signature and first chunk of a grey film; alone, a file that promises more than it has."""
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

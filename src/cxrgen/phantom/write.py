@@ -29,6 +29,7 @@ from cxrgen.progress import say, track
 _EXAMPLES = """examples:
   cxrgen phantom --out phantom --studies 6000 --test-studies 200
   cxrgen phantom --out phantom --studies 40 --seed 7 --size 64 --style plain
+  cxrgen phantom --out broken --broken
 """
 _VALID_SHARE = 0.05
 _FIRST_SUBJECT = 10_000_000
@@ -172,7 +173,7 @@ def _write_tables(out: Path, studies: Sequence[_Named], size: int) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("--out", required=True, type=Path, help="folder to write to")
-    parser.add_argument("--studies", required=True, type=int, help="studies for training and validation")
+    parser.add_argument("--studies", type=int, help="studies for training and validation")
     parser.add_argument("--test-studies", type=int, default=0, help="studies for testing (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same studies (default: 0)")
     parser.add_argument("--size", type=int, default=128, help="side of the films in pixels (default: 128)")
@@ -183,21 +184,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="varied: as real reports vary, with earlier studies and indications; plain: a few words a finding, one "
         "study a patient (default: varied)",
     )
+    parser.add_argument("--broken", action="store_true", help="write bad inputs instead, a folder each, and broken.csv")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.studies < 1 or options.test_studies < 0 or options.size < 32 or options.seed < 0:
+    if options.broken:
+        from cxrgen.phantom.broken import write_broken  # bad inputs are made from what this module writes
+
+        write_broken(options.out, options.seed)
+        print(options.out / "broken.csv")
+        return 0
+    studies = options.studies or 0
+    if studies < 1 or options.test_studies < 0 or options.size < 32 or options.seed < 0:
         raise UsageError("--studies at least 1, --test-studies and --seed at least 0, --size at least 32")
     write_phantoms(
-        options.out,
-        options.studies,
-        options.test_studies,
-        options.seed,
-        options.size,
-        options.workers,
-        options.style,
+        options.out, studies, options.test_studies, options.seed, options.size, options.workers, options.style
     )
-    say(f"{options.studies + options.test_studies} synthetic studies; they teach nothing about real radiographs")
+    say(f"{studies + options.test_studies} synthetic studies; they teach nothing about real radiographs")
     print(options.out)
     return 0
