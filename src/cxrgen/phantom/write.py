@@ -1,6 +1,7 @@
 """Make synthetic studies: films, reports and the true findings, in the course layout.
 
     images/{study}-{view}.png  reports/{study}.txt  train.csv  test.csv  mimic-cxr-2.0.0-metadata.csv  findings.csv
+    optimum.json  truth/test_reports.csv
 
 Test studies have no text in reports/ or test.csv; theirs is in truth/test_reports.csv. The same seed gives the same
 bytes on every platform, with any number of workers. Phantoms test plumbing and methods; they teach nothing about real
@@ -18,9 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from cxrgen.errors import UsageError
-from cxrgen.files import replacing, write_csv
+from cxrgen.files import replacing, write_csv, write_json
 from cxrgen.phantom.chance import dice, shuffled
 from cxrgen.phantom.findings import COLUMNS, as_row
+from cxrgen.phantom.optimum import optimum
 from cxrgen.phantom.patients import Drawn, draw_patient, visits
 from cxrgen.phantom.png import png_bytes
 from cxrgen.phantom.wording import STYLES
@@ -166,6 +168,10 @@ def _write_tables(out: Path, studies: Sequence[_Named], size: int) -> None:
     )
     truth = [[each.study_id, *(each.truth[column] for column in COLUMNS), each.prior_study_id] for each in studies]
     write_csv(out / "findings.csv", ["study_id", *COLUMNS, "prior_study_id"], truth)
+    split = "test" if any(each.split == "test" for each in studies) else "train"
+    asked = [each.truth for each in studies if each.split == split]
+    best = optimum(asked, [each.truth for each in studies])
+    write_json(out / "optimum.json", {"split": split, "studies": len(asked), "optimum": best})
     texts = [[study.study_id, *study.sections] for study in studies if study.split == "test"]
     write_csv(out / "truth" / "test_reports.csv", ["study_id", "findings", "impression"], texts, private=True)
 
