@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cxrgen.errors import InputError
+from cxrgen.errors import InputError, UsageError
 
 RENDERINGS = ("window", "percentile", "mimic")
 SMALLEST_SIDE = 64  # pixels; below this there is no film to describe
@@ -74,9 +74,17 @@ def read_film(path: Path, rendering: str = "window", max_pixels: int = 200_000_0
     film to that longest side and never enlarges; 0 keeps the size. Raises FilmReject for a film that cannot be used.
     """
     path = Path(path)
+    if rendering not in RENDERINGS:
+        raise UsageError(f"rendering {rendering!r}: there are {', '.join(RENDERINGS)}")
     try:
         head = _head(path)
-        pixels, notes, (width, height) = _read_picture(path, head, max_pixels, longest_side)
+        if head[128:132] == b"DICM" or (path.suffix.lower() in {".dcm", ".dicom"} and not head.startswith(_MAGIC)):
+            from cxrgen.data.rendering import render  # pydicom takes a while to import; only DICOM sources pay
+
+            pixels, notes = render(path, rendering, max_pixels)
+            height, width = pixels.shape
+        else:
+            pixels, notes, (width, height) = _read_picture(path, head, max_pixels, longest_side)
         if min(width, height) < SMALLEST_SIDE:
             raise FilmReject("too-small", f"{width} x {height} pixels; {SMALLEST_SIDE} a side are needed")
         if int(pixels.max()) - int(pixels.min()) < 2:
