@@ -41,6 +41,7 @@ class Found:
 # Tried in this order by `--kind auto`, the most particular first.
 SOURCES: dict[str, str] = {
     "course": "cxrgen.data.sources.course",
+    "mimic": "cxrgen.data.sources.mimic",
     "llava": "cxrgen.data.sources.llava",
     "table": "cxrgen.data.sources.table",
 }
