@@ -144,8 +144,8 @@ _IN_LINE_WORDS = "|".join(re.escape(words).replace(r"\ ", "[ ]+") for words in O
 _IN_LINE = re.compile(
     rf"(?<=\s)({_IN_LINE_WORDS.upper()})[ ]*:|(?<=[.!?;)\]_])[ \t]+((?:{_IN_LINE_WORDS.title()}))[ ]*:"
 )
-_BARE_NAMES = frozenset({"findings", "impression", "indication", "history", "technique", "comparison", "examination",
-                         "recommendations", "addendum"})  # fmt: skip
+_BARE_WORDS = frozenset({"findings", "impression", "conclusion", "indication", "clinical history", "history", "technique",
+                         "comparison", "examination", "addendum"})  # fmt: skip
 _PARAGRAPHS = re.compile(r"\n[ \t\xa0]*\n\s*")
 _HOLDS_NO_BODY = frozenset({"findings", "impression", "addendum", "wet read", "recommendations", "notification",
                             "comment", "signature", "closing", "date"})  # fmt: skip
@@ -197,9 +197,8 @@ def _marks(text: str) -> list[_Mark]:
             found.append(_Mark(match.start(), match.start(), "findings", own_word=False))
     for pattern in (_BARE, _DASH):
         for match in pattern.finditer(text):
-            name, own_word = wider_name(match.group(1))
-            if name in _BARE_NAMES and own_word:
-                found.append(_Mark(match.start(), match.end(), name))
+            if match.group(1).lower() in _BARE_WORDS:
+                found.append(_Mark(match.start(), match.end(), wider_name(match.group(1))[0]))
     found += [_Mark(match.start(), match.end(), "addendum") for match in _ADDENDUM.finditer(text)]
     found += [
         _Mark(match.start(), match.end(), wider_name(match.group(1) or match.group(2))[0])

@@ -42,6 +42,7 @@ class Found:
 SOURCES: dict[str, str] = {
     "course": "cxrgen.data.sources.course",
     "mimic": "cxrgen.data.sources.mimic",
+    "openi": "cxrgen.data.sources.openi",
     "llava": "cxrgen.data.sources.llava",
     "table": "cxrgen.data.sources.table",
 }
