@@ -277,3 +277,20 @@ def test_no_report_text_on_the_screen_or_in_open_files(course: Path, tmp_path: P
         said + (out / "rejects.csv").read_text() + (out / "card.json").read_text() + (out / "recipe.json").read_text()
     )
     assert "Synthetic" not in told
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wanted"),
+    [
+        ("plain", "Synthetic heart 2 is normal. Synthetic chest 2."),
+        ("original", "Synthetic heart 2 is normal. Synthetic chest."),
+        ("mgca", "synthetic chest synthetic heart 2 is normal"),
+        ("r2gen-mimic", "synthetic heart 2 is normal ."),
+    ],
+)
+def test_text_recipes(course: Path, tmp_path: Path, prepare: Prepare, recipe: str, wanted: str) -> None:
+    out = tmp_path / "out"
+    prepare(course, "--out", out, "--text", recipe)
+    studies = by_id(out)
+    assert studies["0002"].report == wanted
+    assert studies["0005"].report is None, "no recipe makes a text of nothing"

@@ -36,6 +36,7 @@ from cxrgen.data.views import unknown_views
 from cxrgen.data.write import write_recipe, write_set
 from cxrgen.errors import InputError, TooManyRejects, UsageError
 from cxrgen.progress import say
+from cxrgen.text.cleaning import RECIPES
 from cxrgen.text.prompts import PROMPTS
 
 _EXAMPLES = """examples:
@@ -43,7 +44,7 @@ _EXAMPLES = """examples:
   cxrgen prepare course-data --out prepared --text-file reports.csv
   cxrgen prepare train.json --image-folder images --out prepared
   cxrgen prepare export.csv --map findings=Befund --map image=Datei --out prepared
-  cxrgen prepare course-data --out prepared --by image --prompt original
+  cxrgen prepare course-data --out prepared --by image --text original --prompt original
   cxrgen prepare export.csv --out prepared --dry-run
 """
 _BYTES_PER_FILM = 60_000  # at 512 pixels
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
     parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
     parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
+    parser.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
     parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal film")
     parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the films MGCA's script takes")
     parser.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
@@ -149,7 +151,13 @@ def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     passing = {"source", "out", "kind", "image_folder", "text_file", "map", "max_rejects", "workers"}
     passing |= {"dry_run", "force", "json"}
     kept = {name: value for name, value in vars(options).items() if name not in passing}
-    return {**kept, "kind": kind, "map": sorted(options.map), "text_file": bool(options.text_file)}
+    return {
+        **kept,
+        "text": f"{options.text}/{RECIPES[options.text]}",
+        "kind": kind,
+        "map": sorted(options.map),
+        "text_file": bool(options.text_file),
+    }
 
 
 def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:

@@ -29,6 +29,7 @@ class Settings:
     """What shapes a prepared set; recorded in recipe.json."""
 
     target: str = "both"
+    text: str = "plain"
     by: str = "study"
     select: str = "all"
     no_frontal: str = "reject"
@@ -89,7 +90,7 @@ def before_films(found: Found, settings: Settings) -> Chosen:
         chosen.after("have a split", studies)
     if settings.no_frontal == "reject":
         chosen.after("have a frontal or unknown view", *_with_frontal(chosen.studies))
-    targeted = target_texts(chosen.studies, settings.target)
+    targeted = target_texts(chosen.studies, settings.target, settings.text)
     chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
     if settings.by == "image":
         chosen.after("one row a frontal film", _by_image(chosen.studies))

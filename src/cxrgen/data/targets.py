@@ -1,4 +1,4 @@
-"""The text a model learns to write, from a study's sections: which of them (`--target`).
+"""The text a model learns to write, from a study's sections: which of them (`--target`) and how cleaned (`--text`).
 
 A section that is missing is simply absent: many reports have an impression only, and asking for both must not lose
 them. A section that says only "None" or "N/A" is empty. A report in which neither findings nor impression was found
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from cxrgen.errors import InputError
 from cxrgen.records import Reject, Study
+from cxrgen.text.cleaning import clean
 
 TARGETS = ("both", "findings", "impression")
 _EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
@@ -26,7 +27,7 @@ class Targeted:
     rejects: list[Reject]
 
 
-def target_texts(studies: Sequence[Study], target: str) -> Targeted:
+def target_texts(studies: Sequence[Study], target: str, recipe: str) -> Targeted:
     """Each study with its `report` and flags; training studies without one are rejected.
 
     Raises InputError when the headers of too many reports were not recognised.
@@ -35,10 +36,12 @@ def target_texts(studies: Sequence[Study], target: str) -> Targeted:
     kept, rejects = [], []
     for study in studies:
         findings, impression, flags = _parts(study, target)
-        report = " ".join(text for text in (findings, impression) if text) or None
+        report = clean(findings, impression, recipe) if findings or impression else None
         code, hint = "", ""
         if not findings and not impression:
             code, hint = _why_none(study, target)
+        elif report is None:
+            code, hint = "text-dropped", f"nothing is left after text recipe {recipe}"
         if code and study.split != "test":
             rejects.append(Reject(f"study {study.study_id}", study.study_id, code, hint))
             continue
