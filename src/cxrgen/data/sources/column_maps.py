@@ -38,6 +38,7 @@ COLUMN_MAPS = (
             "history": ("section_clinical_history", "section_history"),
             "comparison": ("section_comparison",),
             "technique": ("section_technique",),
+            "report": (),
             "date": (),
         },
         second_view="ap_pa",

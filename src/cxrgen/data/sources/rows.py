@@ -83,7 +83,8 @@ def map_columns(
         columns[name] = folded[column.strip().lower()]
     for name, candidates in names.items():
         if name not in columns:
-            free = [folded[each] for each in candidates if each in folded and folded[each] not in columns.values()]
+            known = [folded[each.lower()] for each in candidates if each.lower() in folded]
+            free = [column for column in known if column not in columns.values()]
             if free:
                 columns[name] = free[0]
     for name in needed:
