@@ -2,7 +2,7 @@
 
 An id is text: leading zeros live. Only what a spreadsheet or pandas does to a whole number is undone (`50414267.0`); a
 number in scientific notation has lost its digits, so the file is refused. Two tables are joined by equal ids, else
-without the letter MIMIC puts in front (`s50414267`), else padded with zeros to the known width; never by resemblance.
+without the letter MIMIC puts in front (`s50414267`), else padded with zeros to one width; never by resemblance.
 """
 
 from __future__ import annotations
@@ -44,13 +44,10 @@ def match_ids(asked: Iterable[str], known: Collection[str]) -> tuple[dict[str, s
     matched = {name: bare[_bare(name)] for name in asked if _bare(name) in bare}
     if matched:
         return matched, ["ids were joined without their leading letter (s50414267 is 50414267)"]
-    widths = {len(name) for name in known if name.isdigit()}
-    if len(widths) == 1:
-        width = widths.pop()
-        matched = {name: name.zfill(width) for name in asked if name.isdigit() and name.zfill(width) in known}
-        if matched:
-            return matched, [f"ids had lost their leading zeros; they were padded to {width} digits"]
-    return {}, []
+    width = max((len(name) for name in (*asked, *known) if name.isdigit()), default=0)
+    padded = {name.zfill(width): name for name in known if name.isdigit()}
+    matched = {name: padded[name.zfill(width)] for name in asked if name.isdigit() and name.zfill(width) in padded}
+    return matched, [f"ids had lost their leading zeros; they were padded to {width} digits"] if matched else []
 
 
 def _bare(name: str) -> str:

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
     parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
     parser.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
+    parser.add_argument("--max-words", type=int, default=0, help="leave out longer reports; 0: none (default)")
     parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal film")
     parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the films MGCA's script takes")
     parser.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
@@ -109,7 +110,10 @@ def run(options: argparse.Namespace) -> int:
         return 0
     _check_disk(out, len(jobs), options.size)
     films = store_films(jobs, out, film_options, options.workers, recorded)
+    said = len(chosen.notes)
     after_films(chosen, films, settings)
+    for note in chosen.notes[said:]:
+        say(f"  {note}")
     if not chosen.studies:
         raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
     _finish(options, chosen, jobs, films, recorded)

@@ -15,7 +15,7 @@ from cxrgen.data.films import FilmJob, StoredFilm, film_key
 from cxrgen.data.priors import link_priors
 from cxrgen.data.sources import Found
 from cxrgen.data.splits import assign_splits, with_subjects
-from cxrgen.data.targets import target_texts
+from cxrgen.data.targets import remarks, target_texts
 from cxrgen.data.views import class_views, order_views
 from cxrgen.errors import InputError
 from cxrgen.records import FRONTAL, UNKNOWN, Reject, Study, View
@@ -30,6 +30,7 @@ class Settings:
 
     target: str = "both"
     text: str = "plain"
+    max_words: int = 0
     by: str = "study"
     select: str = "all"
     no_frontal: str = "reject"
@@ -90,8 +91,9 @@ def before_films(found: Found, settings: Settings) -> Chosen:
         chosen.after("have a split", studies)
     if settings.no_frontal == "reject":
         chosen.after("have a frontal or unknown view", *_with_frontal(chosen.studies))
-    targeted = target_texts(chosen.studies, settings.target, settings.text)
+    targeted = target_texts(chosen.studies, settings.target, settings.text, settings.max_words)
     chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
+    chosen.notes += remarks(chosen.studies)
     if settings.by == "image":
         chosen.after("one row a frontal film", _by_image(chosen.studies))
     return chosen
@@ -137,6 +139,8 @@ def after_films(chosen: Chosen, films: dict[str, StoredFilm], settings: Settings
             read.append(order_views(replace(study, views=tuple(views))))
         else:
             rejects.append(Reject(f"study {study.study_id}", study.study_id, "no-film", "none of its films is usable"))
+    unusual = Counter(note for film in films.values() for note in film.notes)
+    chosen.notes += [f"{n} films: {note}" for note, n in sorted(unusual.items())]
     if repeated:
         chosen.notes.append(f"{repeated} films stand twice in their study and are kept once")
     chosen.after("have a film that can be read", read, rejects)

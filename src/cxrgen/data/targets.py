@@ -17,6 +17,8 @@ from cxrgen.text.cleaning import clean
 
 TARGETS = ("both", "findings", "impression")
 _EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
+_ENGLISH = frozenset(("the", "is", "are", "of", "and", "with", "there", "or", "without", "has"))
+_REPORTING = ("findings", "impression", "last_paragraph")
 _UNPARSED_LIMIT = 0.3
 _FEWEST = 20  # studies; with fewer, a share says nothing
 
@@ -27,8 +29,8 @@ class Targeted:
     rejects: list[Reject]
 
 
-def target_texts(studies: Sequence[Study], target: str, recipe: str) -> Targeted:
-    """Each study with its `report` and flags; training studies without one are rejected.
+def target_texts(studies: Sequence[Study], target: str, recipe: str, max_words: int = 0) -> Targeted:
+    """Each study with its `report` and flags; training studies without one, or above `max_words`, are rejected.
 
     Raises InputError when the headers of too many reports were not recognised.
     """
@@ -42,19 +44,48 @@ def target_texts(studies: Sequence[Study], target: str, recipe: str) -> Targeted
             code, hint = _why_none(study, target)
         elif report is None:
             code, hint = "text-dropped", f"nothing is left after text recipe {recipe}"
+        elif max_words and len(report.split()) > max_words:
+            code, hint = "too-long", f"the report has more than {max_words} words (--max-words)"
         if code and study.split != "test":
             rejects.append(Reject(f"study {study.study_id}", study.study_id, code, hint))
             continue
         flags += ("no-target",) if code else ()
-        kept.append(replace(study, report=report, flags=study.flags + flags))
+        kept.append(replace(study, report=None if code else report, flags=study.flags + flags))
     return Targeted(kept, rejects)
+
+
+def remarks(studies: Sequence[Study]) -> list[str]:
+    """What is odd about the texts, in counts."""
+    reports = [study.report for study in studies if study.report]
+    damaged = sum("\ufffd" in report for report in reports)
+    foreign = sum(_looks_foreign(report) for report in reports)
+    words = sum(
+        _folded(study.sections.get(name)) in _EMPTY and bool(study.sections.get(name, "").strip())
+        for study in studies
+        for name in ("findings", "impression")
+    )
+    return [
+        *([f"{damaged} reports hold characters that an earlier conversion damaged (U+FFFD)"] if damaged else []),
+        *([f"{foreign} reports do not look English; scores and labels here expect English"] if foreign else []),
+        *([f"{words} sections hold only a word such as None or N/A and count as empty"] if words else []),
+    ]
+
+
+def _looks_foreign(report: str) -> bool:
+    """Not one of the commonest English words among eight or more."""
+    words = _folded(report).split()
+    return len(words) >= 8 and not _ENGLISH.intersection(words)
 
 
 def said(text: str | None) -> str:
     """A section's text, "" for one that says only that there is none."""
     text = (text or "").strip()
-    folded = " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
-    return "" if folded in _EMPTY else text
+    return "" if _folded(text) in _EMPTY else text
+
+
+def _folded(text: str | None) -> str:
+    """Lower case, words of letters and digits with one blank between them."""
+    return " ".join("".join(c if c.isalnum() else " " for c in (text or "").lower()).split())
 
 
 def _parts(study: Study, target: str) -> tuple[str, str, tuple[str, ...]]:
@@ -68,15 +99,17 @@ def _parts(study: Study, target: str) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _why_none(study: Study, target: str) -> tuple[str, str]:
-    if target != "both" and any(said(text) for text in study.sections.values()):
+    if target != "both" and any(said(study.sections.get(name)) for name in _REPORTING):
         return f"no-{target}", f"the report has no {target}; --target both takes what there is"
+    if any(said(text) for text in study.sections.values()):
+        return "no-sections", "the report has neither findings nor impression, or its headers are not known"
     return "text-empty", "the study has no report text; only test studies may have none"
 
 
 def _check_headers(studies: Sequence[Study]) -> None:
-    """Stop when most reports have text but neither findings nor impression: their headers are not understood."""
+    """Stop when many reports have text but neither findings nor impression: their headers are not understood."""
     texts = [study.sections for study in studies if study.sections]
-    lost = [each for each in texts if not said(each.get("findings")) and not said(each.get("impression"))]
+    lost = [each for each in texts if not any(said(each.get(name)) for name in _REPORTING)]
     if len(texts) >= _FEWEST and len(lost) > _UNPARSED_LIMIT * len(texts):
         starts = Counter(
             line.split(":")[0].strip()[:30]

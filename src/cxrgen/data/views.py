@@ -41,6 +41,19 @@ def view_class(raw_view: str) -> str:
     return CLASSES.get(_folded(raw_view), UNKNOWN)
 
 
+def view_from_procedure(procedure: str) -> str:
+    """The view of a film whose source names none, from the name of an examination that has a single view; else "".
+
+    "CHEST (PORTABLE AP)" is AP, "CHEST (SINGLE VIEW)" a frontal; "CHEST (PA AND LAT)" has two views and says nothing.
+    """
+    words = set(_folded(procedure).split())
+    if words & {"lat", "lateral", "decub", "decubitus", "oblique", "views"}:
+        return ""
+    if words & {"portable", "port", "ap"} and "pa" not in words:
+        return "AP"
+    return "FRONTAL" if {"single", "view"} <= words else ""
+
+
 def class_views(study: Study) -> Study:
     """The study with every film classed; a class that the source itself gave stays."""
     return replace(

@@ -20,7 +20,6 @@ class ColumnMap:
     second_view: str = ""  # a column that says the view more exactly where it is filled
     folder: str = ""  # a column with the folder of the image
     study_parts: int = 0  # folders above the image whose names are the study, where no column is
-    language: str = "en"
     only_in_test: tuple[str, str] | None = None  # (column, value) that rows of the test split must have
     notes: tuple[str, ...] = ()
 
@@ -58,7 +57,6 @@ COLUMN_MAPS = (
             "report": (),
         },
         folder="ImageDir",
-        language="es",
         notes=("reports are Spanish, lower-case and stemmed",),
     ),
     ColumnMap(

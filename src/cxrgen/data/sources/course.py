@@ -19,6 +19,7 @@ from cxrgen.data.ids import clean_id
 from cxrgen.data.paths import locator
 from cxrgen.data.sources import Found, SourceOptions
 from cxrgen.data.sources.rows import FIELDS, RowReader, film_study, label_columns, map_columns, order_key, read_rows
+from cxrgen.data.views import view_from_procedure
 from cxrgen.errors import InputError
 from cxrgen.files import CsvTable, find_column, read_csv
 from cxrgen.records import UNKNOWN, Reject, Study, View
@@ -113,6 +114,7 @@ def _metadata(table: CsvTable) -> dict[str, _Film]:
         find_column(table, name, needed=name == "dicom_id")
         for name in ("dicom_id", "study_id", "subject_id", "ViewPosition")
     )
+    procedure = find_column(table, "PerformedProcedureStepDescription", needed=False)
     date, time = (find_column(table, name, needed=False) for name in ("StudyDate", "StudyTime"))
     films = {}
     for row in table.rows:
@@ -123,7 +125,11 @@ def _metadata(table: CsvTable) -> dict[str, _Film]:
         stem = clean_id(cell(dicom), row.place)
         study_id = clean_id(cell(study), row.place) or film_study(stem)
         films[stem] = _Film(
-            row.place, study_id, clean_id(cell(subject), row.place), cell(view), order_key(cell(date), cell(time))
+            place=row.place,
+            study_id=study_id,
+            subject_id=clean_id(cell(subject), row.place),
+            raw_view=cell(view) or view_from_procedure(cell(procedure)),
+            order_key=order_key(cell(date), cell(time)),
         )
     return films
 
