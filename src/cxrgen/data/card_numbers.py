@@ -96,9 +96,8 @@ def frequent_sentences(studies: Sequence[Study], most: int = 12) -> list[tuple[s
     counts: Counter[str] = Counter()
     for study in studies:
         if study.split == "train" and study.report:
-            counts.update(
-                {sentence.strip() for sentence in re.split(r"(?<=[.!?])\s+", study.report) if sentence.strip()}
-            )
+            sentences = re.split(r"(?<=[.!?])\s+", study.report)
+            counts.update({sentence.strip() for sentence in sentences if re.search(r"[^\W\d]", sentence)})
     return counts.most_common(most)
 
 

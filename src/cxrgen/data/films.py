@@ -33,6 +33,7 @@ from cxrgen.progress import track
 
 JOURNAL = "films.jsonl"
 _JPEG_QUALITY = 95
+_BYTES_PER_FILM = 60_000  # at 512 pixels
 _PROBED = 200  # films, for an estimate of time
 
 
@@ -189,6 +190,16 @@ def store_film(job: FilmJob, out: Path, options: FilmOptions) -> StoredFilm:
         job.key, stamp, str(path), width, height, hashlib.sha256(data.getbuffer()).hexdigest(),
         round(float(film.pixels.mean()), 2), film.notes,
     )  # fmt: skip
+
+
+def bytes_needed(jobs: Sequence[FilmJob], size: int) -> float:
+    """What the stored films will take on disk, about: never more than their sources by much."""
+    most = _BYTES_PER_FILM * (size / 512) ** 2
+    total = 0.0
+    for job in jobs:
+        with suppress(OSError):
+            total += min(most, 1.5 * os.stat(job.source).st_size)
+    return total
 
 
 def time_per_film(jobs: Sequence[FilmJob], options: FilmOptions, at_most: float = 3.0) -> float:

@@ -2,7 +2,7 @@
 
 Tables list a study once or once a film. A row that repeats an earlier one adds nothing. Rows of one study that differ
 in patient, split or text contradict each other: no row is better than another, so the study is left out
-(`duplicate-conflict`), or its last row is believed when the user says so.
+(`duplicate-conflict`), or its last row is believed when the user says so. Its time is that of its first film.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def gather(rows: Iterable[tuple[str, Study]], on_duplicate: str = "reject") -> t
 
 def _contradiction(known: Study, part: Study) -> str:
     """What two parts of a study disagree about, "" for nothing; what is absent contradicts nothing."""
-    for name in ("subject_id", "split", "order_key"):
+    for name in ("subject_id", "split"):
         one, other = getattr(known, name), getattr(part, name)
         if one and other and one != other:
             return name
@@ -66,7 +66,7 @@ def _merge(known: Study, part: Study, last_wins: bool) -> Study:
         known,
         subject_id=one.subject_id or other.subject_id,
         split=one.split or other.split,
-        order_key=one.order_key or other.order_key,
+        order_key=min(filter(None, (known.order_key, part.order_key)), default=""),
         views=views,
         sections=sections,
         labels=labels,

@@ -8,6 +8,7 @@ recipe.json. A run that was interrupted continues; a folder that was made with o
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -23,11 +24,13 @@ from cxrgen.data.films import (
     FilmJob,
     FilmOptions,
     StoredFilm,
+    bytes_needed,
     read_journal,
     store_films,
     time_per_film,
     write_journal,
 )
+from cxrgen.data.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.data.sources import SOURCES, Found, SourceOptions, choose, read
 from cxrgen.data.steps import Chosen, Settings, after_films, before_films, film_jobs
 from cxrgen.data.targets import TARGETS
@@ -47,7 +50,6 @@ _EXAMPLES = """examples:
   cxrgen prepare course-data --out prepared --by image --text original --prompt original
   cxrgen prepare export.csv --out prepared --dry-run
 """
-_BYTES_PER_FILM = 60_000  # at 512 pixels
 _MINUTE = 60
 
 
@@ -80,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: all cores)"
     )
+    parser.add_argument(
+        "--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
     parser.add_argument("--force", action="store_true", help="replace a set that was made with other options")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
@@ -102,16 +107,22 @@ def run(options: argparse.Namespace) -> int:
     chosen = before_films(found, settings)
     if not chosen.studies:
         raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
+    key = read_key(options.pseudonyms, out) if options.pseudonyms else None
+    if key:
+        chosen.studies = pseudonymise(chosen.studies, key)
+        chosen.rejects = without_names(chosen.rejects, key)
     jobs = film_jobs(chosen.studies)
     for note in chosen.notes:
         say(f"  {note}")
     if options.dry_run:
         print(_plan(found, chosen, jobs, out, film_options, options.workers))
         return 0
-    _check_disk(out, len(jobs), options.size)
+    _check_disk(out, bytes_needed(jobs, options.size))
     films = store_films(jobs, out, film_options, options.workers, recorded)
-    said = len(chosen.notes)
+    said, known = len(chosen.notes), len(chosen.rejects)
     after_films(chosen, films, settings)
+    if key:
+        chosen.rejects[known:] = without_names(chosen.rejects[known:], key, ids=False)
     for note in chosen.notes[said:]:
         say(f"  {note}")
     if not chosen.studies:
@@ -152,9 +163,11 @@ def _share(text: str) -> float:
 
 def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The options that shape the set; where it lies and how fast it is made do not."""
-    passing = {"source", "out", "kind", "image_folder", "text_file", "map", "max_rejects", "workers"}
+    passing = {"source", "pseudonyms", "out", "kind", "image_folder", "text_file", "map", "max_rejects", "workers"}
     passing |= {"dry_run", "force", "json"}
     kept = {name: value for name, value in vars(options).items() if name not in passing}
+    if options.pseudonyms:
+        kept["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
     return {
         **kept,
         "text": f"{options.text}/{RECIPES[options.text]}",
@@ -187,8 +200,7 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
         )
 
 
-def _check_disk(out: Path, films: int, size: int) -> None:
-    needed = films * _BYTES_PER_FILM * (size / 512) ** 2
+def _check_disk(out: Path, needed: float) -> None:
     folder = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -207,7 +219,7 @@ def _plan(found: Found, chosen: Chosen, jobs: list[FilmJob], out: Path, film_opt
     if words:
         lines.append("views not understood: " + ", ".join(f"{word or 'none'} {n}" for word, n in words.most_common(10)))
     lines.append(f"left out: {len(chosen.rejects)}{_codes(chosen)}")
-    disk = len(jobs) * _BYTES_PER_FILM * (film_options.size / 512) ** 2
+    disk = bytes_needed(jobs, film_options.size)
     seconds = time_per_film(jobs, film_options) * len(jobs) / workers
     lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
     return "\n".join(lines)
