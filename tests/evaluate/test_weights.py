@@ -12,7 +12,7 @@ from cxrgen.cli import main
 from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate import weights
 from cxrgen.evaluate.results import read_results
-from cxrgen.metrics import chexbert
+from cxrgen.metrics import METRICS, chexbert
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 
@@ -42,6 +42,17 @@ def test_a_cache_serves_whatever_bertscore_is_asked_for() -> None:
     }
     with pytest.raises(UsageError, match="--cache"):
         settings("--cache", "kept", "--chexbert", "c.pth", metrics=["bleu"])
+
+
+def test_the_python_with_radeval_goes_to_what_it_serves() -> None:
+    python = Path("env/bin/python")
+    assert settings("--radeval", str(python), metrics=["bleu", "green", "radgraph"]) == {
+        "radgraph": {"python": python},
+        "green": {"python": python},
+    }
+    with pytest.raises(UsageError, match=r"--radeval serves radgraph, .*--metrics"):
+        settings("--radeval", str(python), metrics=["bleu"])
+    assert set(weights.RADEVAL) <= set(METRICS)
 
 
 @pytest.mark.slow

@@ -39,3 +39,11 @@ def per_pair() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def micro() -> dict[str, Any]:
     return dict(golden_json("micro_examples.json"))
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a made-up radeval on the path of the processes that look for the real one."""
+    folder = Path(__file__).parent / "radeval_stand_in"
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder

@@ -1,7 +1,7 @@
 """The flags of `cxrgen evaluate` that bring weights, and the metrics they ask for.
 
-No metric with weights is measured unless asked for: by its name in --metrics, or by the flag that brings its weights.
-Weights are files at hand; nothing is fetched from a network here.
+No metric with weights is measured unless asked for: by its name in --metrics, or by the flag that brings its weights
+and nothing else (--chexbert, --encoder). Weights are files at hand; nothing is fetched from a network here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,20 @@ from typing import Any
 from cxrgen.errors import UsageError
 from cxrgen.metrics.bertscore import is_distilroberta
 
+RADEVAL = ("radgraph", "radgraph_combined", "ratescore", "green", "srr")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    flags = parser.add_argument_group("weights", "each asks for the metrics it serves; `--metrics` need not name them")
+    flags = parser.add_argument_group("weights", "files and programs of the metrics that cannot do without")
     flags.add_argument("--chexbert", type=Path, metavar="FILE", help="chexbert.pth: CheXbert's labels and similarity")
     flags.add_argument(
         "--encoder", type=Path, metavar="DIR", help="distilroberta-base: bertscore; another one: bertscore_encoder"
+    )
+    flags.add_argument(
+        "--radeval",
+        type=Path,
+        metavar="PYTHON",
+        help=f"the Python that has radeval, for --metrics {','.join(RADEVAL)} (default: this one)",
     )
     flags.add_argument("--cache", type=Path, metavar="DIR", help="keep BERTScore's vectors of the references here")
 
@@ -27,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def settings(options: argparse.Namespace, metrics: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """What each metric that needs weights is called with, by the metric's name.
 
-    Raises UsageError for a cache that no metric would use, and InputError for an encoder folder without config.json.
+    Raises UsageError for a flag that no metric would use, and InputError for an encoder folder without config.json.
     """
     found: dict[str, dict[str, Any]] = {}
     if options.chexbert is not None:
@@ -35,6 +43,11 @@ def settings(options: argparse.Namespace, metrics: Sequence[str] | None) -> dict
     if options.encoder is not None:
         name = "bertscore" if is_distilroberta(options.encoder) else "bertscore_encoder"
         found[name] = {"encoder": options.encoder}
+    if options.radeval is not None:
+        served = [name for name in RADEVAL if name in (metrics or ())]
+        if not served:
+            raise UsageError(f"--radeval serves {', '.join(RADEVAL)}; name those to measure with --metrics")
+        found |= {name: {"python": options.radeval} for name in served}
     if options.cache is not None:
         scored = [name for name in {*found, *(metrics or ())} if name.startswith("bertscore")]
         if not scored:

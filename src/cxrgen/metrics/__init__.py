@@ -37,6 +37,11 @@ METRICS = {  # "module", or "module:function" where a module has several
     "bertscore": "cxrgen.metrics.bertscore",
     "bertscore_minilm": "cxrgen.metrics.bertscore:measure_minilm",
     "bertscore_encoder": "cxrgen.metrics.bertscore:measure_encoder",
+    "radgraph": "cxrgen.metrics.radgraph",
+    "radgraph_combined": "cxrgen.metrics.radgraph:measure_combined",
+    "ratescore": "cxrgen.metrics.clinical:measure_ratescore",
+    "green": "cxrgen.metrics.clinical:measure_green",
+    "srr": "cxrgen.metrics.clinical:measure_srr",
 }
 
 

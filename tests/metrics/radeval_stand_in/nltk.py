@@ -1,0 +1,2 @@
+def download(*names, **options):
+    raise RuntimeError("the network was asked for")

@@ -1,0 +1,1 @@
+LABEL = {"radgraph": "OBS", "radgraph-xl": "OBS-XL"}
