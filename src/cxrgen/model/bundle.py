@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from cxrgen.errors import InputError
 from cxrgen.files import write_json
 from cxrgen.model.conversation import Format
+from cxrgen.model.llama_fast import checked_tokenizer
+from cxrgen.model.llama_tokenizer import MODEL_FILE, SLOW_FILES
+from cxrgen.progress import say
 
 FORMAT_FILE = "cxrgen.json"
 
@@ -30,6 +34,9 @@ class Bundle:
     model: Any
     processor: Any
     format: Format
+    slow_files: Mapping[str, bytes] = field(
+        default_factory=dict
+    )  # name to content, carried from checkpoint to checkpoint
 
     @property
     def tokenizer(self) -> Any:
@@ -44,8 +51,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     try:
         with quiet():
             bundle.model.save_pretrained(temporary)
-            bundle.processor.save_pretrained(temporary)
-        write_json(temporary / FORMAT_FILE, asdict(bundle.format))
+        save_all_but_weights(temporary, bundle)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
@@ -53,25 +59,53 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def save_all_but_weights(folder: Path, bundle: Bundle) -> None:
+    """Write processor, tokenizer and cxrgen.json into an existing folder."""
+    with quiet():
+        bundle.processor.save_pretrained(folder)
+    for name, data in bundle.slow_files.items():
+        (folder / name).write_bytes(data)
+    write_json(folder / FORMAT_FILE, asdict(bundle.format))
+
+
 def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
-    """Open a checkpoint folder. Raises InputError naming what is missing when it is none."""
+    """Open a checkpoint folder. Raises InputError naming what is missing when it is none.
+
+    A Llama-style tokenizer is compared with its `tokenizer.model` first, and replaced when it gives other ids.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train`")
+        raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train` or `cxrgen convert`")
     for name in ("config.json", FORMAT_FILE):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
+            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen{_way_out(folder)}")
     if not [*folder.glob("*.safetensors")]:
         raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
     try:
         format = Format(**json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
         with quiet():
-            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            if format.template != "plain":
+                _check_tokenizer(folder, processor, format)
+            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
-    return Bundle(model, processor, format)
+    slow_files = {name: (folder / name).read_bytes() for name in SLOW_FILES if (folder / name).is_file()}
+    return Bundle(model, processor, format, slow_files)
+
+
+def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:
+    processor.tokenizer, reason = checked_tokenizer(folder, processor.tokenizer, format.added_tokens, format.spacing)
+    if reason:
+        say(f"{folder}: the tokenizer is not the one that the weights know ({reason}); {MODEL_FILE} takes its place")
+
+
+def _way_out(folder: Path) -> str:
+    """What makes a checkpoint of a folder that has a config.json of the LLaVA family."""
+    config = folder / "config.json"
+    family = config.is_file() and '"llava' in config.read_text(encoding="utf-8", errors="replace")
+    return f"; make it one with `cxrgen convert {folder} OUT --to stock`" if family else ""
 
 
 class quiet:

@@ -70,6 +70,11 @@ class Format:
             if value not in known:
                 raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
 
+    @property
+    def added_tokens(self) -> tuple[str, ...]:
+        """The tokens that mark images, in the order of their ids."""
+        return (self.image_token, IMAGE_START, IMAGE_END) if self.start_end else (self.image_token,)
+
 
 def llava_med_format(template: str = "v0", start_end: bool = True, **changes: Any) -> Format:
     """The format of LLaVA-Med v1.0 checkpoints: `<im_patch>` tokens, 256 an image."""
@@ -131,8 +136,8 @@ def encode_conversation(
     format = llava_med_format(
         template, start_end, spacing=spacing, image_tokens=image_tokens, label_rule=label_rule, max_length=max_length
     )
-    wanted = (IMAGE_PATCH, IMAGE_START, IMAGE_END) if start_end else (IMAGE_PATCH,)
-    return encode([_turn(each) for each in turns], read_llama_tokens(Path(tokenizer_dir), wanted), format)
+    tokens = read_llama_tokens(Path(tokenizer_dir), format.added_tokens)
+    return encode([_turn(each) for each in turns], tokens, format)
 
 
 def original_prompt(question: str, template: str) -> str:

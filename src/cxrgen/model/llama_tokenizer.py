@@ -19,6 +19,7 @@ from cxrgen.errors import InputError
 
 IMAGE_PATCH, IMAGE_START, IMAGE_END = "<im_patch>", "<im_start>", "<im_end>"
 MODEL_FILE = "tokenizer.model"
+SLOW_FILES = (MODEL_FILE, "added_tokens.json", "special_tokens_map.json")  # what `read_llama_tokens` goes by
 Pieces = list[tuple[int, int, int]]  # (token id, first character, character after the last)
 
 
@@ -87,12 +88,13 @@ def fast_pieces(tokenizer: Any) -> Tokens:
     eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
     special = {text: token for text, token in tokenizer.get_added_vocab().items() if token is not None}
+    rigid = {each.content for each in tokenizer.added_tokens_decoder.values() if not (each.lstrip and each.rstrip)}
 
     def pieces(text: str) -> Pieces:
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [(token, start, stop) for token, (start, stop) in zip(found["input_ids"], found["offset_mapping"])]
 
-    return Tokens(special, tokenizer.bos_token_id, eos, pad, pieces)
+    return Tokens(special, tokenizer.bos_token_id, eos, pad, pieces, frozenset(rigid))
 
 
 def tokenize(text: str, tokens: Tokens, spacing: str, inserts: Mapping[str, list[int]]) -> Pieces:
