@@ -17,6 +17,7 @@ from cxrgen.errors import InputError
 COMMANDS = {
     "prepare": ("cxrgen.data.prepare", "raw studies to a prepared set"),
     "phantom": ("cxrgen.phantom.write", "make synthetic studies with a known truth"),
+    "merge": ("cxrgen.model.delta", "base LLaMA and published differences to a checkpoint"),
     "convert": ("cxrgen.model.convert", "the original's checkpoints to stock LLaVA, and back"),
     "train": ("cxrgen.train.run", "train a report writer"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
