@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from benchmarks.merge import CONFIG, shapes, watch, write_settings
 
 

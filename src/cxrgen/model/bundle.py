@@ -96,7 +96,7 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
 
 
 def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:
-    processor.tokenizer, reason = checked_tokenizer(folder, processor.tokenizer, format.added_tokens, format.spacing)
+    processor.tokenizer, reason = checked_tokenizer(folder, processor.tokenizer, format)
     if reason:
         say(f"{folder}: the tokenizer is not the one that the weights know ({reason}); {MODEL_FILE} takes its place")
 

@@ -58,6 +58,7 @@ class Format:
     text: str = ""  # cleaning recipe of the report text
     prompt: str = "study"  # wording of the human turn
     views: str = "all"  # films of a study that are shown
+    tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
     compat: str = ""  # "original": generation starts from LLaVA-Med's own inference prompt
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ how conversations become tokens.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cxrgen.errors import InputError
 from cxrgen.files import read_json, write_json
 from cxrgen.model.bundle import FORMAT_FILE
 from cxrgen.model.conversation import Format
-from cxrgen.model.llama_fast import fast_tokenizer
+from cxrgen.model.llama_fast import fast_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import IMAGE_PATCH, IMAGE_START, MODEL_FILE, Tokens, read_llama_tokens
 from cxrgen.model.llava_v1 import (
     EMBEDDINGS,
@@ -88,8 +88,10 @@ def write_stock(
     )
     config.save_pretrained(out)
     GenerationConfig(**ids, do_sample=False).save_pretrained(out)
-    _write_processor(out, tokenizer, tokens, format, vision, tower)
-    write_json(out / FORMAT_FILE, asdict(format))
+    fast = fast_tokenizer(tokenizer, tokens, format.spacing)
+    _write_processor(out, fast, format, vision, (tokenizer, tower))
+    _write_slow_tokenizer(out, tokenizer, tokens)
+    write_json(out / FORMAT_FILE, asdict(replace(format, tokens=fingerprint(fast))))
     return written
 
 
@@ -155,16 +157,13 @@ def _before_keeping(config: Mapping[str, Any]) -> bool:
         return True
 
 
-def _write_processor(
-    out: Path, tokenizer: Path, tokens: Tokens, format: Format, vision: Any, tower: Path | None
-) -> None:
-    """Tokenizer and image processor: the stock files, and the sentencepiece files that they come from."""
+def _write_processor(out: Path, tokenizer: Any, format: Format, vision: Any, folders: Sequence[Path | None]) -> None:
+    """Tokenizer and image processor; the latter by the last preprocessor_config.json in `folders`, else as CLIP's."""
     from transformers import LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    fast = fast_tokenizer(tokenizer, tokens, format.spacing)
-    settings = {}
-    for folder in (tokenizer, tower):
+    settings: dict[str, Any] = {}
+    for folder in folders:
         if folder and (folder / "preprocessor_config.json").is_file():
             settings = read_json(folder / "preprocessor_config.json")
     size = vision.image_size
@@ -172,13 +171,12 @@ def _write_processor(
     images = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}, **settings)
     LlavaProcessor(
         image_processor=images,
-        tokenizer=fast,
+        tokenizer=tokenizer,
         patch_size=vision.patch_size,
         num_additional_image_tokens=1,  # the class token, which strategy "default" takes away again
         vision_feature_select_strategy="default",
         image_token=format.image_token,
     ).save_pretrained(out)
-    _write_slow_tokenizer(out, tokenizer, tokens)
 
 
 def _write_slow_tokenizer(out: Path, tokenizer: Path, tokens: Tokens) -> None:

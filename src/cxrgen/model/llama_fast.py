@@ -8,6 +8,8 @@ no `tokenizer.model` to replace it from.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from cxrgen.errors import InputError
+from cxrgen.model.conversation import Format
 from cxrgen.model.llama_tokenizer import MODEL_FILE, Tokens, read_llama_tokens, tokenize
 
 PROBES = (
@@ -73,23 +76,29 @@ def fast_tokenizer(folder: Path, tokens: Tokens, spacing: str) -> PreTrainedToke
     return wrapped
 
 
-def checked_tokenizer(folder: Path, tokenizer: Any, wanted: tuple[str, ...], spacing: str) -> tuple[Any, str]:
+def checked_tokenizer(folder: Path, tokenizer: Any, format: Format) -> tuple[Any, str]:
     """`tokenizer` if it gives the ids of `folder`'s tokenizer.model, else one that does; and the reason, or "".
 
-    `wanted` are the image tokens in the order of their ids. Raises InputError where there is no tokenizer.model to go
-    by and the tokenizer lacks an image token.
+    Without a tokenizer.model the ids of the probe texts must be those that `format` records. Raises InputError where
+    they are not, or the tokenizer lacks an image token: a model that sees other ids than it learnt writes nonsense.
     """
-    if not (folder / MODEL_FILE).is_file():
-        missing = [token for token in wanted if token not in tokenizer.get_added_vocab()]
-        if missing:
-            raise InputError(
-                f"{folder}: the tokenizer has no {missing[0]}, so it is another model's; bring {MODEL_FILE} and the "
-                "JSON files beside it that belong to the weights"
-            )
-        return tokenizer, ""
-    tokens = read_llama_tokens(folder, wanted)
-    different = first_difference(tokenizer, tokens, spacing)
-    return (fast_tokenizer(folder, tokens, spacing), different) if different else (tokenizer, "")
+    if (folder / MODEL_FILE).is_file():
+        tokens = read_llama_tokens(folder, format.added_tokens)
+        different = first_difference(tokenizer, tokens, format.spacing)
+        return (fast_tokenizer(folder, tokens, format.spacing), different) if different else (tokenizer, "")
+    missing = [token for token in format.added_tokens if token not in tokenizer.get_added_vocab()]
+    reason = f"has no {missing[0]}, so it is another model's" if missing else ""
+    if not missing and format.tokens and fingerprint(tokenizer) != format.tokens:
+        reason = "gives other ids than the one that the weights know"
+    if reason:
+        raise InputError(f"{folder}: the tokenizer {reason}; bring {MODEL_FILE} and the JSON files beside it")
+    return tokenizer, ""
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """A short hash of the ids of the probe texts."""
+    ids = [list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in PROBES]
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
 
 
 def first_difference(tokenizer: Any, tokens: Tokens, spacing: str) -> str:
