@@ -15,6 +15,7 @@ import cxrgen
 from cxrgen.errors import InputError
 
 COMMANDS = {
+    "download": ("cxrgen.data.download", "fetch LLaVA-Med's files and the figures that they talk about"),
     "prepare": ("cxrgen.data.prepare", "raw studies to a prepared set"),
     "phantom": ("cxrgen.phantom.write", "make synthetic studies with a known truth"),
     "merge": ("cxrgen.model.delta", "base LLaMA and published differences to a checkpoint"),
