@@ -12,7 +12,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns of odd tags and quotes their values
-            dataset = _dataset(path, max_pixels)
+            allowed = 2 * max_pixels + _OTHER_THAN_PIXELS
+            if path.stat().st_size > allowed:
+                raise FilmReject("too-large", f"more than {allowed >> 20} MB; raise the limit if the film is real")
+            dataset = _dataset(path, allowed)
             _refuse_others(dataset, max_pixels)
             values = _decoded(dataset)
             _note_what_is_unusual(dataset, notes)
@@ -56,18 +59,32 @@ def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint
         raise FilmReject("image-truncated", f"{words} ({type(error).__name__})") from None
 
 
-def _dataset(path: Path, max_pixels: int) -> pydicom.Dataset:
-    allowed = 2 * max_pixels + _OTHER_THAN_PIXELS
-    if path.stat().st_size > allowed:
-        raise FilmReject("too-large", f"more than {allowed >> 20} MB; raise the limit if the film is real")
-    data = path.read_bytes()
-    if data[128:132] == b"DICM":
+def read_tags(path: Path, keywords: Sequence[str]) -> pydicom.Dataset:
+    """These tags of a DICOM file, without its pixels. Raises FilmReject for a file that is none or is damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _dataset(path, _OTHER_THAN_PIXELS, list(keywords))
+    except FilmReject:
+        raise
+    except InvalidDicomError:
+        raise FilmReject("not-an-image", "the name says DICOM, the content does not") from None
+    except Exception as error:
+        raise FilmReject(
+            "image-truncated", f"its tags cannot be read; export it again ({type(error).__name__})"
+        ) from None
+
+
+def _dataset(path: Path, allowed: int, keywords: list[str] | None = None) -> pydicom.Dataset:
+    """The dataset of a file, or these of its tags; a deflated one is unpacked no further than `allowed` bytes."""
+    with open(path, "rb") as file:
+        is_marked = file.read(132)[128:] == b"DICM"
+    if is_marked:
         meta = read_file_meta_info(path)
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            return _inflated(data, meta, allowed)
-        return pydicom.dcmread(io.BytesIO(data))
-    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-    if "Rows" not in dataset and "SOPClassUID" not in dataset:
+            return _inflated(path.read_bytes(), meta, allowed)
+    dataset = pydicom.dcmread(path, force=True, stop_before_pixels=keywords is not None, specific_tags=keywords)
+    if not is_marked and "Rows" not in dataset and "SOPClassUID" not in dataset:
         raise InvalidDicomError
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian

@@ -144,8 +144,10 @@ _IN_LINE_WORDS = "|".join(re.escape(words).replace(r"\ ", "[ ]+") for words in O
 _IN_LINE = re.compile(
     rf"(?<=\s)({_IN_LINE_WORDS.upper()})[ ]*:|(?<=[.!?;)\]_])[ \t]+((?:{_IN_LINE_WORDS.title()}))[ ]*:"
 )
-_BARE_WORDS = frozenset({"findings", "impression", "conclusion", "indication", "clinical history", "history", "technique",
-                         "comparison", "examination", "addendum"})  # fmt: skip
+_BARE_WORDS = frozenset(
+    {"findings", "impression", "conclusion", "indication", "history", "clinical history", "technique", "comparison"}
+    | {"examination", "addendum"}
+)
 _PARAGRAPHS = re.compile(r"\n[ \t\xa0]*\n\s*")
 _HOLDS_NO_BODY = frozenset({"findings", "impression", "addendum", "wet read", "recommendations", "notification",
                             "comment", "signature", "closing", "date"})  # fmt: skip

@@ -45,6 +45,7 @@ SOURCES: dict[str, str] = {
     "openi": "cxrgen.data.sources.openi",
     "llava": "cxrgen.data.sources.llava",
     "table": "cxrgen.data.sources.table",
+    "dicom": "cxrgen.data.sources.dicom",
 }
 
 

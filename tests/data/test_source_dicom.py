@@ -1,0 +1,164 @@
+"""A hospital's export: studies by tags, texts by whatever they are named after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from tests.data.dicoms import film, saved
+
+from cxrgen.data.sources import Found, SourceOptions, choose
+from cxrgen.data.sources.dicom import read, recognise
+from cxrgen.data.views import view_class
+from cxrgen.errors import InputError
+
+SECRETS = ("Doe", "PAT-1", "PAT-2", "ACC-", "19700101")
+
+
+def exported(
+    folder: Path, name: str, patient: str, accession: str, view: str = "PA", date: str = "20200101", **tags: Any
+) -> Path:
+    """A film of the study of this accession number."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    study = {
+        "PatientID": patient,
+        "AccessionNumber": accession,
+        "StudyInstanceUID": f"1.2.3.{accession[-1]}",
+        "StudyDate": date,
+        "StudyTime": "080556.875",
+        "ViewPosition": view,
+        "PatientBirthDate": "19700101",
+        "SOPInstanceUID": f"1.2.3.{accession[-1]}.{sum(name.encode())}",
+    }
+    dataset = film(**(study | tags))
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return saved(dataset, folder / name)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    exported(tmp_path, "a/1.dcm", "PAT-1", "ACC-1")
+    exported(tmp_path, "a/2.dcm", "PAT-1", "ACC-1", view="LL")
+    exported(tmp_path, "b/3", "PAT-1", "ACC-2", date="20210101")  # told by content
+    exported(tmp_path, "c/4.dcm", "PAT-2", "ACC-3", view="")
+    return tmp_path
+
+
+def texts(found: Found) -> dict[str, str]:
+    return {study.study_id: study.sections.get("findings", "") for study in found.studies}
+
+
+def test_studies_patients_times_and_views_come_from_the_tags(export: Path) -> None:
+    assert choose(export) == ("dicom", "a folder with DICOM files")
+    found = read(export, SourceOptions())
+    assert [study.study_id for study in found.studies] == ["1.2.3.1", "1.2.3.2", "1.2.3.3"]
+    assert [study.subject_id for study in found.studies] == ["PAT-1", "PAT-1", "PAT-2"]
+    assert [[view.raw_view for view in study.views] for study in found.studies] == [["PA", "LL"], ["PA"], [""]]
+    assert found.studies[0].order_key == "20200101 080556.875" < found.studies[1].order_key
+    assert all(Path(view.path).is_file() for study in found.studies for view in study.views)
+    assert found.rejects == []
+
+
+NAMES = {
+    "accession number": ("texts/ACC-1.txt", "texts/ACC-3.txt"),
+    "study UID": ("texts/1.2.3.1.txt", "texts/1.2.3.3.txt"),
+    "folder": ("reports/a.txt", "reports/c.txt"),
+    "film": ("a/1.txt", "c/4.txt"),
+}
+
+
+@pytest.mark.parametrize(("kind", "names"), NAMES.items(), ids=NAMES.keys())
+def test_texts_by_what_they_are_named_after(export: Path, kind: str, names: tuple[str, str]) -> None:
+    for name in names:
+        (export / name).parent.mkdir(exist_ok=True)
+        (export / name).write_text(f"Findings: Text of {Path(name).parts[0]}.\nImpression: None.")
+    found = read(export, SourceOptions())
+    assert [bool(text) for text in texts(found).values()] == [True, False, True]
+    assert f"2 texts are named by {kind}" in found.notes
+
+
+def test_a_text_alone_beside_the_films_of_one_study(export: Path) -> None:
+    (export / "a" / "report.txt").write_text("FINDINGS: Clear.")
+    (export / "b" / "report.txt").write_text("Befund: -")
+    found = read(export, SourceOptions())
+    assert texts(found)["1.2.3.1"] == "Clear."
+    assert "2 texts lie alone beside a study's films" in found.notes
+    (export / "a" / "other.txt").write_text("FINDINGS: Not clear.")
+    assert texts(read(export, SourceOptions()))["1.2.3.1"] == ""  # which of the two is not known
+
+
+@pytest.mark.parametrize("column", ["study_id", "accession"])
+def test_texts_in_one_table_by_accession_number(export: Path, column: str) -> None:
+    (export / "texts.csv").write_text(f"{column},report\nACC-1,FINDINGS: Clear.\nACC-2,FINDINGS: Large heart.\n")
+    if column == "study_id":
+        found = read(export, SourceOptions())
+        assert texts(found) == {"ACC-1": "Clear.", "ACC-2": "Large heart.", "1.2.3.3": ""}
+    elsewhere = export.parent / "elsewhere.csv"
+    (export / "texts.csv").rename(elsewhere)
+    found = read(export, SourceOptions(text_file=elsewhere))  # prepare joins the texts itself
+    assert [study.study_id for study in found.studies] == ["ACC-1", "ACC-2", "1.2.3.3"]
+    assert "elsewhere.csv names studies by accession number" in found.notes
+
+
+def coded(meaning: str) -> dict[str, Any]:
+    item = pydicom.Dataset()
+    item.CodeMeaning = meaning
+    return {"ViewPosition": "", "ViewCodeSequence": [item]}
+
+
+VIEWS = [
+    ({"ViewPosition": "AP"}, "frontal"),
+    (coded("postero-anterior"), "frontal"),
+    (coded("left lateral"), "lateral"),
+    ({"ViewPosition": "", "SeriesDescription": "Thorax p.a. Doe"}, "frontal"),
+    ({"ViewPosition": "", "SeriesDescription": "CHEST LATERAL Doe"}, "lateral"),
+    ({"ViewPosition": "", "SeriesDescription": "CHEST PA AND LAT"}, "unknown"),
+    ({"ViewPosition": "", "SeriesDescription": "W033", "ProtocolName": "Chest AP"}, "frontal"),
+    ({"ViewPosition": "Doe^Jane 4711"}, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("tags", "wanted"), VIEWS, ids=[str(number) for number in range(len(VIEWS))])
+def test_views_by_position_code_series_and_protocol(tmp_path: Path, tags: dict[str, Any], wanted: str) -> None:
+    exported(tmp_path, "1.dcm", "PAT-1", "ACC-1", view=tags.pop("ViewPosition", ""), **tags)
+    raw_view = read(tmp_path, SourceOptions()).studies[0].views[0].raw_view
+    assert view_class(raw_view) == wanted
+    assert "Doe" not in raw_view
+
+
+def test_what_is_no_film_is_counted_or_refused(export: Path) -> None:
+    exported(export, "d/sr.dcm", "PAT-2", "ACC-3", Modality="SR", Rows=None, PixelData=None)
+    exported(export, "d/ct.dcm", "PAT-2", "ACC-3", Modality="CT")
+    (export / "d" / "copy.dcm").write_bytes((export / "a" / "1.dcm").read_bytes())
+    (export / "d" / "broken.dcm").write_bytes(b"<html>")
+    exported(export, "d/none.dcm", "PAT-2", "ACC-3", StudyInstanceUID="", AccessionNumber="")
+    exported(export, "e/5.dcm", "PAT-9", "ACC-3")
+    found = read(export, SourceOptions())
+    codes = {(reject.row, reject.code) for reject in found.rejects}
+    assert codes == {
+        ("d/broken.dcm", "not-an-image"),
+        ("d/ct.dcm", "not-a-radiograph"),
+        ("d/none.dcm", "id-missing"),
+        ("study 1.2.3.3", "duplicate-conflict"),
+    }
+    assert "1 files hold no picture (reports, presentation states)" in found.notes
+    assert "1 files repeat a film" in found.notes
+    assert len(found.studies) == 2
+
+
+def test_a_folder_without_films(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    assert recognise(tmp_path) == ""
+    (tmp_path / "a.dcm").write_text("x")
+    with pytest.raises(InputError, match="no DICOM film"):
+        read(tmp_path, SourceOptions())
+
+
+def test_no_tag_of_a_patient_is_in_notes_or_hints(export: Path) -> None:
+    exported(export, "d/ct.dcm", "PAT-2", "ACC-3", Modality="CT")
+    (export / "ACC-1.txt").write_text("FINDINGS: Clear lungs of Jane Doe.")
+    found = read(export, SourceOptions())
+    said = " ".join([*found.notes, *(reject.hint for reject in found.rejects)])
+    assert not any(secret in said for secret in (*SECRETS, "Clear"))
