@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxrgen.metrics import Floats, Measured
+from cxrgen.text.priors import speaks_of_prior
 
 _ENDINGS = {  # stems and the endings they take
     "chang": "e es ed ing",
@@ -54,25 +55,6 @@ _ENDINGS = {  # stems and the endings they take
 }
 CHANGE_WORDS = frozenset(stem + ending for stem, endings in _ENDINGS.items() for ending in endings.split(" "))
 _WORD = re.compile(r"[a-z]+")
-_PRIOR = re.compile(
-    r"""\b(?:
-    compar(?:ed|ison|ing|ative)(?!\s*:?\s*(?:is\s+)?(?:none|not?\b|unavailable))
-    | (?:prior|previous|preceding|earlier|old|outside)\s+(?:\w+\s+){0,2}?(?:exam(?:ination)?s?|stud(?:y|ies)|films?
-      | radiographs?|x-?rays?|images?|imaging|ct|cts|chest|views?|comparisons?|reports?)
-    | previously | interval | since\s+(?:the\s+)?(?:prior|previous|last|earlier|\d|___|xxxx)
-    | from\s+(?:the\s+)?(?:prior|previous|earlier) | than\s+(?:on\s+)?(?:the\s+)?(?:prior|previous|before)
-    | again\s+(?:seen|noted|demonstrated|identified|visuali[sz]ed|is|are) | (?:is|are)\s+again | re-?demonstrat\w+
-    | unchanged | (?:un)?altered | no\s+(?:\w+\s+)?change | stable | stability | persist(?:s|ent|ently|ing|ence)
-    | (?:has|have)\s+(?:\w+ly\s+)?(?:increased|decreased|improved|worsened|resolved|cleared|progressed|changed)
-    | (?:increas|decreas|improv|worsen|resolv|enlarg|progress)ing | improvement | worsened | resolution | progression
-    | new(?:ly)?\b(?!\s+york) | no\s+longer
-    )\b""",
-    re.VERBOSE,
-)
-_NO_PRIOR = re.compile(
-    r"\b(?:no|without|unavailable)\s+(?:\w+\s+){0,2}?(?:prior|previous|earlier|comparisons?)\b[^.]*"
-    r"|\b(?:prior|previous|comparison)\s+(?:\w+\s+){0,3}?(?:not|un)\s*available[^.]*"
-)
 
 
 def measure(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
@@ -88,12 +70,6 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
 def change_words(text: str) -> frozenset[str]:
     """The different words of change in a text, lower case."""
     return CHANGE_WORDS.intersection(_WORD.findall(text.lower()))
-
-
-def speaks_of_prior(text: str) -> bool:
-    """Whether a text says something that only an earlier examination can tell."""
-    words = " ".join(text.lower().split())
-    return _PRIOR.search(_NO_PRIOR.sub(" ", words)) is not None
 
 
 def _f1(said: frozenset[str], wanted: frozenset[str]) -> float:
