@@ -52,6 +52,8 @@ def locator(names: Sequence[str], folders: Sequence[Path]) -> tuple[Locate, str]
     top = folder.resolve()
 
     def locate(name: str) -> Path:
+        if ".." in PurePosixPath(name).parts:
+            raise InputError("bad-path: the name leads to a parent folder")
         return _checked(top, _without(name.strip(), away))
 
     remark = f"the first {away} folder(s) of image names are left away" if away else ""

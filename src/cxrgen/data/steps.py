@@ -217,6 +217,8 @@ def _without_shared(chosen: Chosen, on_leak: str) -> tuple[list[Study], list[Rej
             f"image-shared: {len(leaks)} films are in studies of two splits (first: {one} and {other}); "
             "correct the source, or --on-leak drop leaves out the training studies"
         )
+    if marked:
+        chosen.notes.append(f"image-shared: {len(marked)} studies share a film with another study; one text is wrong")
     order = ("train", "valid", "test")
     dropped = {
         study.study_id

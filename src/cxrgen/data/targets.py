@@ -17,7 +17,27 @@ from cxrgen.text.cleaning import clean
 
 TARGETS = ("both", "findings", "impression")
 _EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
-_ENGLISH = frozenset(("the", "is", "are", "of", "and", "with", "there", "or", "without", "has"))
+# Words of English reports that neighbouring languages do not have.
+_ENGLISH = frozenset(
+    (
+        "the",
+        "is",
+        "are",
+        "of",
+        "and",
+        "with",
+        "there",
+        "or",
+        "without",
+        "has",
+        "lung",
+        "lungs",
+        "heart",
+        "clear",
+        "left",
+    )
+    + ("right", "chest", "size", "small", "large", "seen")
+)
 _REPORTING = ("findings", "impression", "last_paragraph")
 _UNPARSED_LIMIT = 0.3
 _FEWEST = 20  # studies; with fewer, a share says nothing

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -170,7 +171,7 @@ def several(value: Any) -> list[str]:
 
 def film_study(name: str) -> str:
     """The study of a film that is named {study}-{number of the film}.png; any other name is its own study."""
-    stem = PurePosixPath(name.replace("\\", "/")).stem
+    stem = unicodedata.normalize("NFC", PurePosixPath(name).stem)
     study, dash, number = stem.rpartition("-")
     return study if dash and number.isdigit() and len(number) <= 4 and study else stem
 
