@@ -1,0 +1,57 @@
+"""The registry, what is recognised as what, and the source that docs/sources.md teaches."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cxrgen.data import sources
+from cxrgen.errors import InputError, UsageError
+from cxrgen.records import read_studies
+
+DOCS = Path(__file__).parents[2] / "docs" / "sources.md"
+Prepare = Callable[..., tuple[int, str]]
+
+
+def test_every_source_is_described() -> None:
+    described = DOCS.read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in described for name in sources.SOURCES)
+
+
+def test_the_source_of_the_docs_works(
+    tmp_path: Path, write_film: Callable[..., Path], prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    module = ModuleType("folders")
+    exec(code[1], module.__dict__)
+    monkeypatch.setitem(sys.modules, "folders", module)
+    monkeypatch.setitem(sources.SOURCES, "folders", "folders")
+    for number in range(10):
+        write_film(tmp_path / "in" / f"S{number}" / "PA.png", number)
+        (tmp_path / "in" / f"S{number}" / "report.txt").write_text(f"FINDINGS: Synthetic {number}.\n")
+    (tmp_path / "in" / "empty").mkdir()
+    status, said = prepare(tmp_path / "in", "--out", tmp_path / "out", "--max-rejects", "10%")
+    assert status == 0, said
+    assert "folders (10 folders with a report.txt)" in said
+    studies = read_studies(tmp_path / "out")
+    assert studies[3].report == "Synthetic 3."
+    assert studies[3].views[0].view == "frontal"
+    assert len(code[1].splitlines()) <= 40
+
+
+def test_nothing_is_recognised_by_guessing(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("nothing")
+    with pytest.raises(InputError, match="no such file"):
+        sources.choose(tmp_path / "absent")
+    with pytest.raises(InputError, match="no kind of source is recognised"):
+        sources.choose(tmp_path / "notes.md")
+    with pytest.raises(InputError, match="no kind of source is recognised"):
+        sources.choose(tmp_path)
+    with pytest.raises(UsageError, match="--kind dicoms: there are auto, course"):
+        sources.choose(tmp_path, "dicoms")
