@@ -55,3 +55,13 @@ def test_nothing_is_recognised_by_guessing(tmp_path: Path) -> None:
         sources.choose(tmp_path)
     with pytest.raises(UsageError, match="--kind dicoms: there are auto, course"):
         sources.choose(tmp_path, "dicoms")
+
+
+def test_a_folder_with_one_table_is_that_table(tmp_path: Path, write_table: Callable[..., Path]) -> None:
+    columns = ("study_id", "image", "findings")
+    write_table(tmp_path / "one.csv", columns, [("1", "a.png", "Synthetic.")])
+    assert sources.choose(tmp_path) == ("table", "a table with 3 columns")
+    assert [study.study_id for study in sources.read("table", tmp_path, sources.SourceOptions()).studies] == ["1"]
+    write_table(tmp_path / "two.csv", columns, [])
+    with pytest.raises(InputError, match="no kind of source is recognised"):
+        sources.choose(tmp_path)

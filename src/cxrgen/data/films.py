@@ -76,11 +76,17 @@ def film_key(study_id: str, number: int) -> str:
 
 
 def store_films(
-    jobs: Sequence[FilmJob], out: Path, options: FilmOptions, workers: int, header: Mapping[str, Any]
+    jobs: Sequence[FilmJob],
+    out: Path,
+    options: FilmOptions,
+    workers: int,
+    header: Mapping[str, Any],
+    engine: str = "local",
 ) -> dict[str, StoredFilm]:
     """Store every film under out/images; returns what became of each by key.
 
-    `header` holds the run's options and opens the journal. Raises InputError when a worker dies or the disk is full.
+    `engine` is "local" (processes) or "ray". `header` holds the run's options and opens the journal. Raises InputError
+    when a worker dies or the disk is full.
     """
     journal = out / JOURNAL
     known = read_journal(journal)[1]
@@ -90,7 +96,7 @@ def store_films(
     write_journal(journal, header, list(known.values()))  # anew, so that no line follows one that was cut off
     left_out: Counter[str] = Counter()
     with open(journal, "a", encoding="utf-8") as file:
-        made = _make(waiting, out, options, workers)
+        made = (_by_ray if engine == "ray" else _make)(waiting, out, options, workers)
         for film in track(made, "storing films", len(waiting), lambda: f"{left_out.total()} left out"):
             done[film.key] = film
             left_out.update([film.code] if film.code else [])
@@ -156,6 +162,12 @@ def _make(jobs: Sequence[FilmJob], out: Path, options: FilmOptions, workers: int
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _by_ray(jobs: Sequence[FilmJob], out: Path, options: FilmOptions, workers: int) -> Iterator[StoredFilm]:
+    from cxrgen.data.ray_engine import store_with_ray  # only here: it needs store_film of this module
+
+    yield from store_with_ray(jobs, out, options, workers)
 
 
 def _quiet() -> None:

@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: all cores)"
     )
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores films")
     parser.add_argument(
         "--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)"
     )
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         print(_plan(found, chosen, jobs, out, film_options, options.workers))
         return 0
     _check_disk(out, bytes_needed(jobs, options.size))
-    films = store_films(jobs, out, film_options, options.workers, recorded)
+    films = store_films(jobs, out, film_options, options.workers, recorded, options.engine)
     said, known = len(chosen.notes), len(chosen.rejects)
     after_films(chosen, films, settings)
     if key:
@@ -163,7 +164,18 @@ def _share(text: str) -> float:
 
 def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The options that shape the set; where it lies and how fast it is made do not."""
-    passing = {"source", "pseudonyms", "out", "kind", "image_folder", "text_file", "map", "max_rejects", "workers"}
+    passing = {
+        "source",
+        "pseudonyms",
+        "out",
+        "kind",
+        "image_folder",
+        "text_file",
+        "map",
+        "max_rejects",
+        "workers",
+        "engine",
+    }
     passing |= {"dry_run", "force", "json"}
     kept = {name: value for name, value in vars(options).items() if name not in passing}
     if options.pseudonyms:

@@ -77,6 +77,8 @@ def before_films(found: Found, settings: Settings) -> Chosen:
     chosen = Chosen([], list(found.rejects), list(found.notes))
     if alone:
         chosen.notes.append(f"{alone} studies have no patient and count as patients of their own")
+    if not any(study.views for study in studies):
+        chosen.notes.append("no study has a film: a set of texts alone")
     chosen.after("found", studies)
     chosen.after("have films", *_with_films(chosen.studies))
     studies, how = assign_splits(
@@ -220,12 +222,10 @@ def _without_shared(chosen: Chosen, on_leak: str) -> tuple[list[Study], list[Rej
     if marked:
         chosen.notes.append(f"image-shared: {len(marked)} studies share a film with another study; one text is wrong")
     order = ("train", "valid", "test")
-    dropped = {
-        study.study_id
-        for studies in leaks
-        for study in studies
-        if order.index(study.split) < max(order.index(each.split) for each in studies)
-    }
+    dropped = set()
+    for studies in leaks:
+        latest = max(order.index(study.split) for study in studies)
+        dropped |= {study.study_id for study in studies if order.index(study.split) < latest}
     rejects = [
         Reject(f"study {name}", name, "image-shared", "a study of a test or validation split has the same film")
         for name in sorted(dropped)

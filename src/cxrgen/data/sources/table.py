@@ -30,18 +30,23 @@ Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def recognise(path: Path) -> str:
-    """A file that is named like a table; which dataset it is if its columns say so."""
+    """A file that is named like a table, or a folder with one; which dataset it is if its columns say so."""
     if path.name.lower().endswith(_ARCHIVES):
         raise InputError(f"{path}: an archive; unpack it first and give the folder or table")
-    if not path.is_file() or not path.name.lower().endswith((*_CSV, *_JSON)):
+    file = _file(path)
+    if file is None:
         return ""
-    columns, _, _ = _rows(path)
+    columns, _, _ = _rows(file)
     dataset = find_map(columns)
     return f"a table with the columns of {dataset.name}" if dataset else f"a table with {len(columns)} columns"
 
 
 def read(path: Path, options: SourceOptions) -> Found:
     """All rows; raises InputError when the table has no column for study or image, or none that holds text."""
+    file = _file(path)
+    if file is None:
+        raise InputError(f"{path}: neither a table nor a folder with a single one")
+    path = file
     columns, rows, notes = _rows(path)
     dataset = find_map(columns)
     names = {**FIELDS, **dataset.columns} if dataset else FIELDS
@@ -79,6 +84,15 @@ def read(path: Path, options: SourceOptions) -> Found:
     if not any(name in mapped for name in (*SECTIONS[:2], "report")):
         notes.append("no column holds report text; name it with --map findings=COLUMN, or --text-file")
     return Found(studies, rejects + conflicts, notes, mapped)
+
+
+def _file(path: Path) -> Path | None:
+    """The table at a path: the file itself, or the only one of its folder."""
+    endings = (*_CSV, *_JSON)
+    if path.is_dir():
+        files = [each for each in path.iterdir() if each.name.lower().endswith(endings) and each.is_file()]
+        return files[0] if len(files) == 1 else None
+    return path if path.is_file() and path.name.lower().endswith(endings) else None
 
 
 def _rows(path: Path) -> tuple[tuple[str, ...], Rows, list[str]]:
