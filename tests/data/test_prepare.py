@@ -294,3 +294,22 @@ def test_text_recipes(course: Path, tmp_path: Path, prepare: Prepare, recipe: st
     studies = by_id(out)
     assert studies["0002"].report == wanted
     assert studies["0005"].report is None, "no recipe makes a text of nothing"
+
+
+def test_matched_texts_follow_the_priors_that_are_left(
+    tmp_path: Path, prepare: Prepare, write_film: Write, write_table: Write
+) -> None:
+    """The first study's film is damaged: the second has lost its prior, the third has the second."""
+    for number in range(3):
+        write_film(tmp_path / f"{number}.png", number)
+    (tmp_path / "0.png").write_bytes(b"")
+    rows = [
+        (str(number), "P", f"{number}.png", "PA", "train", f"2020010{number + 1}", "Stable synthetic effusion.")
+        for number in range(3)
+    ]
+    columns = ("study_id", "patient_id", "image", "view", "split", "date", "findings")
+    table = write_table(tmp_path / "t.csv", columns, rows)
+    out = tmp_path / "out"
+    assert prepare(table, "--out", out, "--priors", "match", "--max-rejects", "100%")[0] == 0
+    told = [(study.study_id, study.prior_study_id, study.report) for study in by_id(out).values()]
+    assert told == [("1", None, "Synthetic effusion."), ("2", "1", "Stable synthetic effusion.")]

@@ -15,14 +15,13 @@ from typing import Any
 from cxrgen.data.films import StoredFilm
 from cxrgen.data.steps import Chosen
 from cxrgen.records import FRONTAL, LATERAL, SPLITS, Study
+from cxrgen.text.priors import speaks_of_prior
 
 _LONG_REPORT = 12  # words; shorter ones are alike without being copies
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 PATTERNS = {
-    "words about earlier studies": r"\b(prior|previous\w*|unchanged|again|interval|compar\w+|stable|new|"
-    r"increased|decreased|improv\w+|wors\w+)\b",
     "blanks (___ or XXXX)": r"_{3,}|\bX{4,}\b",
-    "measurements": r"\b\d+(\.\d+)?\s?(mm|cm)\b",
+    "measurements": r"\b\d+(\.\d+)?\s?(mm|cm|MM|CM)\b",
     "characters that were damaged (U+FFFD)": "\ufffd",
 }
 # What may name a person or a day; counted so that somebody looks before the texts go anywhere.
@@ -46,7 +45,10 @@ def card_numbers(chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, 
         "view_combinations": _by_split(studies, lambda study: [combination(study)]),
         "labels": _labels(studies),
         "words": {split: _quantiles(_words(studies, split)) for split in SPLITS},
-        "texts": {name: _share_of(studies, pattern) for name, pattern in PATTERNS.items()},
+        "texts": {
+            "words about earlier studies": _share(studies, speaks_of_prior),
+            **{name: _share(studies, re.compile(pattern).search) for name, pattern in PATTERNS.items()},
+        },
         "private_patterns": {name: _count(studies, pattern) for name, pattern in PRIVATE_PATTERNS.items()},
         "flags": dict(sorted(Counter(flag for study in studies for flag in study.flags).items())),
         "films": _films(studies, films),
@@ -149,10 +151,9 @@ def _quantiles(values: Sequence[int]) -> dict[str, int]:
     return {f"{100 * q:.0f}%": ordered[min(len(ordered) - 1, int(q * len(ordered)))] for q in _QUANTILES}
 
 
-def _share_of(studies: Sequence[Study], pattern: str) -> float | None:
+def _share(studies: Sequence[Study], holds: Callable[[str], object]) -> float | None:
     reports = [study.report for study in studies if study.report]
-    found = sum(bool(re.search(pattern, report, re.IGNORECASE)) for report in reports)
-    return round(found / len(reports), 4) if reports else None
+    return round(sum(bool(holds(report)) for report in reports) / len(reports), 4) if reports else None
 
 
 def _count(studies: Sequence[Study], pattern: str) -> int:

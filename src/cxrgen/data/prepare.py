@@ -33,7 +33,7 @@ from cxrgen.data.films import (
 from cxrgen.data.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.data.sources import SOURCES, Found, SourceOptions, choose, read
 from cxrgen.data.steps import Chosen, Settings, after_films, before_films, film_jobs
-from cxrgen.data.targets import TARGETS
+from cxrgen.data.targets import PRIORS, TARGETS
 from cxrgen.data.texts import add_texts
 from cxrgen.data.views import unknown_views
 from cxrgen.data.write import write_recipe, write_set
@@ -64,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
     parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
     parser.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
+    parser.add_argument(
+        "--priors", choices=PRIORS, default="keep", help="what texts say of earlier studies (default: keep)"
+    )
     parser.add_argument("--max-words", type=int, default=0, help="leave out longer reports; 0: none (default)")
     parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal film")
     parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the films MGCA's script takes")

@@ -30,6 +30,7 @@ class Settings:
 
     target: str = "both"
     text: str = "plain"
+    priors: str = "keep"
     max_words: int = 0
     by: str = "study"
     select: str = "all"
@@ -85,7 +86,7 @@ def before_films(found: Found, settings: Settings) -> Chosen:
         chosen.studies, settings.valid_share, settings.test_share, settings.seed, settings.resplit
     )
     chosen.notes.append(f"splits: {how}")
-    studies = [class_views(study) for study in link_priors(studies)]
+    studies = [class_views(study) for study in studies]
     if settings.select == "mgca":
         for step, left in _mgca(studies):
             chosen.after(step, left)
@@ -93,8 +94,7 @@ def before_films(found: Found, settings: Settings) -> Chosen:
         chosen.after("have a split", studies)
     if settings.no_frontal == "reject":
         chosen.after("have a frontal or unknown view", *_with_frontal(chosen.studies))
-    targeted = target_texts(chosen.studies, settings.target, settings.text, settings.max_words)
-    chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
+    _target(chosen, settings, "drop" if settings.priors == "drop" else "keep")
     chosen.notes += remarks(chosen.studies)
     if settings.by == "image":
         chosen.after("one row a frontal film", _by_image(chosen.studies))
@@ -149,10 +149,15 @@ def after_films(chosen: Chosen, films: dict[str, StoredFilm], settings: Settings
     if settings.no_frontal == "reject":
         chosen.after("have a frontal or unknown view that can be read", *_with_frontal(chosen.studies))
     chosen.after("share no film with another split", *_without_shared(chosen, settings.on_leak))
-    kept = {study.study_id for study in chosen.studies}
-    chosen.studies = [
-        study if study.prior_study_id in kept else replace(study, prior_study_id=None) for study in chosen.studies
-    ]
+    if settings.by == "study":
+        chosen.studies = link_priors(chosen.studies)  # only now is it known which studies are there
+    if settings.priors == "match":
+        _target(chosen, settings, "match")
+
+
+def _target(chosen: Chosen, settings: Settings, priors: str) -> None:
+    targeted = target_texts(chosen.studies, settings.target, settings.text, priors, settings.max_words)
+    chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
 
 
 def _with_films(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
@@ -200,7 +205,7 @@ def _by_image(studies: Sequence[Study]) -> list[Study]:
             if view.view == FRONTAL:
                 stem = Path(view.path).stem
                 name = stem if stems[stem] == 1 else f"{study.study_id}-{stem}"
-                rows.append(replace(study, study_id=name, views=(view,), prior_study_id=None))
+                rows.append(replace(study, study_id=name, views=(view,)))
     return rows
 
 

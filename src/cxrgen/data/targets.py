@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from cxrgen.errors import InputError
 from cxrgen.records import Reject, Study
 from cxrgen.text.cleaning import clean
+from cxrgen.text.priors import without_priors
 
 TARGETS = ("both", "findings", "impression")
+PRIORS = ("keep", "drop", "match")
 _EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
 # Words of English reports that neighbouring languages do not have.
 _ENGLISH = frozenset(
@@ -49,28 +51,34 @@ class Targeted:
     rejects: list[Reject]
 
 
-def target_texts(studies: Sequence[Study], target: str, recipe: str, max_words: int = 0) -> Targeted:
+def target_texts(
+    studies: Sequence[Study], target: str, recipe: str, priors: str = "keep", max_words: int = 0
+) -> Targeted:
     """Each study with its `report` and flags; training studies without one, or above `max_words`, are rejected.
 
-    Raises InputError when the headers of too many reports were not recognised.
+    `priors` is "keep", "drop" (what texts say of earlier studies is taken out) or "match" (only where the study has no
+    prior). Raises InputError when the headers of too many reports were not recognised.
     """
     _check_headers(studies)
     kept, rejects = [], []
     for study in studies:
         findings, impression, flags = _parts(study, target)
-        report = clean(findings, impression, recipe) if findings or impression else None
+        wanted = [findings, impression]
+        if priors == "drop" or (priors == "match" and study.prior_study_id is None):
+            wanted = [without_priors(text) for text in wanted]
+        report = clean(wanted[0], wanted[1], recipe) if any(wanted) else None
         code, hint = "", ""
         if not findings and not impression:
             code, hint = _why_none(study, target)
         elif report is None:
-            code, hint = "text-dropped", f"nothing is left after text recipe {recipe}"
+            code, hint = "text-dropped", f"nothing is left after text recipe {recipe} and --priors {priors}"
         elif max_words and len(report.split()) > max_words:
             code, hint = "too-long", f"the report has more than {max_words} words (--max-words)"
         if code and study.split != "test":
             rejects.append(Reject(f"study {study.study_id}", study.study_id, code, hint))
             continue
         flags += ("no-target",) if code else ()
-        kept.append(replace(study, report=None if code else report, flags=study.flags + flags))
+        kept.append(replace(study, report=None if code else report, flags=tuple(dict.fromkeys(study.flags + flags))))
     return Targeted(kept, rejects)
 
 
