@@ -117,8 +117,9 @@ def run_radeval(metric: str, work: Mapping[str, list[str]], python: Path | None 
 def _way_out(metric: str, result: Mapping[str, str], program: str, script: str) -> str:
     if result["stage"] == "import":
         return (
-            f"the package radeval cannot be used by {program} ({result['error']}); pip install radeval in an "
-            "environment of its own and give that environment's Python with --radeval"
+            f"the package radeval cannot be used by {program} ({result['error']}); make an environment for it, "
+            "`python -m venv radeval && radeval/bin/pip install radeval 'numpy<2'`, and give radeval/bin/python with "
+            "--radeval"
         )
     if result["stage"] == "load":
         return (

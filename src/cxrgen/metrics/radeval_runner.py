@@ -5,8 +5,8 @@
 
 radeval brings packages that do not go with everything, and takes a graphics card's memory until its process ends, so
 it gets a process of its own. Its parts are called below its `RadEval` class, which gives no labels, no annotations and,
-where a text has no sentence, RaTEScores of the wrong pairs. Errors are told by their kind and place: a message could
-quote a report.
+where a text has no sentence, RaTEScores of the wrong pairs. Errors in scoring are told by their kind and place: a
+message could quote a report.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Work = dict[str, list[str]]
 Loaded = Callable[[Work], Any]
 
 
-def radgraph(model: str) -> Loaded:
+def radgraph(module: Any, model: str) -> Loaded:
     """Texts to annotations: for each a dict of entities (tokens, label, relations), or None where radeval gave up."""
-    annotate = importlib.import_module("radeval.metrics.radgraph").RadGraph(model_type=model)
+    annotate = module.RadGraph(model_type=model)
 
     def score(work: Work) -> list[Any]:
         found = annotate(work["texts"])
@@ -34,9 +34,9 @@ def radgraph(model: str) -> Loaded:
     return score
 
 
-def ratescore() -> Loaded:
+def ratescore(module: Any) -> Loaded:
     """Pairs to RaTEScores; 0.5, its value for a side without entities, also where a side has no sentence."""
-    scorer = importlib.import_module("radeval.metrics.RaTEScore.scorer").RaTEScore()
+    scorer = module.RaTEScore()
     sentences = importlib.import_module("radeval.metrics.RaTEScore.utils").sentence_split
 
     def score(work: Work) -> list[float]:
@@ -56,20 +56,18 @@ def ratescore() -> Loaded:
     return score
 
 
-def green() -> Loaded:
+def green(module: Any) -> Loaded:
     """Pairs to GREEN scores; an answer of the model that cannot be read counts 0."""
-    metric = importlib.import_module("radeval.metrics.green_score.adapter").GreenMetric()
+    judge = module.GREEN("StanfordAIMI/GREEN-radllama2-7b", output_dir=".")
 
     def score(work: Work) -> list[float]:
-        found = metric.compute(work["references"], work["hypotheses"], per_sample=True)["green"]
-        return [float(value or 0) for value in found]
+        return [float(value or 0) for value in judge(work["references"], work["hypotheses"])[2]]
 
     return score
 
 
-def srr() -> Loaded:
+def srr(module: Any) -> Loaded:
     """Texts to the numbers of their SRR-BERT labels, findings with status; a label of any sentence is the text's."""
-    module = importlib.import_module("radeval.metrics.SRRBert.srr_bert")
     model = module.SRRBert(model_type="leaves_with_statuses")
 
     def score(work: Work) -> list[list[int]]:
@@ -81,17 +79,17 @@ def srr() -> Loaded:
     return score
 
 
-METRICS: dict[str, Callable[[], Loaded]] = {
-    "radgraph-xl": lambda: radgraph("radgraph-xl"),
-    "radgraph": lambda: radgraph("radgraph"),
-    "ratescore": ratescore,
-    "green": green,
-    "srr": srr,
+METRICS: dict[str, tuple[str, Callable[[Any], Loaded]]] = {  # the module of radeval, and what to do with it
+    "radgraph-xl": ("radgraph", lambda module: radgraph(module, "radgraph-xl")),
+    "radgraph": ("radgraph", lambda module: radgraph(module, "radgraph")),
+    "ratescore": ("RaTEScore.scorer", ratescore),
+    "green": ("green_score.green", green),
+    "srr": ("SRRBert.srr_bert", srr),
 }
 
 
-def prepare(network: bool) -> None:
-    """Make radeval importable: it fetches sentence rules when it is imported, and names itself in two spellings."""
+def import_part(metric: str, network: bool) -> Any:
+    """A metric's module in radeval, which fetches sentence rules when it is imported and spells its name in two ways."""
     if not network:
         os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         try:
@@ -101,29 +99,29 @@ def prepare(network: bool) -> None:
         else:
             vars(nltk)["download"] = lambda *_, **__: False
     sys.modules.setdefault("RadEval", importlib.import_module("radeval"))
+    return importlib.import_module(f"radeval.metrics.{METRICS[metric][0]}")
 
 
 def attempt(metric: str, work: Work) -> dict[str, Any]:
     """{"values": ...}, or {"stage": ..., "error": ...} that says what failed without quoting a text."""
     stage = "import"
     try:
-        prepare(network=False)
+        module = import_part(metric, network=False)
         stage = "load"
-        score = METRICS[metric]()
+        score = METRICS[metric][1](module)
         stage = "score"
         return {"values": score(work)}
-    except ImportError as error:
-        return {"stage": "import", "error": f"{type(error).__name__}: {error.name or 'a package'}"}
     except Exception as error:  # whatever radeval and its weights may raise
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{os.path.basename(place.filename)}:{place.lineno}"
-        return {"stage": stage, "error": f"{type(error).__name__} in {where}"}
+        told = f"{type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}"
+        if stage != "score":  # no text was there yet to be quoted
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return {"stage": stage, "error": told}
 
 
 def main(words: list[str]) -> None:
     if words[0] == "--fetch":
-        prepare(network=True)
-        METRICS[words[1]]()
+        METRICS[words[1]][1](import_part(words[1], network=True))
         return
     metric, source, target = words
     with open(source, encoding="utf-8") as file:
