@@ -118,8 +118,8 @@ def _way_out(metric: str, result: Mapping[str, str], program: str, script: str) 
     if result["stage"] == "import":
         return (
             f"the package radeval cannot be used by {program} ({result['error']}); make an environment for it, "
-            "`python -m venv radeval && radeval/bin/pip install radeval 'numpy<2'`, and give radeval/bin/python with "
-            "--radeval"
+            "`python -m venv radeval && radeval/bin/pip install radeval 'numpy<2' 'pyarrow<22'`, and give "
+            "radeval/bin/python with --radeval"
         )
     if result["stage"] == "load":
         return (

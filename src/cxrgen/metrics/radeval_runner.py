@@ -69,6 +69,7 @@ def green(module: Any) -> Loaded:
 def srr(module: Any) -> Loaded:
     """Texts to the numbers of their SRR-BERT labels, findings with status; a label of any sentence is the text's."""
     model = module.SRRBert(model_type="leaves_with_statuses")
+    module.srr_bert_parse_sentences("Clear.")  # needs sentence rules of nltk, whose lack is told before texts are there
 
     def score(work: Work) -> list[list[int]]:
         split = [module.srr_bert_parse_sentences(text) for text in work["texts"]]
@@ -89,7 +90,7 @@ METRICS: dict[str, tuple[str, Callable[[Any], Loaded]]] = {  # the module of rad
 
 
 def import_part(metric: str, network: bool) -> Any:
-    """A metric's module in radeval, which fetches sentence rules when it is imported and spells its name in two ways."""
+    """A metric's module in radeval, which fetches things when it is imported and spells its name in two ways."""
     if not network:
         os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         try:
