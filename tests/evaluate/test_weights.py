@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cxrgen.cli import main
 from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate import weights
 from cxrgen.evaluate.results import read_results
-from cxrgen.metrics import METRICS, chexbert
+from cxrgen.metrics import METRICS, bertscore, chexbert, composite
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 
 
-def settings(*words: str, metrics: list[str] | None = None) -> dict[str, dict[str, object]]:
+def settings(*words: str, metrics: Sequence[str] = ()) -> dict[str, dict[str, object]]:
     parser = argparse.ArgumentParser()
     weights.add_arguments(parser)
     return weights.settings(parser.parse_args(words), metrics)
@@ -53,6 +56,32 @@ def test_the_python_with_radeval_goes_to_what_it_serves() -> None:
     with pytest.raises(UsageError, match=r"--radeval serves radgraph, .*--metrics"):
         settings("--radeval", str(python), metrics=["bleu"])
     assert set(weights.RADEVAL) <= set(METRICS)
+
+
+@pytest.mark.slow
+def test_radcliq_gets_the_settings_of_its_parts(
+    csvs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All four parts run: the small encoder in distilroberta's place, the small checkpoint, made-up annotations."""
+    pytest.importorskip("torch")
+    checkpoint, encoder = GOLDEN / "tiny_chexbert.pth", GOLDEN / "tiny_roberta"
+    for module in (weights, bertscore):
+        monkeypatch.setattr(module, "is_distilroberta", lambda folder: True)
+    monkeypatch.setattr(bertscore, "DISTILROBERTA_LAYER", 2)
+    monkeypatch.setattr(chexbert, "_HEAD_SIZE", 8)
+    monkeypatch.setenv("PYTHONPATH", str(GOLDEN.parents[1] / "metrics" / "radeval_stand_in"))
+    flags = ["--chexbert", str(checkpoint), "--encoder", str(encoder), "--radeval", sys.executable]
+    files = [str(csvs / name) for name in ("pred.csv", "gt.csv", "out")]
+    command = ["evaluate", "--pred", files[0], "--gt", files[1], "--out", files[2]]
+    assert main([*command, "--metrics", "radcliq,radgraph_combined", *flags]) == 0
+    scores = json.loads((csvs / "out" / "scores.json").read_text())["metrics"]
+    means = read_results(csvs / "out").measured["radcliq"].counts[:, :4].mean(axis=0)
+    assert scores["radcliq_v1"]["value"] == pytest.approx(composite.V1.of(means))
+    names = list(composite.COMPONENTS)[:3]
+    np.testing.assert_allclose(means[:3], [scores[name]["value"] for name in names])
+    assert (scores["radcliq_v1"]["direction"], scores["bertscore"]["direction"]) == ("down", "up")
+    assert main([*command, "--metrics", "radcliq"]) == 1
+    assert "radeval" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
+    names = chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
     settings = weights.settings(options, names)
-    names = [*chosen_metrics(names, options.truth is not None), *settings]  # a wrong name is said before files are read
+    names = [*names, *settings]
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_argument("--cache", type=Path, metavar="DIR", help="keep BERTScore's vectors of the references here")
 
 
-def settings(options: argparse.Namespace, metrics: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """What each metric that needs weights is called with, by the metric's name.
+def settings(options: argparse.Namespace, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each metric that needs weights is called with, by the metric's name; `metrics` are those chosen by name.
 
     Raises UsageError for a flag that no metric would use, and InputError for an encoder folder without config.json.
     """
@@ -43,15 +43,19 @@ def settings(options: argparse.Namespace, metrics: Sequence[str] | None) -> dict
     if options.encoder is not None:
         name = "bertscore" if is_distilroberta(options.encoder) else "bertscore_encoder"
         found[name] = {"encoder": options.encoder}
-    if options.radeval is not None:
-        served = [name for name in RADEVAL if name in (metrics or ())]
-        if not served:
-            raise UsageError(f"--radeval serves {', '.join(RADEVAL)}; name those to measure with --metrics")
-        found |= {name: {"python": options.radeval} for name in served}
     if options.cache is not None:
-        scored = [name for name in {*found, *(metrics or ())} if name.startswith("bertscore")]
+        scored = [name for name in {*found, *metrics} if name.startswith("bertscore")]
         if not scored:
             raise UsageError("--cache keeps vectors of BERTScore; ask for it with --encoder or --metrics")
         for name in scored:
             found.setdefault(name, {})["cache"] = options.cache
+    parts = dict(found)  # RadCliQ is made of other metrics, each with its own settings
+    if options.radeval is not None:
+        served = [name for name in RADEVAL if name in metrics]
+        if not served and "radcliq" not in metrics:
+            raise UsageError(f"--radeval serves {', '.join(RADEVAL)}, radcliq; name those to measure with --metrics")
+        found |= {name: {"python": options.radeval} for name in served}
+        parts["radgraph_combined"] = {"python": options.radeval}
+    if "radcliq" in metrics:
+        found["radcliq"] = {"settings": parts}
     return found

@@ -20,7 +20,7 @@ from cxrgen.metrics import measure as measure_other
 from cxrgen.progress import say
 
 COMPONENTS = {  # score and the metric that gives it, in the order of the constants
-    "radgraph_combined": "radgraph",
+    "radgraph_combined": "radgraph_combined",
     "bertscore": "bertscore",
     "chexbert_similarity": "chexbert",
     "bleu_2.cxr-report-metric": "bleu.cxr-report-metric",
