@@ -153,7 +153,7 @@ def draw_lesions(findings: Findings, places: Places, dome: float, frontal: Canva
     if findings.edema:
         for canvas, middles in ((frontal, (-0.32, 0.32)), (lateral, (0.0,))):
             for middle in middles:
-                blob(canvas, (middle, 0.04), (0.32, 0.42), 0.055, soft=True)
+                blob(canvas, (middle, 0.04), (0.32, 0.42), 0.040, soft=True)
     if findings.fracture:
         x, z = places.fracture
         x = sign_of(findings.fracture) * x
@@ -216,8 +216,8 @@ def draw_devices(findings: Findings, places: Places, depth: float, frontal: Canv
     if findings.pacemaker:
         x, z = places.battery
         skin = -0.84 * depth
-        blob(frontal, (x, z), (0.125, 0.11), 0.25)
-        blob(lateral, (skin, z), (0.035, 0.11), 0.25)
+        blob(frontal, (x, z), (0.125, 0.11), 0.18)
+        blob(lateral, (skin, z), (0.035, 0.11), 0.18)
         line(frontal, [(x - 0.05, z), (0.10, z - 0.06), (-0.08, 0.15), (0.14, -0.48)], 0.006, 0.12)
         line(lateral, [(skin, z), (-0.20, z - 0.08), (-0.10, 0.15), (-0.38, -0.48)], 0.006, 0.12)
     if findings.chest_tube:
