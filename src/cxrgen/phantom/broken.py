@@ -16,7 +16,7 @@ import numpy as np
 
 from cxrgen.files import write_csv
 from cxrgen.phantom import damage
-from cxrgen.phantom.png import png_header
+from cxrgen.phantom.png import png_bytes
 from cxrgen.phantom.write import write_phantoms
 
 _GOOD, _GOOD_TEST, _SIZE = 6, 2, 96
@@ -74,7 +74,7 @@ CASES = (
     Case(12, "blank", "every pixel the same", "reject", "blank-image", damage.film_of(np.zeros_like)),
     Case(12, "tiny", "48 pixels a side", "reject", "too-small", damage.film_of(lambda film: film[::2, ::2])),
     Case(13, "huge", "a header that promises 900 megapixels", "reject", "too-large",
-         damage.bytes_of_film(png_header(30_000, 30_000))),
+         damage.bytes_of_film(png_bytes(np.zeros((_SIZE, _SIZE), dtype=np.uint8), promised=(30_000, 30_000)))),
     Case(14, "inverted", "black and white changed", "note", "maybe-inverted", damage.film_of(lambda film: 255 - film)),
     Case(15, "text-empty", "a report of blanks", "reject", "text-empty", damage.texts("  ", " ")),
     Case(16, "no-findings", "an impression alone", "keep", "", damage.texts("", "No acute process.")),
@@ -84,7 +84,9 @@ CASES = (
     Case(19, "rows-twice", "rows that stand twice", "keep", "", damage.repeated_rows()),
     Case(20, "conflict", "two texts for one study", "reject", "duplicate-conflict",
          damage.repeated_rows(findings="The heart is enlarged.")),
-    Case(21, "shared-film", "one film in two studies", "reject", "image-shared", damage.another_film),
+    Case(21, "shared-film", "one film in two studies", "note", "image-shared", damage.film_of_split("train")),
+    Case(21, "shared-across-splits", "one film in train and test", "stop", "image-shared",
+         damage.film_of_split("test")),
     Case(22, "other-case", "column names in capitals", "keep", "",
          damage.table_as(damage.renamed_columns(Path="PATH", ViewPosition="viewposition ", findings="FINDINGS"))),
     Case(22, "other-names", "a column for the films that no one knows", "stop", "",
@@ -118,16 +120,16 @@ CASES = (
     Case(34, "prefixed-ids", "study ids with an s and blanks", "keep", "",
          damage.ids_in_table(lambda name: f" s{name} ")),
     Case(35, "path-parent", "a film named by its parent folder", "reject", "bad-path",
-         damage.path_of("../images/0001-0001.png")),
+         damage.parent_folder),
     Case(35, "path-absolute", "a film of the system", "reject", "bad-path", damage.path_of("/etc/hostname")),
     Case(35, "path-drive", "a film on a drive", "reject", "bad-path", damage.path_of("C:\\images\\0001-0001.png")),
     Case(35, "link-outside", "a link that leads out of the folder", "reject", "bad-path", damage.link_out),
     Case(36, "names-by-case", "two names that differ in case alone", "keep", "",
-         damage.named("Film-A.png", "film-a.png")),
+         damage.named("{study}-0001.png", "{study}-0001.PNG")),
     Case(36, "long-names", "names of 200 characters", "keep", "",
          damage.named("a" * 190 + "-0001.png", "a" * 190 + "-0002.png")),
-    Case(36, "unicode-names", "a name in two forms of one letter", "keep", "",
-         damage.named("\u00e9-0001.png", "e\u0301-0002.png")),
+    Case(36, "unicode-names", "a letter written as two", "keep", "",
+         damage.named("e\u0301-0001.png", "e\u0301-0002.png")),
     Case(37, "view-missing", "no view position", "keep", "", damage.cells("ViewPosition", "", "")),
     Case(38, "view-synonyms", "views in other words", "keep", "",
          damage.cells("ViewPosition", "P->A", "Left lateral")),

@@ -178,10 +178,23 @@ def repeated_rows(**changed: str) -> Damage:
     return make
 
 
-def another_film(folder: Path, study: str) -> None:
-    """The film of another study under this one's name: one picture, two reports."""
-    other = next(path for path in sorted((folder / "images").glob("*-0001.png")) if path != _frontal(folder, study))
-    replace_file(_frontal(folder, study), other.read_bytes())
+def film_of_split(split: str) -> Damage:
+    """The film of another study, of `split`, under this one's name: one picture, two reports."""
+
+    def make(folder: Path, study: str) -> None:
+        rows = read_rows(folder / ("test.csv" if split == "test" else "train.csv"))
+        others = (row["Path"] for row in rows if row["split"] == split and f"/{study}-" not in row["Path"])
+        replace_file(_frontal(folder, study), (folder / next(others)).read_bytes())
+
+    return make
+
+
+def parent_folder(folder: Path, study: str) -> None:
+    """A film beside the folder, named by way of its parent."""
+    outside = folder.parent / "outside.png"
+    replace_file(outside, _frontal(folder, study).read_bytes())
+    no_film(folder, study)
+    path_of(f"../../{outside.name}")(folder, study)
 
 
 def link_out(folder: Path, study: str) -> None:
@@ -205,9 +218,10 @@ def named(first: str, second: str) -> Damage:
     """Both films under new names, in folder and table."""
 
     def make(folder: Path, study: str) -> None:
-        for number, name in ((1, first), (2, second)):
+        names = [name.format(study=study) for name in (first, second)]
+        for number, name in enumerate(names, 1):
             (folder / "images" / f"{study}-{number:04}.png").rename(folder / "images" / name)
-        path_of(f"images/{first}", f"images/{second}")(folder, study)
+        path_of(*(f"images/{name}" for name in names))(folder, study)
 
     return make
 

@@ -84,4 +84,4 @@ def _remarks(scene: Scene) -> list[str]:
     """What is true of the films, besides findings."""
     remarks = ["borderline"] if is_borderline(scene.extent) else []
     remarks += ["exposure"] if scene.framing.exposure > 1.12 else []
-    return remarks + (["grain"] if scene.framing.noise > 0.022 else [])
+    return remarks + (["grain"] if scene.framing.noise > 0.018 else [])

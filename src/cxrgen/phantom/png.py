@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 _LARGEST_BLOCK = 65_535  # of stored deflate data
 
 
-def png_bytes(film: NDArray[np.uint8]) -> bytes:
-    """The file of a film, (height, width) uint8."""
+def png_bytes(film: NDArray[np.uint8], promised: tuple[int, int] | None = None) -> bytes:
+    """The file of a film, (height, width) uint8; its header may promise another (height, width)."""
     height, width = film.shape
     rows = np.zeros((height, width + 1), dtype=np.uint8)  # a zero before each row: no filter
     rows[:, 1:] = film
@@ -27,12 +27,9 @@ def png_bytes(film: NDArray[np.uint8]) -> bytes:
         last = start + len(block) == len(data)
         stream += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
     stream.append(struct.pack(">I", zlib.adler32(data)))
-    return png_header(width, height) + _chunk(b"IDAT", b"".join(stream)) + _chunk(b"IEND", b"")
-
-
-def png_header(width: int, height: int) -> bytes:
-    """Signature and first chunk of a grey film; alone, a file that promises more than it has."""
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    said_height, said_width = promised or film.shape
+    header = struct.pack(">IIBBBBB", said_width, said_height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"".join(stream)) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

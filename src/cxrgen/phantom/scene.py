@@ -40,7 +40,7 @@ _LEVELS = np.arange(_NZ, dtype=np.int8)
 _RIGHT = _X[: _NX // 2]
 
 _STEPS, _GREY, _FINE = 1024, 330, 64  # table entries a unit of attenuation; brightest grey; fractions of a grey level
-_FAINT = 2.4  # contrast to noise below which a lesion is reported with doubt
+_FAINT = 4.0  # contrast to noise below which a lesion is reported with doubt
 _TABLE = np.rint((1 - np.exp(-np.arange(4 * _STEPS) / _STEPS)) * _GREY * _FINE).astype(np.int32)
 
 
@@ -98,7 +98,7 @@ def draw_body(generator: np.random.Generator) -> Body:
 def draw_framing(generator: np.random.Generator) -> Framing:
     return Framing(
         exposure=uniform(generator, 0.8, 1.2),
-        noise=uniform(generator, 0.010, 0.025),
+        noise=uniform(generator, 0.008, 0.020),
         zoom=uniform(generator, 0.92, 1.12),
         shift=(uniform(generator, -0.1, 0.1), uniform(generator, -0.1, 0.1), uniform(generator, -0.1, 0.1)),
     )
@@ -247,7 +247,7 @@ def _draw_texture(canvas: Canvas, body: Body, edema: bool, across: Plane) -> Non
 def _draw_ribs(frontal: Canvas, body: Body) -> None:
     inside = (np.abs(frontal.across) < 0.9 * body.width) & (np.abs(frontal.across) > 0.12)
     phase = frontal.up[:, None] * 4.5 + 1.2 * frontal.across**2 + body.ribs
-    frontal.plane[...] += 0.020 * bumps(phase, 0.16) * inside
+    frontal.plane[...] += 0.022 * bumps(phase, 0.16) * inside
 
 
 def _contrast(canvas: Canvas, across: float, up: float, amount: float, framing: Framing) -> float:

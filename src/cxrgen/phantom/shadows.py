@@ -66,7 +66,7 @@ def draw_places(generator: np.random.Generator) -> Places:
         nodule_lobules=tuple((between(-0.4, 0.4), between(-0.4, 0.4)) for _ in range(2)),
         band=(between(0.36, 0.52), between(-0.2, 0.2), between(0.26, 0.42), between(0.05, 0.3)),
         band_length=between(0.16, 0.24),
-        band_amount=between(0.035, 0.055),
+        band_amount=between(0.045, 0.065),
         fracture=(between(0.56, 0.70), between(-0.25, 0.35)),
         carina=between(0.26, 0.40),
         tube_bend=between(-0.02, 0.02),
@@ -140,7 +140,7 @@ def draw_lesions(findings: Findings, places: Places, dome: float, frontal: Canva
         x, y, z = places.nodule
         radius = places.nodule_radius
         for canvas, middle in ((frontal, sign_of(findings.nodule) * x), (lateral, y)):
-            blob(canvas, (middle, z), (radius, radius), 0.28 * radius)
+            blob(canvas, (middle, z), (radius, radius), 0.40 * radius)
             for aside, above in places.nodule_lobules:
                 shifted = (middle + aside * radius, z + above * radius)
                 blob(canvas, shifted, (0.7 * radius, 0.7 * radius), 0.12 * radius)
@@ -157,8 +157,8 @@ def draw_lesions(findings: Findings, places: Places, dome: float, frontal: Canva
     if findings.fracture:
         x, z = places.fracture
         x = sign_of(findings.fracture) * x
-        blob(frontal, (x, z), (0.030, 0.028), 0.055)  # ends over each other, 11 by 10 mm
-        blob(frontal, (1.16 * x, z - 0.045), (0.085, 0.026), 0.030)  # the outer part, 8 mm lower
+        blob(frontal, (x, z), (0.030, 0.028), 0.070)  # ends over each other, 11 by 10 mm
+        blob(frontal, (1.16 * x, z - 0.045), (0.085, 0.026), 0.035)  # the outer part, 8 mm lower
         blob(frontal, (0.90 * x, z + 0.01), (0.030, 0.028), -0.025)  # the gap
 
 
@@ -178,7 +178,7 @@ def lesion_peaks(findings: Findings, places: Places, dome: float) -> tuple[list[
         add("opacity", *opacity_centre(findings.opacity, places), places.opacity_amount)
     if findings.nodule:
         x, y, z = places.nodule
-        add("nodule", sign_of(findings.nodule) * x, y, z, 0.4 * places.nodule_radius)
+        add("nodule", sign_of(findings.nodule) * x, y, z, 0.40 * places.nodule_radius)
     if findings.atelectasis:
         x, y, above, _ = places.band
         add("atelectasis", sign_of(findings.atelectasis) * x, y, dome + above, places.band_amount)
@@ -206,8 +206,8 @@ def draw_devices(findings: Findings, places: Places, depth: float, frontal: Canv
     """`depth` is the body's; what lies under the skin follows it."""
     if findings.et_tube:
         tip = places.carina + float(findings.et_tube) * CM
-        line(frontal, [(places.tube_bend, 1.3), (0.2 * places.tube_bend, tip)], 0.024, 0.030)
-        line(lateral, [(-0.16, 1.3), (-0.05, tip)], 0.024, 0.030)
+        line(frontal, [(places.tube_bend, 1.3), (0.2 * places.tube_bend, tip)], 0.024, 0.050)
+        line(lateral, [(-0.16, 1.3), (-0.05, tip)], 0.024, 0.050)
     if findings.central_line:
         sign, tip = sign_of(findings.central_line), places.line_tip
         bend = 0.56 if sign > 0 else 0.70
