@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def open_bundle(settings: Settings) -> Bundle:
     dtype = _DTYPES.get(settings.dtype, dtype)
     bundle = load_bundle(settings.model, dtype)
     bundle.model.to(device)
-    return Bundle(bundle.model, bundle.processor, settings.format)
+    return replace(bundle, format=settings.format)
 
 
 def _with_the_memory_there_is(

@@ -14,7 +14,7 @@ from cxrgen.data.conversations import read_conversations
 from cxrgen.errors import InputError
 from cxrgen.model.conversation import Format
 from cxrgen.records import Conversation, Prediction, Reject, read_studies
-from cxrgen.text.prompts import study_conversation
+from cxrgen.text.prompts import study_conversation, tells_prior
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,13 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
     folder = images or (path if path.is_dir() else path.parent)
     rejects: list[Reject] = []
     if path.is_dir():
-        studies = read_studies(path, split)
-        conversations = [study_conversation(study, format.views, format.prompt) for study in studies]
+        studies = read_studies(path)
+        priors = {study.study_id: study.report for study in studies} if tells_prior(format.prompt) else {}
+        conversations = [
+            study_conversation(study, format.views, format.prompt, priors.get(study.prior_study_id or ""))
+            for study in studies
+            if study.split == split
+        ]
     else:
         conversations, rejects = read_conversations(path)
     if not conversations:

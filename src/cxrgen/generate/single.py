@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cxrgen.data.views import view_class
 from cxrgen.errors import InputError, UsageError
 from cxrgen.generate.decode import write_reports
 from cxrgen.generate.engine import chooser, open_bundle
 from cxrgen.generate.settings import Settings, read_format, with_options
-from cxrgen.records import FRONTAL, LATERAL, Study, View
-from cxrgen.text.prompts import study_conversation
+from cxrgen.progress import say
+from cxrgen.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
+from cxrgen.text.prompts import study_conversation, tells_prior
 
-_SHOWN = {"PA": FRONTAL, "AP": FRONTAL, "LL": LATERAL, "RL": LATERAL, "LATERAL": LATERAL}  # DICOM's View Position
 Paths = str | os.PathLike[str]
 
 
@@ -44,6 +45,8 @@ class Writer:
         films = tuple(View(str(path), kind) for path, kind in zip(paths, kinds))
         study = Study("study", "", views=films, sections=sections)
         format = self.settings.format
+        if prior and not tells_prior(format.prompt):
+            say("this checkpoint was trained without prior reports, so the prior is left out")
         conversation = study_conversation(study, format.views, format.prompt, prior)
         if not conversation.images:
             raise InputError(
@@ -67,7 +70,7 @@ def view_kinds(paths: Sequence[Path], shown: Sequence[str] | None) -> list[str]:
     if not paths:
         raise UsageError("a study without a film; give at least one")
     if shown is not None:
-        known = (FRONTAL, LATERAL, "other", "unknown")
+        known = (FRONTAL, LATERAL, OTHER, UNKNOWN)
         if len(shown) != len(paths) or not set(shown) <= set(known):
             raise UsageError(f"--image-views: one of {', '.join(known)} for each of the {len(paths)} films")
         return list(shown)
@@ -85,4 +88,5 @@ def _said_by_file(path: Path) -> str:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ViewPosition"])
     except (InvalidDicomError, OSError, ValueError):
         return ""  # whoever reads the film says what is wrong with it
-    return _SHOWN.get(str(header.get("ViewPosition", "")).strip().upper(), "")
+    kind = view_class(str(header.get("ViewPosition", "")))
+    return "" if kind == UNKNOWN else kind

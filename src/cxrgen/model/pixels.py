@@ -3,6 +3,9 @@
 Aspect rules: `square` leaves everything to the processor (CLIP: short side to size, then centre crop, which cuts the
 sides of a wide film), `pad` first makes a square in CLIP's mean colour as LLaVA-Med does, `black` the same in black,
 which is what lies beside an X-ray.
+
+Pictures of 8 bits keep their colours, which figures and slides need. All else, DICOM and deeper pictures, goes through
+`data.images`, which knows how such values become grey.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cxrgen.data.images import read_film
 from cxrgen.errors import InputError
 
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
 _PAD_COLOURS = {"pad": (122, 116, 104), "black": (0, 0, 0)}
 
 
@@ -23,10 +28,13 @@ def open_film(path: Path, aspect: str) -> Image.Image:
     """An RGB image after the aspect rule. Raises InputError for a file that is missing or no whole image."""
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            shallow = file.mode in _EIGHT_BITS
+            image = ImageOps.exif_transpose(file).convert("RGB") if shallow else _grey_film(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image; is the image folder right?") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        image = _grey_film(path)
+    except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: no readable image ({type(error).__name__})") from None
     if aspect == "square" or image.width == image.height:
         return image
@@ -34,6 +42,10 @@ def open_film(path: Path, aspect: str) -> Image.Image:
     square = Image.new("RGB", (side, side), _PAD_COLOURS[aspect])
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
+
+
+def _grey_film(path: Path) -> Image.Image:
+    return Image.fromarray(read_film(path).pixels).convert("RGB")
 
 
 def film_pixels(paths: Sequence[Path], image_processor: Any, aspect: str) -> torch.Tensor:

@@ -23,7 +23,7 @@ _VIEW_NAMES = {FRONTAL: "Frontal", LATERAL: "Lateral"}
 
 
 def study_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
-    """Prompt `study`: a line a view with its `<image>`, indication and prior report where given, then the task."""
+    """A line a view with its `<image>`, indication and prior report where given, then the task."""
     lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in views]
     if indication:
         lines.append(f"Indication: {' '.join(indication.split())}")
@@ -38,9 +38,15 @@ def original_prompt(views: Sequence[View], indication: str | None = None, prior:
 
 
 PROMPTS: dict[str, Callable[[Sequence[View], str | None, str | None], str]] = {
-    "study": study_prompt,
+    "study": lambda views, indication, prior: study_prompt(views, indication),
+    "study-prior": study_prompt,
     "original": original_prompt,
 }
+
+
+def tells_prior(prompt: str) -> bool:
+    """Whether a prompt of this name holds the text of the report before."""
+    return prompt == "study-prior"
 
 
 def shown_views(study: Study, views: str) -> tuple[View, ...]:
@@ -55,8 +61,10 @@ def study_conversation(
 ) -> Conversation:
     """A study as the conversation that a report writer has about it; no answer turn where there is no report.
 
-    `prior` is the text of the report before, for prompts that tell it.
+    `prior` is the text of the report before; prompt `study-prior` tells it, the others leave it out.
     """
+    if prompt not in PROMPTS:
+        raise UsageError(f"prompt {prompt!r}: there are {', '.join(PROMPTS)}")
     shown = shown_views(study, views)
     turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior))]
     if study.report is not None:
