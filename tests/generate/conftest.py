@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from cxrgen.model.build import NewModel, new_model
 from cxrgen.model.bundle import Bundle, save_bundle
@@ -28,6 +29,46 @@ def make_bundle() -> Bundle:
     return Bundle(model, processor, Format(template="plain", image_tokens=4, aspect="black"))
 
 
+def make_clip_bundle() -> Bundle:
+    """The same words by stock classes alone: CLIP's tower with its class token dropped, grouped key-value heads."""
+    sizes = NewModel(image_size=56, image_tokens=16, vocabulary=300)
+    _, processor = new_model(sizes, TEXTS, seed=0)
+    tokenizer = processor.tokenizer
+    processor.patch_size, processor.num_additional_image_tokens = 14, 1
+    processor.vision_feature_select_strategy = "default"
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            image_size=56,
+            patch_size=14,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=16,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+    )
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "norm" not in name:
+                value.mul_(4.0)
+    return Bundle(model, processor, Format(template="plain", image_tokens=16, aspect="black"))
+
+
 def write_film(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 32), dtype=np.uint8)).save(path)
@@ -36,6 +77,11 @@ def write_film(path: Path, seed: int) -> None:
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     return make_bundle()
+
+
+@pytest.fixture(scope="session")
+def clip_bundle() -> Bundle:
+    return make_clip_bundle()
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 import torch
 
-from cxrgen.generate.choose import ending, greedy, report_text, sampling
+from cxrgen.generate.choose import Ending, ending, greedy, report_text, sampling
 from cxrgen.model.bundle import Bundle
 
 
-def with_template(bundle: Bundle, template: str) -> Bundle:
-    return replace(bundle, format=replace(bundle.format, template=template))
+def ending_of(bundle: Bundle, template: str) -> Ending:
+    return ending(bundle.tokenizer, bundle.model.generation_config, template)
 
 
 def written(bundle: Bundle, text: str) -> list[int]:
@@ -47,7 +46,7 @@ def test_a_token_of_no_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_report_ends_at_the_mark_of_its_template(bundle: Bundle) -> None:
-    v0, plain = ending(with_template(bundle, "v0")), ending(bundle)
+    v0, plain = ending_of(bundle, "v0"), ending_of(bundle, "plain")
     answer = written(bundle, "The lungs are clear.\n###")
     places = [place for place in range(1, len(answer) + 1) if v0.reached(answer[:place])]
     assert places == [len(answer)]
@@ -66,10 +65,9 @@ def test_a_report_ends_at_the_mark_of_its_template(bundle: Bundle) -> None:
     ],
 )
 def test_the_report_has_neither_speaker_nor_what_follows_the_mark(bundle: Bundle, text: str) -> None:
-    v0 = with_template(bundle, "v0")
-    assert report_text(written(v0, text), ending(v0)) == "The lungs are clear."
+    assert report_text(written(bundle, text), ending_of(bundle, "v0")) == "The lungs are clear."
 
 
 def test_words_that_look_like_a_speaker_stay_elsewhere(bundle: Bundle) -> None:
     text = "Assistant: read with the ### resident."
-    assert report_text(written(bundle, text), ending(bundle)) == text
+    assert report_text(written(bundle, text), ending_of(bundle, "plain")) == text

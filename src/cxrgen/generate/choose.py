@@ -14,12 +14,10 @@ from typing import Any
 
 import torch
 
-from cxrgen.model.bundle import Bundle
-
 # Logits (n, V), the study of each row, how many tokens each has already; returns n token ids.
 Choose = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
 
-_STOP_TEXTS = {"v0": "###", "v1": "</s>"}  # beside the end token; v0 writes its mark as text
+STOP_TEXTS = {"v0": "###", "v1": "</s>"}  # beside the end token; v0 writes its mark as text
 _TAIL = 12  # tokens that are read again when a token may have completed a stop text
 _SPEAKER = re.compile(r"^(?:###\s*)?(?:assistant|response)\s*:\s*", re.IGNORECASE)
 
@@ -52,8 +50,12 @@ def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Choose:
 
 def _chance(seed: int, study: str, step: int) -> float:
     """In [0, 1), the same everywhere."""
-    digest = blake2b(f"{seed}\0{study}\0{step}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+    return (study_seed(seed, f"{study}\0{step}") >> 11) / 2.0**53
+
+
+def study_seed(seed: int, study: str) -> int:
+    """64 bits from a run's seed and a study's id, the same everywhere."""
+    return int.from_bytes(blake2b(f"{seed}\0{study}".encode(), digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,11 @@ class Ending:
         return answer[-1] in self.suspects and self.text in self.decode(answer[-_TAIL:])
 
 
-def ending(bundle: Bundle) -> Ending:
+def ending(tokenizer: Any, generation_config: Any, template: str) -> Ending:
     """Where this checkpoint ends a report: its tokenizer's end, its generation settings', its template's mark."""
-    tokenizer = bundle.tokenizer
-    named = bundle.model.generation_config.eos_token_id
+    named = generation_config.eos_token_id
     tokens = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
-    text = _STOP_TEXTS.get(bundle.format.template, "")
+    text = STOP_TEXTS.get(template, "")
 
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -39,8 +39,8 @@ def write_reports(
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield (index into `conversations`, report) as each report is finished; short ones come first.
 
-    Only the turns before the last answer are read. Image paths are relative to `folder`. What is wrong with one study
-    (a film that cannot be read, a prompt that is too long) is told to `failed`, or raised as InputError without it.
+    Only the first turn, the question, is read. Image paths are relative to `folder`. What is wrong with one study (a
+    film that cannot be read, a prompt that is too long) is told to `failed`, or raised as InputError without it.
     """
     bundle.model.eval()
     batch = _Batch(bundle, conversations, folder, min(batch_size, len(conversations)), max_new_tokens)
@@ -77,7 +77,7 @@ class _Batch:
     ) -> None:
         self.bundle, self.conversations, self.max_new_tokens = bundle, conversations, max_new_tokens
         self.films = Films(bundle, folder)
-        self.ending = ending(bundle)
+        self.ending = ending(bundle.tokenizer, bundle.model.generation_config, bundle.format.template)
         self.longest = int(bundle.model.config.get_text_config().max_position_embeddings)
         self.rows: list[_Row | None] = [None] * size
         self.cache = Rows(size)

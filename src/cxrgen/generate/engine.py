@@ -1,15 +1,22 @@
-"""What turns conversations into reports in one process: the checkpoint on its device, and the memory there is."""
+"""What turns conversations into reports in one process: the checkpoint on its device, and the memory there is.
+
+The engine is transformers with our own batches, or vLLM; both are one function from conversations to reports.
+"""
 
 from __future__ import annotations
 
 import gc
+import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers import BitsAndBytesConfig
 
+from cxrgen.errors import InputError
 from cxrgen.generate.choose import Choose, greedy, sampling
 from cxrgen.generate.decode import Failed, write_reports
 from cxrgen.generate.drafts import Drafts
@@ -23,8 +30,12 @@ Engine = Callable[[Sequence[Conversation], Path, Failed], Iterator[tuple[int, Pr
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def open_engine(settings: Settings) -> Engine:
-    """Load the checkpoint. Raises InputError when it or a needed package is missing."""
+def open_engine(settings: Settings, most_films: int) -> Engine:
+    """Load the checkpoint, for studies of up to `most_films`. Raises InputError when it or a package is missing."""
+    if settings.engine == "vllm":
+        from cxrgen.generate.vllm_engine import VllmEngine
+
+        return VllmEngine(settings, most_films).write
     bundle = open_bundle(settings)
     choose = chooser(settings)
     drafts = None
@@ -59,9 +70,28 @@ def open_bundle(settings: Settings) -> Bundle:
         if together > 1 and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // together))
     dtype = _DTYPES.get(settings.dtype, dtype)
-    bundle = load_bundle(settings.model, dtype)
-    bundle.model.to(device)
+    if settings.bits:
+        how = {"quantization_config": _fewer_bits(settings.bits, dtype), "device_map": {"": device}}
+        bundle = load_bundle(settings.model, dtype, **how)
+    else:
+        bundle = load_bundle(settings.model, dtype)
+        bundle.model.to(device)
     return replace(bundle, format=settings.format)
+
+
+def _fewer_bits(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Linear layers of the language model in 8 bits, or in 4 (NF4); tower, projector and head stay as they are."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(f'--load-in-{bits}bit: bitsandbytes is not installed; pip install "cxrgen[quant]"')
+    if not torch.cuda.is_available():
+        raise InputError(f"--load-in-{bits}bit needs a GPU; here, leave it out")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns in every layer and step
+    kept = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept
+    )
 
 
 def _with_the_memory_there_is(
@@ -103,7 +133,7 @@ def _with_the_memory_there_is(
         if size == 1:
             number = next(iter(left))  # alone, studies are written in order
             del left[number]
-            failed(number, "out of memory, even alone; show fewer films or take a smaller model")
+            failed(number, "out of memory, even alone; show fewer films, or give --load-in-4bit")
         else:
             size = max(1, min(size, len(numbers)) // 2)
             say(f"out of memory; going on with {size} at a time")

@@ -50,8 +50,8 @@ def write_share(job: Job, rank: int, count: int, finished: Mapping[int, Predicti
         from cxrgen.generate.engine import open_engine
 
         failures: list[Event] = []
-        engine = open_engine(job.settings)
         asked = [job.conversations[number] for number in numbers]
+        engine = open_engine(job.settings, max(len(each.images) for each in asked))
         for place, prediction in engine(asked, job.folder, lambda place, why: failures.append((numbers[place], why))):
             partial.add(numbers[place], prediction)
             yield from failures

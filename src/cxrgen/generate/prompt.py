@@ -66,7 +66,7 @@ class Films:
 
 def read_prompt(bundle: Bundle, films: Films, number: int, conversation: Conversation) -> Prompt:
     """The prompt of one conversation, its films read. Raises InputError for what cannot be shown to the model."""
-    ids = encode_prompt(conversation.turns, bundle.tokenizer, bundle.format)
+    ids = encode_prompt(conversation.turns[:1], bundle.tokenizer, bundle.format)
     image = bundle.model.config.image_token_id
     expected = len(conversation.images) * bundle.format.image_tokens
     if ids.count(image) != expected:

@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--top-p", type=float, default=1.0, help="with a temperature: the likeliest tokens of this total")
     how.add_argument("--seed", type=int, default=0, help="with a temperature (default: 0)")
     how.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    how.add_argument("--load-in-4bit", action="store_true", help="quantise the language model to 4 bits (bitsandbytes)")
+    how.add_argument("--load-in-8bit", action="store_true", help="quantise the language model to 8 bits (bitsandbytes)")
+    how.add_argument("--engine", default="transformers", choices=("transformers", "vllm"), help="vllm needs a GPU")
     how.add_argument("--drafts", default="auto", help="prepared folder whose training reports give drafts; or off")
     how.add_argument("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
 

@@ -25,6 +25,7 @@ CONV_MODES = {
     "v1": ("v1", ""),
     "plain": ("plain", ""),
 }
+ENGINES = ("transformers", "vllm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -40,9 +41,12 @@ class Settings:
     top_p: float = 1.0
     seed: int = 0
     dtype: str = "auto"  # float32 on a CPU, bfloat16 on a GPU that has it
+    bits: int = 0  # 4 or 8: the language model's weights are quantised while they are loaded
+    engine: str = "transformers"  # or vllm
     drafts: tuple[str, ...] = ()  # training reports, whose wording is used as drafts
 
-    decides: ClassVar = ("format", "max_new_tokens", "temperature", "top_p", "seed", "dtype")  # what is written
+    # What is written depends on these, and on checkpoint and questions; on the others only how fast.
+    decides: ClassVar = ("format", "max_new_tokens", "temperature", "top_p", "seed", "dtype", "bits", "engine")
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.max_new_tokens < 1:
@@ -51,6 +55,8 @@ class Settings:
             raise UsageError("--temperature is 0 (the likeliest token) or more, --top-p above 0 and at most 1")
         if self.dtype not in DTYPES:
             raise UsageError(f"dtype {self.dtype!r}: there are {', '.join(DTYPES)}")
+        if self.bits not in (0, 4, 8) or self.engine not in ENGINES or (self.bits and self.engine != "transformers"):
+            raise UsageError(f"engine {self.engine!r} with bits {self.bits}: 4 or 8 bits are for engine transformers")
 
 
 def read_format(model: Path) -> Format:
@@ -90,6 +96,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
         top_p=options.top_p,
         seed=options.seed,
         dtype=options.dtype,
+        bits=4 if options.load_in_4bit else 8 if options.load_in_8bit else 0,
+        engine=options.engine,
         drafts=_drafts(options),
     )
 

@@ -68,7 +68,7 @@ def save_all_but_weights(folder: Path, bundle: Bundle) -> None:
     write_json(folder / FORMAT_FILE, asdict(bundle.format))
 
 
-def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
+def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Bundle:
     """Open a checkpoint folder. Raises InputError naming what is missing when it is none.
 
     A Llama-style tokenizer is compared with its `tokenizer.model` first, and replaced when it gives other ids.
@@ -87,7 +87,7 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32) -> Bundle:
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
             if format.template != "plain":
                 _check_tokenizer(folder, processor, format)
-            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True, **how)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
