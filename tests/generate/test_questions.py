@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxrgen.errors import UsageError
+from cxrgen.generate.questions import read_questions, references
+from cxrgen.generate.settings import with_options
+from cxrgen.model.conversation import Format
+from cxrgen.records import FRONTAL, Study, View, write_studies
+
+from .conftest import write_film
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Path:
+    """Two studies of a patient, the later one in the test split."""
+    write_film(tmp_path / "a.png", 0)
+    views = (View("a.png", FRONTAL),)
+    first = Study("1", "p", "train", "1", views, {}, "Small effusion.")
+    second = Study("2", "p", "test", "2", views, {"indication": "Cough."}, "No effusion.", "1")
+    write_studies(tmp_path / "studies.parquet", [first, second])
+    return tmp_path
+
+
+def test_the_prior_is_told_as_the_checkpoint_was_trained(patient: Path) -> None:
+    texts = {}
+    for prompt in ("study", "study-prior", "original"):
+        (asked,) = read_questions(patient, None, "test", Format(prompt=prompt)).conversations
+        texts[prompt] = asked.turns[0].text
+    assert texts["study"] == "Frontal: <image>\nIndication: Cough.\nWrite the report."
+    assert texts["study-prior"] == (
+        "Frontal: <image>\nIndication: Cough.\nPrior report: Small effusion.\nWrite the report."
+    )
+    assert texts["original"] == "Illustrate the image through a detailed medical report\n<image>"
+
+
+def test_references_are_the_answers(patient: Path) -> None:
+    asked = read_questions(patient, None, "test", Format()).conversations
+    assert [(each.study_id, each.report) for each in references(asked)] == [("2", "No effusion.")]
+
+
+def test_what_the_command_line_says_stands_before_the_checkpoint() -> None:
+    trained = Format(template="v0", views="frontal")
+    assert with_options(trained, None, None, None) == trained
+    assert with_options(trained, None, "original", "all") == Format(template="v0", views="all", compat="original")
+    assert with_options(trained, "simple", None, None) == Format(template="v0", views="frontal", compat="original")
+    assert with_options(trained, "vicuna_v1_1", None, None) == Format(template="v1", views="frontal", compat="original")
+    with pytest.raises(UsageError, match="vicuna_v1_1"):
+        with_options(trained, "vicuna", None, None)
