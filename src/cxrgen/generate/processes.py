@@ -11,7 +11,9 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -87,7 +89,9 @@ def write_in_processes(job: Job, count: int, finished: Mapping[int, Prediction])
                 rank = ends.pop(end)
                 processes[rank].join()
                 if processes[rank].exitcode != 0:
-                    problems.append(f"process {rank + 1} of {count} ended with code {processes[rank].exitcode}")
+                    code = processes[rank].exitcode
+                    killed = ", killed, for lack of memory perhaps" if code == -9 else ""
+                    problems.append(f"process {rank + 1} of {count} ended with code {code}{killed}")
                 continue
             if isinstance(event, str):
                 problems.append(event)
@@ -117,29 +121,49 @@ def _end_with(process: Any) -> None:
     os._exit(1)
 
 
-def write_as_launched(job: Job, rank: int, count: int, finished: dict[int, Prediction]) -> Iterator[Event]:
-    """The same under torchrun: every process its share, then all reports come to rank 0, into `finished`.
-
-    Rank 0 yields its own events, then what failed elsewhere.
-    """
-    from datetime import timedelta
-
+@contextmanager
+def together(count: int) -> Iterator[None]:
+    """While the processes that torchrun started talk to each other; nothing when there is one."""
+    if count == 1:
+        yield
+        return
     import torch.distributed as distributed
 
     # Shares differ in length by far more than a message takes, so the first to be done waits as long as it must.
     distributed.init_process_group("gloo", timeout=timedelta(days=30))
     try:
-        failures = []
-        for event in write_share(job, rank, count, finished):
-            if event[1]:
-                failures.append(event)
-            if rank == 0:
-                yield event
-        mine = (read_finished(job.predictions, job.identity), failures)
-        gathered: list[Any] | None = [None] * count if rank == 0 else None
-        distributed.gather_object(mine, gathered)
-        for other, (reports, failed) in enumerate(gathered or []):
-            finished.update(reports)
-            yield from failed if other else ()
+        yield
     finally:
         distributed.destroy_process_group()
+
+
+def said_by_first(value: Any, count: int) -> Any:
+    """What process 0 gives as `value`, in all processes."""
+    if count == 1:
+        return value
+    import torch.distributed as distributed
+
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def write_as_launched(job: Job, rank: int, count: int, finished: dict[int, Prediction]) -> Iterator[Event]:
+    """The same under torchrun: every process its share, then all reports come to rank 0, into `finished`.
+
+    Rank 0 yields its own events, then what failed elsewhere.
+    """
+    import torch.distributed as distributed
+
+    failures = []
+    for event in write_share(job, rank, count, finished):
+        if event[1]:
+            failures.append(event)
+        if rank == 0:
+            yield event
+    mine = (read_finished(job.predictions, job.identity), failures)
+    gathered: list[Any] | None = [None] * count if rank == 0 else None
+    distributed.gather_object(mine, gathered)
+    for other, (reports, failed) in enumerate(gathered or []):
+        finished.update(reports)
+        yield from failed if other else ()

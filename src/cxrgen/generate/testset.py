@@ -17,8 +17,17 @@ from typing import Any
 from cxrgen.errors import InputError, TooManyRejects, UsageError
 from cxrgen.files import write_csv
 from cxrgen.generate.answers import write_answers, write_reports_csv
-from cxrgen.generate.partial import checkpoint_digest, partial_paths, read_finished
-from cxrgen.generate.processes import Event, Job, launched, write_as_launched, write_in_processes, write_share
+from cxrgen.generate.partial import checkpoint_digest, partial_path, partial_paths, read_finished
+from cxrgen.generate.processes import (
+    Event,
+    Job,
+    launched,
+    said_by_first,
+    together,
+    write_as_launched,
+    write_in_processes,
+    write_share,
+)
 from cxrgen.generate.questions import Questions, read_questions, references
 from cxrgen.generate.settings import Settings, settings_of
 from cxrgen.progress import say, track
@@ -33,33 +42,53 @@ def write_test_set(options: argparse.Namespace) -> int:
     questions = read_questions(options.question_file, options.image_folder, options.split, settings.format)
     predictions: Path = options.answers_file_pred
     rank, count = launched()
+    if options.num_chunks < 1:
+        raise UsageError("--num-chunks is at least 1")
     if count > 1 and (options.num_chunks > 1 or options.restart):
-        raise UsageError(
-            "torchrun has started the processes: leave out --num-chunks, and remove .partial files yourself"
-        )
+        raise UsageError("torchrun has started the processes: leave out --num-chunks; remove .partial files yourself")
     for path in partial_paths(predictions) if options.restart else ():
         path.unlink()
-    identity = _identity(settings, questions.conversations)
-    job = Job(settings, questions.conversations, questions.folder, predictions, identity)
-    finished = read_finished(predictions, identity)
-    total = len(questions.conversations)
+    with together(count):
+        identity = _agreed(_identity(settings, questions.conversations), count)
+        job = Job(settings, questions.conversations, questions.folder, predictions, identity)
+        finished = read_finished(predictions, identity)
+        failed = _write_reports(job, options.num_chunks, rank, count, finished)
+        if rank == 0:
+            _list_failures(predictions, questions, finished, failed)
+            _write_files(options, questions.conversations, finished)
+        complete = said_by_first(len(finished) == len(questions.conversations), count)
+    if complete:  # each process its own, for nodes without a common disk
+        for path in partial_paths(predictions) if rank == 0 else [partial_path(predictions, rank)]:
+            path.unlink(missing_ok=True)
+    return _outcome(options, questions, finished) if rank == 0 else 0
+
+
+def _write_reports(job: Job, processes: int, rank: int, count: int, finished: dict[int, Prediction]) -> dict[int, str]:
+    """Let the missing reports be written, into `finished`, and show how it goes; returns what failed, and why."""
+    total = len(job.conversations)
     if finished and rank == 0:
         say(f"{len(finished)} of {total} reports are there from an earlier run")
+    processes = min(processes, total - len(finished))
+    mine = len([number for number in range(rank, total, count) if number not in finished])
     if count > 1:
         events = write_as_launched(job, rank, count, finished)
-        mine = len([number for number in range(rank, total, count) if number not in finished])
+    elif processes > 1:
+        events = write_in_processes(job, processes, finished)
     else:
-        processes = min(options.num_chunks, total - len(finished))
-        events = write_in_processes(job, processes, finished) if processes > 1 else write_share(job, 0, 1, finished)
-        mine = total - len(finished)
+        events = write_share(job, 0, 1, finished)
     failed = {number: why for number, why in _watched(events, mine, quiet=rank > 0) if why}
-    if rank > 0:
-        return 0
     if count == 1:
-        finished = read_finished(predictions, identity)
-    _list_failures(predictions, questions, finished, failed)
-    _write_files(options, questions.conversations, finished)
-    return _outcome(options, questions, finished)
+        finished.update(read_finished(job.predictions, job.identity))
+    return failed
+
+
+def _agreed(identity: dict[str, Any], count: int) -> dict[str, Any]:
+    """The identity that process 0 has. Copies of a checkpoint may differ in their times, and in nothing else."""
+    first: dict[str, Any] = said_by_first(identity, count)
+    for key in identity:
+        if key != "checkpoint" and identity[key] != first[key]:
+            raise InputError(f"this process was started with {key} {identity[key]!r}, process 0 with {first[key]!r}")
+    return first
 
 
 def _identity(settings: Settings, conversations: Sequence[Conversation]) -> dict[str, Any]:
@@ -120,23 +149,27 @@ def _rejects_path(predictions: Path) -> Path:
 def _write_files(
     options: argparse.Namespace, conversations: Sequence[Conversation], finished: dict[int, Prediction]
 ) -> None:
+    """Truth, then predictions. Raises InputError when there is no room for them; the partial files stay."""
     predictions: Path = options.answers_file_pred
     there = sorted(finished)
-    if options.answers_file_gt:
-        truth = references(conversations)
-        write_reports_csv(options.answers_file_gt, truth)
-        if len(truth) < len(conversations):
-            say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
-    written = [finished[number] for number in there]
-    if predictions.suffix == ".jsonl":
-        write_answers(predictions, [conversations[number] for number in there], written, options.model_name.name)
-    else:
-        write_reports_csv(predictions, written)
+    try:
+        if options.answers_file_gt:
+            truth = references(conversations)
+            write_reports_csv(options.answers_file_gt, truth)
+            if len(truth) < len(conversations):
+                say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
+        written = [finished[number] for number in there]
+        if predictions.suffix == ".jsonl":
+            write_answers(predictions, [conversations[number] for number in there], written, options.model_name.name)
+        else:
+            write_reports_csv(predictions, written)
+    except OSError as error:
+        raise InputError(f"{error.filename or predictions}: {error.strerror}; make room and run again") from None
     print(predictions)
 
 
 def _outcome(options: argparse.Namespace, questions: Questions, finished: dict[int, Prediction]) -> int:
-    """Forget the partial files when all is done. Raises TooManyRejects for a failed study or too many unusable ones."""
+    """0. Raises TooManyRejects for a failed study or too many unusable questions."""
     predictions: Path = options.answers_file_pred
     total, unusable = len(questions.conversations), len(questions.rejects)
     if len(finished) < total:
@@ -144,8 +177,6 @@ def _outcome(options: argparse.Namespace, questions: Questions, finished: dict[i
             f"{total - len(finished)} of {total} failed, see {_rejects_path(predictions)}; "
             "the others are written, and the same command tries only these again"
         )
-    for path in partial_paths(predictions):
-        path.unlink()
     if unusable > options.max_rejects * (total + unusable):
         raise TooManyRejects(f"{unusable} unusable questions, see {_rejects_path(predictions)}; the others are written")
     return 0
