@@ -21,3 +21,9 @@ class TooManyRejects(InputError):
     """The work is done, but more inputs were left out than `--max-rejects` allows."""
 
     exit_code = 3
+
+
+class Interrupted(InputError):
+    """A training was asked to stop (SIGTERM) and has written a checkpoint; 143 is the shell's number for that."""
+
+    exit_code = 143

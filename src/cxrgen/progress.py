@@ -5,6 +5,7 @@ Results go to stdout; nothing here ever prints report text.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +19,9 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def say(message: str) -> None:
-    """One line for the person who waits."""
-    print(message, file=sys.stderr, flush=True)
+    """One line for the person who waits; of several processes under torchrun only the first speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(message, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], stage: str, total: int, note: Callable[[], str] = str) -> Iterator[T]:

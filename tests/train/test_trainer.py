@@ -100,7 +100,7 @@ def freeze_norms(model: LlavaForConditionalGeneration) -> None:
             module.forward = lambda x: x  # type: ignore[method-assign]
 
 
-def test_rule_micro_is_the_mean_of_micro_batch_means() -> None:
+def test_rule_original_is_the_mean_of_micro_batch_means() -> None:
     model = tiny_model()
     freeze_norms(model)
     some = batches([samples(6)[:1], samples(6)[1:]])
@@ -108,7 +108,7 @@ def test_rule_micro_is_the_mean_of_micro_batch_means() -> None:
     for batch in some:
         loss, count = supervised_loss(model, batch)
         expected += (loss / count).item() / 2
-    history = fit(model, some, FitSettings(steps=1, learning_rate=0.0, accumulation=2, loss_rule="micro"))
+    history = fit(model, some, FitSettings(steps=1, learning_rate=0.0, accumulation=2, loss_rule="original"))
     assert history == pytest.approx([expected], rel=1e-6)
 
 

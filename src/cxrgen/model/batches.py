@@ -2,12 +2,14 @@
 
 Order: samples are shuffled, then grouped by length within stretches of many batches, so that batches hold little
 padding and the order stays random. It depends on the seed and the epoch alone, never on workers or processes.
+Packing puts the samples of a batch behind each other in one row without any padding. Each sees itself only through an
+explicit 4-D block mask: position numbers alone would let a model with a cache look into the sample before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,11 @@ class Sample:
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     images: tuple[str, ...]
+
+
+def empty(sample: Sample) -> Sample:
+    """A sample like this one that teaches nothing: what a process computes that has none of its own."""
+    return replace(sample, labels=(IGNORE,) * len(sample.labels))
 
 
 def batch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -56,7 +63,31 @@ def collate(
         mask[row, place] = 1
         if sample.labels:
             labels[row, place] = torch.tensor(sample.labels)
-    batch: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return _with_images(samples, image_of, {"input_ids": ids, "attention_mask": mask, "labels": labels})
+
+
+def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Tensor]) -> dict[str, Any]:
+    """B samples in one row of their total length L: `input_ids`, `labels`, `position_ids` (1, L), and a mask.
+
+    `attention_mask` is bool (1, 1, L, L): True where a position may look, which is at its own sample up to itself.
+    There is nothing to fill with `pad`; it is taken so that packing and padding can stand for each other.
+    """
+    lengths = [len(sample.input_ids) for sample in samples]
+    of = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))
+    mask = (of[:, None] == of[None, :]).tril()
+    batch = {
+        "input_ids": torch.tensor([[token for sample in samples for token in sample.input_ids]]),
+        "attention_mask": mask[None, None],
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        # Nothing before a sample predicts its first token.
+        "labels": torch.tensor([[label for each in samples for label in (IGNORE, *each.labels[1:])]]),
+    }
+    return _with_images(samples, image_of, batch)
+
+
+def _with_images(
+    samples: Sequence[Sample], image_of: Callable[[str], torch.Tensor], batch: dict[str, Any]
+) -> dict[str, Any]:
     batch["ids"] = [sample.id for sample in samples]
     images = [image_of(image) for sample in samples for image in sample.images]
     if images:

@@ -26,8 +26,9 @@ def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
 class _GivenFeatures(nn.Module):
     """Stands where the tower stood: its input is the features, its output looks like the tower's."""
 
-    def __init__(self, class_token: bool) -> None:
+    def __init__(self, tower: nn.Module, class_token: bool) -> None:
         super().__init__()
+        self.tower = [tower]  # in a list, so that it is no part of the model meanwhile
         self.class_token = class_token
 
     def forward(self, features: torch.Tensor, **_: object) -> BaseModelOutput:
@@ -40,11 +41,23 @@ class _GivenFeatures(nn.Module):
 def given_features(model: Any) -> Iterator[None]:
     """Within this context the model takes features (N, T, C) as its `pixel_values`."""
     tower = model.model.vision_tower
-    model.model.vision_tower = _GivenFeatures(model.config.vision_feature_select_strategy == "default")
+    model.model.vision_tower = _GivenFeatures(tower, model.config.vision_feature_select_strategy == "default")
     try:
         yield
     finally:
         model.model.vision_tower = tower
+
+
+@contextmanager
+def with_own_tower(model: Any) -> Iterator[None]:
+    """Within this context the model takes films again, also inside `given_features`."""
+    stand_in = model.model.vision_tower
+    if isinstance(stand_in, _GivenFeatures):
+        model.model.vision_tower = stand_in.tower[0]
+    try:
+        yield
+    finally:
+        model.model.vision_tower = stand_in
 
 
 def in_slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

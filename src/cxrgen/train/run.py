@@ -1,50 +1,48 @@
 """Train a report writer on a prepared set or a LLaVA JSON file.
 
 A recipe (YAML) gives the settings, flags override it. Without --model_name_or_path a new small model is made. The
-result is a folder that transformers opens, with cxrgen.json beside the weights.
+result is a folder that transformers opens, with cxrgen.json beside the weights, log.jsonl and a page with the curves.
+Checkpoints on the way are written as --save_steps says; --resume goes on from the last. SIGTERM writes one and leaves
+with exit code 143. The original's training flags are accepted as they are.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from itertools import islice
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from cxrgen.data.conversations import read_conversations
-from cxrgen.errors import InputError, UsageError
-from cxrgen.files import write_json
-from cxrgen.model.batches import Sample, batch_order, collate
-from cxrgen.model.build import NewModel, new_model
+from cxrgen.errors import UsageError
+from cxrgen.files import write_csv
 from cxrgen.model.bundle import Bundle, load_bundle, save_bundle
-from cxrgen.model.conversation import Format, encode
-from cxrgen.model.features import given_features, in_slices, tower_features
-from cxrgen.model.pixels import film_pixels
-from cxrgen.progress import say, track
-from cxrgen.records import Conversation, Study, read_studies
-from cxrgen.text.places import placed_labels
-from cxrgen.text.prompts import IMAGE, study_conversation
+from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.progress import say
+from cxrgen.records import Reject
 from cxrgen.train.arguments import Arguments, resolve
 from cxrgen.train.arguments import add_arguments as add_argument_flags
-from cxrgen.train.trainer import FitSettings, fit
-from cxrgen.train.warmup import WarmupSettings, warm_up_tower
+from cxrgen.train.checkpoints import locked
+from cxrgen.train.finish import save_model, with_target
+from cxrgen.train.log import LOG, RunLog, open_trackers, read_log
+from cxrgen.train.modules import LoraSettings, choose, mode_of, row_ids
+from cxrgen.train.processes import Processes, join_processes
+from cxrgen.train.samples import Material, check_rejects, encode_material, read_material
+from cxrgen.train.stages import order_of, settings_of, train_on_films, warm_ups
+from cxrgen.train.start import start
+from cxrgen.train.told import START, data_recipe, resumed_from, told_of, write_recipe, write_records
+from cxrgen.train.validate import Subset, fixed_part
+from cxrgen.train.watch import RunWatcher, WatchSettings
 
-MODES = {  # what is trained: prefixes of parameter names of LlavaForConditionalGeneration
-    "projector": ("model.multi_modal_projector",),
-    "projector+llm": ("model.multi_modal_projector", "model.language_model", "lm_head"),
-    "full": ("",),
-}
 _EXAMPLES = """examples:
   cxrgen train tiny --data_path prepared --output_dir model
-  cxrgen train tiny --data_path prepared --output_dir model --max_steps 1500 --seed 7
-  torchrun --nproc_per_node=8 -m cxrgen train --model_name_or_path llava-med --data_path prepared --output_dir model
+  cxrgen train tiny --data_path prepared --output_dir model --resume
+  torchrun --nproc_per_node=8 -m cxrgen train --model_name_or_path llava-med --data_path prepared --output_dir model \\
+      --train_modules lora --global_batch_size 128 --learning_rate 1e-4 --bf16
 """
 
 
@@ -56,168 +54,144 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     arguments = resolve(options)
     train(arguments)
-    print(arguments.output_dir)
+    if join_processes().first:
+        print(arguments.output_dir)
     return 0
 
 
 def train(arguments: Arguments) -> list[float]:
     """The whole run: data, model, warm-ups, training, checkpoint. Returns the training loss of each step."""
+    processes = join_processes()
+    out = Path(arguments.output_dir)
+    with locked(out) if processes.first else nullcontext():
+        return _train(arguments, out, processes)
+
+
+def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]:
+    _set_up_torch(arguments)
+    order = order_of(arguments, processes)
+    material = _material(arguments, Path(arguments.data_path), arguments.split)
+    told = told_of(arguments, order)
+    resumed = resumed_from(arguments, out, told, processes)
+    clock = time.monotonic()
+    bundle, fresh = _bundle(arguments, out, material, bool(resumed))
+    bundle = replace(bundle, model=bundle.model.to(processes.device))
+    bundle = with_target(bundle, data_recipe(Path(arguments.data_path)))
+    if fresh:
+        warm_ups(arguments, bundle, material, order, processes)
+    samples, rejects = encode_material(bundle, material.variants, arguments.long)
+    _list_rejects([*material.rejects, *rejects], len(material.variants) + len(material.rejects), arguments, processes)
+    subset = _subset(arguments, bundle)
+    if processes.first:
+        if fresh and (arguments.tower_steps or arguments.text_steps) and arguments.save_strategy != "no":
+            save_bundle(out / START, bundle)
+        write_recipe(out, arguments)
+    counts = _choose(arguments, bundle)
+    counts |= {"samples": len(samples), "left_out": len([each for each in rejects if each.code != "cut"])}
+    counts["left_out"] += len(material.rejects)
+    settings = settings_of(arguments, len(samples), order)
+    watcher = _watcher(arguments, out, told, bundle, subset, resumed, processes)
+    try:
+        train_on_films(arguments, bundle, samples, settings, order, material.folder, watcher, processes)
+    finally:
+        watcher.end()
+    processes.wait()
+    mode = mode_of(arguments.train_modules)
+    save_model(out, bundle, processes, arguments.merge_adapter, mode.rows and not mode.adapters)
+    lines = read_log(out / LOG)
+    if processes.first:
+        sources = sorted({study.source for study in material.studies if study.source})
+        write_records(out, arguments, told, sources, counts, lines)
+        say(f"trained on {len(samples)} studies in {time.monotonic() - clock:.0f} s")
+    processes.wait()
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def _list_rejects(rejects: Sequence[Reject], total: int, arguments: Arguments, processes: Processes) -> None:
+    out = Path(arguments.output_dir)
+    if rejects and processes.first:
+        rows = [(each.row, each.id, each.code, each.hint) for each in rejects]
+        write_csv(out / "rejects.csv", ("row", "id", "code", "hint"), rows)
+    check_rejects(rejects, total, arguments.max_rejects, out)
+
+
+def _set_up_torch(arguments: Arguments) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.tf32:
+        torch.backends.cuda.matmul.allow_tf32 = True
     torch.manual_seed(arguments.seed)
-    data = Path(arguments.data_path)
-    studies = read_studies(data, "train") if data.is_dir() else []
-    folder = Path(arguments.image_folder) if arguments.image_folder else (data if data.is_dir() else data.parent)
-    variants = _conversations(arguments, studies, data)
-    if not variants:
-        raise InputError(f"{data}: no study with a report in split train; nothing to learn from")
-    bundle = _start(arguments, variants)
-    start = time.monotonic()
-    if arguments.tower_steps:
-        _warm_up(arguments, bundle, [study for study in studies if study.report is not None], folder)
-    if arguments.text_steps:
-        texts = [[_encoded(bundle, _without_images(each[0]))] for each in variants]
-        settings = replace(_settings(arguments, len(texts)), steps=arguments.text_steps, warmup_steps=10)
-        _fit(arguments, bundle, texts, settings, lambda path: torch.empty(0))
-    samples = [[_encoded(bundle, conversation) for conversation in each] for each in variants]
-    history = _train_on_films(arguments, bundle, samples, _settings(arguments, len(samples)), folder)
-    save_bundle(Path(arguments.output_dir), bundle)
-    record = {"arguments": asdict(arguments), "samples": len(samples), "loss": [round(loss, 6) for loss in history]}
-    write_json(Path(arguments.output_dir) / "training.json", record)
-    say(f"trained on {len(samples)} studies in {time.monotonic() - start:.0f} s")
-    return history
 
 
-def _conversations(arguments: Arguments, studies: Sequence[Study], data: Path) -> list[list[Conversation]]:
-    """Each study as the conversations it may appear in: as asked for, and with its frontals only under view dropout."""
-    if not data.is_dir():
-        conversations, rejects = read_conversations(data)
-        if rejects:
-            say(f"{len(rejects)} items left out; the first: {rejects[0].row}: {rejects[0].code}, {rejects[0].hint}")
-        return [[each] for each in conversations if len(each.turns) > 1]
-    variants = []
-    for study in studies:
-        if study.report is None:
-            continue
-        full = study_conversation(study, arguments.views)
-        frontal = study_conversation(study, "frontal")
-        fewer = arguments.view_dropout > 0 and 0 < len(frontal.images) < len(full.images)
-        variants.append([full, frontal] if fewer else [full])
-    return variants
+def _material(arguments: Arguments, data: Path, split: str) -> Material:
+    folder = Path(arguments.image_folder) if arguments.image_folder else None
+    return read_material(data, folder, split, arguments.views, arguments.view_dropout)
 
 
-def _start(arguments: Arguments, variants: Sequence[Sequence[Conversation]]) -> Bundle:
-    if arguments.model_name_or_path:
-        return load_bundle(Path(arguments.model_name_or_path))
-    sizes = NewModel(
-        image_size=arguments.image_size,
-        image_tokens=arguments.image_tokens,
-        vocabulary=arguments.vocabulary,
-        layers=arguments.layers,
-        hidden_size=arguments.hidden_size,
-        heads=arguments.heads,
-    )
-    texts = [turn.text for each in variants for turn in each[0].turns]
-    model, processor = new_model(sizes, texts, arguments.seed)
-    return Bundle(model, processor, Format(template="plain", image_tokens=sizes.image_tokens, aspect="black"))
+def _bundle(arguments: Arguments, out: Path, material: Material, resumed: bool) -> tuple[Bundle, bool]:
+    """The model to begin with, and whether its warm-ups are still to come."""
+    if resumed and (out / START).is_dir():
+        return load_bundle(out / START), False
+    return start(arguments, [turn.text for each in material.variants for turn in each[0].turns]), True
 
 
-def _warm_up(arguments: Arguments, bundle: Bundle, studies: Sequence[Study], folder: Path) -> None:
-    if arguments.warmup_labels not in ("rule", "dataset") or not studies:
-        raise UsageError("--tower-steps needs --warmup-labels rule or dataset, and a prepared folder as --data-path")
-    if arguments.warmup_labels == "rule":
-        labels = [placed_labels(study.report or "") for study in studies]
-    else:
-        labels = [study.labels or {} for study in studies]
-    settings = WarmupSettings(
-        steps=arguments.tower_steps,
-        batch_size=arguments.tower_batch_size,
-        learning_rate=arguments.tower_learning_rate,
-        seed=arguments.seed,
-    )
-    warm_up_tower(bundle, studies, labels, folder, settings)
+def _choose(arguments: Arguments, bundle: Bundle) -> dict[str, int]:
+    """Mark what is trained; says and returns how many parameters that is."""
+    mode = mode_of(arguments.train_modules)
+    rows = []
+    if mode.rows and bundle.format.start_end:
+        rows = row_ids(bundle.model, bundle.tokenizer, (IMAGE_START, IMAGE_END))
+    if mode.adapters and not bundle.model.name_or_path:
+        raise UsageError(f"--train_modules {arguments.train_modules} needs a checkpoint as --model_name_or_path")
+    lora = LoraSettings(arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout)
+    trained, total = choose(bundle.model, mode, arguments.train_tower, rows, lora)
+    if arguments.gradient_checkpointing:
+        model = bundle.model  # the older name for transformers before 5.23
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    if arguments.cache_features and any(each.requires_grad for each in bundle.model.model.vision_tower.parameters()):
+        raise UsageError("--cache_features keeps what a frozen tower sees; leave it away where the tower is trained")
+    say(f"{arguments.train_modules}: {trained:,} of {total:,} parameters are trained")
+    return {"trained": trained, "parameters": total}
 
 
-def _train_on_films(
-    arguments: Arguments, bundle: Bundle, samples: Sequence[Sequence[Sample]], settings: FitSettings, folder: Path
-) -> list[float]:
-    """The main stage, from film files or from features of the frozen tower that are computed once."""
-    image_processor, aspect = bundle.processor.image_processor, bundle.format.aspect
-    if not arguments.cache_features:
-        return _fit(
-            arguments, bundle, samples, settings, lambda path: film_pixels([folder / path], image_processor, aspect)[0]
-        )
-    paths = sorted({path for variants in samples for sample in variants for path in sample.images})
-    features: dict[str, torch.Tensor] = {}
-    slices = list(in_slices(paths, 64))
-    bundle.model.eval()
-    for some in track(slices, "vision features", len(slices)):
-        with torch.no_grad():
-            pixels = film_pixels([folder / path for path in some], image_processor, aspect)
-            features.update(zip(some, tower_features(bundle.model, pixels)))
-    with given_features(bundle.model):
-        return _fit(arguments, bundle, samples, settings, features.__getitem__)
-
-
-def _fit(
+def _watcher(
     arguments: Arguments,
+    out: Path,
+    told: dict[str, Any],
     bundle: Bundle,
-    samples: Sequence[Sequence[Sample]],
-    settings: FitSettings,
-    image_of: Callable[[str], torch.Tensor],
-) -> list[float]:
-    losses = [0.0]
-    count = settings.steps * settings.accumulation
-    batches = islice(_batches(arguments, samples, bundle.tokenizer.pad_token_id, image_of), count)
-    stage = "training" if samples[0][0].images else "learning to spell"
-    tracked = track(batches, stage, count, lambda: f"loss {losses[-1]:.3f}")
-    return fit(bundle.model, tracked, settings, lambda step, loss, rate: losses.append(loss))
-
-
-def _batches(
-    arguments: Arguments,
-    samples: Sequence[Sequence[Sample]],
-    pad: int,
-    image_of: Callable[[str], torch.Tensor],
-) -> Iterator[dict[str, Any]]:
-    """Batches for ever, epoch after epoch; a sample's variant is drawn anew in each epoch."""
-    epoch = 0
-    while True:
-        generator = np.random.default_rng([arguments.seed, epoch, 1])
-        fewer = generator.random(len(samples)) < arguments.view_dropout
-        shown = [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
-        lengths = [len(sample.input_ids) for sample in shown]
-        for indices in batch_order(lengths, arguments.per_device_train_batch_size, arguments.seed, epoch):
-            yield collate([shown[index] for index in indices], pad, image_of)
-        epoch += 1
-
-
-def _settings(arguments: Arguments, samples: int) -> FitSettings:
-    if arguments.train_modules not in MODES:
-        raise UsageError(f"--train-modules {arguments.train_modules}: there are {', '.join(MODES)}")
-    a_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-    steps = arguments.max_steps
-    if steps < 0:
-        steps = max(1, round(arguments.num_train_epochs * samples / a_step))
-    return FitSettings(
-        steps=steps,
-        learning_rate=arguments.learning_rate,
-        warmup_steps=math.ceil(arguments.warmup_ratio * steps),
-        schedule=arguments.lr_scheduler_type,
-        weight_decay=arguments.weight_decay,
-        clip_norm=arguments.max_grad_norm,
-        accumulation=arguments.gradient_accumulation_steps,
-        train=MODES[arguments.train_modules],
-        bf16=arguments.bf16,
+    subset: Subset | None,
+    resumed: tuple[Path, dict[str, Any]] | None,
+    processes: Processes,
+) -> RunWatcher:
+    settings = WatchSettings(
+        folder=out,
+        told=told,
+        save_steps=arguments.save_steps if arguments.save_strategy == "steps" else 0,
+        keep=arguments.save_total_limit,
+        eval_steps=arguments.eval_steps if arguments.eval_strategy == "steps" else 0,
+        best_by=arguments.metric_for_best_model,
+        patience=arguments.early_stopping_patience,
+        logging_steps=arguments.logging_steps,
     )
+    trackers = open_trackers(arguments.report_to, out, arguments.run_name, told) if processes.first else []
+    return RunWatcher(settings, bundle, subset, RunLog(out, trackers), resumed)
 
 
-def _encoded(bundle: Bundle, conversation: Conversation) -> Sample:
-    ids, labels = encode(conversation.turns, bundle.tokenizer, bundle.format)
-    return Sample(conversation.id, tuple(ids), tuple(labels), conversation.images)
-
-
-def _without_images(conversation: Conversation) -> Conversation:
-    """The same words with no film: what a new language model learns to spell from."""
-    turns = tuple(replace(turn, text=turn.text.replace(IMAGE, "")) for turn in conversation.turns)
-    return replace(conversation, turns=turns, images=())
+def _subset(arguments: Arguments, bundle: Bundle) -> Subset | None:
+    if arguments.eval_strategy == "no":
+        return None
+    data = Path(arguments.eval_data_path or arguments.data_path)
+    if not data.is_dir() and not arguments.eval_data_path:
+        raise UsageError("--eval_strategy steps needs --eval_data_path, or a prepared folder with a split valid")
+    material = _material(replace(arguments, view_dropout=0.0), data, "valid")
+    chosen = fixed_part([each[0] for each in material.variants], arguments.eval_studies)
+    samples, _ = encode_material(bundle, [[each] for each in chosen], "cut")
+    return Subset(
+        tuple(chosen),
+        tuple(each[0] for each in samples),
+        material.folder,
+        arguments.per_device_eval_batch_size,
+        arguments.eval_reports,
+        arguments.eval_max_new_tokens,
+    )

@@ -1,42 +1,104 @@
 """The training loop: batches in, one optimiser step after another, the loss of each step out.
 
-A narrow loop on accelerate instead of a general trainer: what happens to a batch can be read here from top to bottom.
-The language-model head runs only at supervised positions (`logits_to_keep`), which is exact and saves most of the
-logits. Under rule `tokens` every supervised token of a global batch weighs the same, however it was cut into
-micro-batches; rule `micro` is the mean of micro-batch means, as older trainers did.
+A narrow loop instead of a general trainer: what happens to a batch can be read here from top to bottom. The
+language-model head runs only at supervised positions (`logits_to_keep`), which is exact and saves most of the logits.
+Under loss rule `tokens` every supervised token of a global batch weighs the same, however it was cut into micro-batches
+and spread over processes; rule `original` is the mean of micro-batch means, as LLaVA-Med's trainer had it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
-from cxrgen.errors import InputError
+from cxrgen.errors import InputError, UsageError
+from cxrgen.train.processes import Processes, gradients_travel, join_processes, spread
 
 IGNORE = -100
+LOSS_RULES = ("tokens", "original")
+SCHEDULES = ("cosine", "linear", "constant")
 Batch = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What the loop needs to know; `steps` counts optimiser steps, each of `accumulation` batches."""
+    """What the loop needs to know; `steps` counts optimiser steps, each of `accumulation` batches a process."""
 
     steps: int
     learning_rate: float
     warmup_steps: int = 0
     schedule: str = "cosine"  # cosine | linear | constant
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # not on biases and norms
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 1.0
     accumulation: int = 1
-    loss_rule: str = "tokens"  # tokens | micro
-    train: tuple[str, ...] = ("",)  # parameter-name prefixes; "" = everything
+    loss_rule: str = "tokens"  # tokens | original
+    train: tuple[str, ...] | None = ("",)  # parameter-name prefixes; "" = everything, None = as marked by requires_grad
     bf16: bool = False
+    distribution: str = "ddp"  # ddp | fsdp, where there are several processes
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("learning-rate schedule", self.schedule, SCHEDULES),
+            ("loss rule", self.loss_rule, LOSS_RULES),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} {value!r}: there are {', '.join(known)}")
+
+
+@dataclass
+class FitState:
+    """A training under way: `step` optimiser steps are done."""
+
+    model: Any
+    optimizer: torch.optim.Optimizer
+    processes: Processes
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step was like; `step` counts from 1."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens: int  # positions that were computed, padding left out, all processes together
+    supervised: int  # tokens that were learnt
+
+
+class Watcher:
+    """Looks on while `fit` trains, and may end it. This one only notes how far it is."""
+
+    note = ""  # for the progress line
+
+    def begin(self, state: FitState) -> None:
+        """Before the first step; a resumed training puts its state back here."""
+
+    def stops(self) -> bool:
+        """Whether this process was asked to stop; asked before each step."""
+        return False
+
+    def after(self, state: FitState, record: StepRecord) -> bool:
+        """After each step; True ends the training early."""
+        self.note = f"loss {record.loss:.3f}"
+        return False
+
+    def interrupted(self, state: FitState, reason: InputError | None) -> None:
+        """The training ends between two steps: a process was asked to stop (no reason), or its data failed."""
+
+
+@dataclass
+class _Step:
+    """One process's share of a step."""
+
+    batches: list[Batch] = field(default_factory=list)
+    error: InputError | None = None
 
 
 def learning_rate_share(step: int, settings: FitSettings) -> float:
@@ -65,78 +127,135 @@ def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     return loss, (kept != IGNORE).sum()
 
 
-def fit(
-    model: Any,
-    batches: Iterable[Batch],
-    settings: FitSettings,
-    report: Callable[[int, float, float], None] | None = None,
-) -> list[float]:
+def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, watcher: Watcher | None = None) -> list[float]:
     """Train `model` in place on `batches` (each a dict of tensors as the model takes them, plus `labels`).
 
-    Returns the loss of each step. `report(step, loss, learning_rate)` is called after every step. Raises InputError
-    when the batches run out early, when a step has nothing to learn from, or when the loss is no number.
+    Returns the loss of each step taken. Raises InputError when the batches run out early, when a step has nothing to
+    learn from, or when loss or gradient are no numbers; the step and its studies are named.
     """
-    accelerator = Accelerator(mixed_precision="bf16" if settings.bf16 else "no")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(settings.train))
+    watcher = watcher or Watcher()
+    processes = join_processes()
+    if settings.train is not None:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(settings.train))
+    runner = spread(model.to(processes.device), processes, settings.distribution)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    model.train()
-    for module in model.modules():  # what is frozen keeps its running statistics too
-        if not any(parameter.requires_grad for parameter in module.parameters()):
-            module.eval()
+    state = FitState(model, _optimizer(trained, settings), processes)
+    watcher.begin(state)
+    _set_modes(model)
     stream = iter(batches)
-    history = []
-    for step in range(settings.steps):
-        rate = settings.learning_rate * learning_rate_share(step, settings)
-        for group in optimizer.param_groups:
+    history: list[float] = []
+    while state.step < settings.steps:
+        mine = _take(stream, settings.accumulation, state.step)
+        learnt = sum(int((batch["labels"][:, 1:] != IGNORE).sum()) for batch in mine.batches)
+        seen = sum(_positions(batch) for batch in mine.batches)
+        supervised, tokens, stops, errors = processes.total(
+            [float(learnt), float(seen), float(watcher.stops()), float(mine.error is not None)]
+        )
+        if stops or errors:
+            reason = next((error for error in processes.gathered(mine.error) if error), None) if errors else None
+            watcher.interrupted(state, reason)
+            if reason is not None:
+                raise reason
+            return history
+        if not supervised:
+            raise InputError("a step without any supervised token; are the answers cut off by the length limit?")
+        rate = settings.learning_rate * learning_rate_share(state.step, settings)
+        for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss = _step_loss(accelerator, model, _take(stream, settings.accumulation, step), settings)
-        if not math.isfinite(loss):
-            raise InputError(
-                f"step {step + 1}: the loss is {loss}; lower the learning rate or look at this step's data"
-            )
-        accelerator.clip_grad_norm_(trained, settings.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        loss = _step_loss(runner, model, mine.batches, supervised, settings, processes)
+        norm = float(_whole_norm(torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's norm is {norm}"
+            raise InputError(_broken(what, state.step, mine.batches, processes))
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        state.step += 1
         history.append(loss)
-        if report is not None:
-            report(step, loss, rate)
+        if watcher.after(state, StepRecord(state.step, loss, rate, norm, int(tokens), int(supervised))):
+            break
     return history
 
 
-def _take(stream: Iterator[Batch], count: int, step: int) -> list[Batch]:
-    taken = [batch for _, batch in zip(range(count), stream)]
-    if len(taken) < count:
-        raise InputError(f"the batches ran out at step {step + 1}; give more data or fewer steps")
+def _whole_norm(norm: torch.Tensor) -> torch.Tensor:
+    """The norm over all processes, where each holds a shard."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torch.optim.AdamW:
+    groups = [
+        {"params": [each for each in trained if each.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=settings.betas)
+
+
+def _set_modes(model: Any) -> None:
+    """What is trained is in training mode; what is frozen keeps its running statistics and drops nothing out."""
+    model.train()
+    for module in model.modules():
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            module.eval()
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):  # works in training mode only
+            module.training = True
+
+
+def _take(stream: Iterator[Batch], count: int, step: int) -> _Step:
+    taken = _Step()
+    try:
+        taken.batches = [batch for _, batch in zip(range(count), stream)]
+    except InputError as error:
+        taken.error = InputError(f"step {step + 1}: {error}")
+        return taken
+    if len(taken.batches) < count:
+        taken.error = InputError(f"the batches ran out at step {step + 1}; give more data or fewer steps")
     return taken
 
 
-def _step_loss(accelerator: Accelerator, model: Any, batches: list[Batch], settings: FitSettings) -> float:
+def _positions(batch: Batch) -> int:
+    """Positions of a batch that hold a token, where its mask can tell."""
+    mask = batch.get("attention_mask")
+    return int(mask.sum()) if mask is not None and mask.ndim == 2 else int(batch["labels"].numel())
+
+
+def _step_loss(
+    runner: Any, model: Any, batches: list[Batch], supervised: float, settings: FitSettings, processes: Processes
+) -> float:
     """Gradients of one optimiser step; returns its loss, equal on all processes."""
-    moved = [{name: _to(value, accelerator.device) for name, value in batch.items()} for batch in batches]
-    tokens = torch.tensor(sum(int((batch["labels"][:, 1:] != IGNORE).sum()) for batch in moved))
-    tokens = accelerator.reduce(tokens.to(accelerator.device), "sum")
-    if tokens.item() == 0:
-        raise InputError("a step without any supervised token; are the answers cut off by the length limit?")
-    total = torch.zeros((), device=accelerator.device)
-    for number, batch in enumerate(moved):
-        last = number == len(moved) - 1
-        with accelerator.autocast(), _nothing(accelerator, model, last):
-            loss, count = supervised_loss(model, batch)
-            if settings.loss_rule == "tokens":
-                loss = loss * accelerator.num_processes / tokens  # gradients are averaged over processes
-            else:
-                loss = loss / count / len(moved)
-            accelerator.backward(loss)
+    total = torch.zeros((), device=processes.device)
+    for number, batch in enumerate(batches):
+        moved = {name: _to(value, processes.device) for name, value in batch.items()}
+        with gradients_travel(runner, last=number == len(batches) - 1):
+            with torch.autocast(processes.device.type, torch.bfloat16, enabled=settings.bf16):
+                loss, count = supervised_loss(runner, moved)
+                if settings.loss_rule == "tokens":
+                    loss = loss * processes.count / supervised  # gradients are averaged over processes
+                else:
+                    loss = loss / count.clamp(min=1) / len(batches)
+                if processes.count > 1 and "pixel_values" not in moved:
+                    loss = loss + 0.0 * _blank_film(model, processes.device)
+            loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return float(accelerator.reduce(total, "mean").item())
+    return processes.total([total.item()])[0] / processes.count
 
 
-def _nothing(accelerator: Accelerator, model: Any, last: bool) -> Any:
-    """Gradients travel between processes only with a step's last batch."""
-    return torch.enable_grad() if last else accelerator.no_sync(model)
+def _blank_film(model: Any, device: torch.device) -> torch.Tensor:
+    """The features' sum of a black film: a process whose batch has no film still needs every gradient, all zero."""
+    config = model.config.vision_config
+    side = config.image_size
+    films = torch.zeros(1, 3, side, side, device=device)
+    if not hasattr(model.model.vision_tower, "config"):  # features are given in place of films
+        films = torch.zeros(1, 1, config.hidden_size, device=device)
+    features = model.model.get_image_features(pixel_values=films).pooler_output
+    return torch.cat(list(features)).sum()
+
+
+def _broken(what: str, step: int, batches: list[Batch], processes: Processes) -> str:
+    names = [name for each in processes.gathered([list(batch.get("ids", [])) for batch in batches]) for name in each]
+    ids = [name for some in names for name in some]
+    shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
+    return f"step {step + 1}: the {what}; lower the learning rate or look at this step's studies: {shown}"
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -1,0 +1,209 @@
+"""Checkpoints to resume from: what is trained, the optimiser, the random state; whole or not there.
+
+`checkpoint-N` is written under another name, synced, and renamed, so a crash or a full disk leaves the ones before as
+they were. `state.json` carries the hashes of the other files and what the run was told. Only trained tensors are in it:
+the frozen rest is in the model that the run started from, or in `start/` for a new one. Tensors are whole, however the
+run was sharded, so another number of processes can go on from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from cxrgen.errors import InputError
+from cxrgen.files import sha256_file, write_json
+from cxrgen.progress import say
+from cxrgen.train.processes import place, whole
+from cxrgen.train.trainer import FitState
+
+WEIGHTS, OPTIMIZER, STATE = "trained.safetensors", "optimizer.safetensors", "state.json"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process; the lock goes with the process, however it ends.
+
+    Raises InputError when another run holds it, or when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "w")  # noqa: SIM115 - the lock lives as long as the file is open
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --output_dir") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another run is writing there; wait for it or give another --output_dir"
+            ) from None
+        yield
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and folders of the checkpoints of a run, the last one last; unfinished ones are not among them."""
+    found = [
+        (int(match[1]), path)
+        for path in folder.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and (path / STATE).is_file()
+    ]
+    return sorted(found)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a crash left while a checkpoint was written."""
+    for path in sorted(folder.glob(".checkpoint-*.tmp")):
+        say(f"{path.name}: was never finished; removed")
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def save_checkpoint(folder: Path, state: FitState, told: Mapping[str, Any], more: Mapping[str, Any]) -> Path:
+    """Write `checkpoint-STEP`; all processes must call it, the first writes.
+
+    `told` is what the run may not change when it goes on, `more` what else is to be remembered. Raises InputError when
+    the disk is full; nothing that was there is touched.
+    """
+    target = folder / f"checkpoint-{state.step}"
+    weights = {name: whole(tensor).contiguous() for name, tensor in _trained(state.model).items()}
+    moments = _moments(state)
+    random_states = state.processes.gathered(_random_state(state))
+    for rank, values in enumerate(random_states):
+        moments |= {f"random/{rank}/{name}": value for name, value in values.items()}
+    if state.processes.first and not target.exists():
+        temporary = folder / f".{target.name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            save_file(weights, temporary / WEIGHTS)
+            save_file(moments, temporary / OPTIMIZER)
+            hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
+            for name in (WEIGHTS, OPTIMIZER):
+                _sync(temporary / name)
+            content = {"step": state.step, "processes": state.processes.count, "sha256": hashes}
+            write_json(temporary / STATE, {**content, "told": dict(told), "more": dict(more)})
+            os.rename(temporary, target)
+            _sync(folder)
+        except Exception as error:  # safetensors reports a full disk by an exception of its own
+            if (
+                not isinstance(error, OSError)
+                and "safetensors" not in type(error).__module__.lower() + repr(error).lower()
+            ):
+                raise
+            kept = checkpoints(folder)
+            stands = f"{kept[-1][1].name} stands" if kept else "there is none before it"
+            raise InputError(f"{target}: cannot be written, {stands}; make room and --resume ({error})") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    state.processes.wait()
+    return target
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """state.json, after the hashes of the other files were compared. Raises InputError naming a damaged file."""
+    try:
+        content: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        hashes = content["sha256"]
+    except (ValueError, KeyError, OSError):
+        raise _damaged(checkpoint / STATE) from None
+    for name, digest in hashes.items():
+        if not (checkpoint / name).is_file() or sha256_file(checkpoint / name) != digest:
+            raise _damaged(checkpoint / name)
+    return content
+
+
+def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
+    """Weights, optimiser and random state back into a training that was set up like the one that was saved."""
+    weights, moments = load_file(checkpoint / WEIGHTS), load_file(checkpoint / OPTIMIZER)
+    trained = _trained(state.model)
+    if trained.keys() != weights.keys():
+        name = sorted(trained.keys() ^ weights.keys())[0]
+        raise InputError(f"{checkpoint}: {name} is trained in one of the two runs only")
+    for name, tensor in trained.items():
+        place(weights[name], tensor)
+    for name, parameter in state.model.named_parameters():
+        if parameter.requires_grad:
+            own = {}
+            for moment in _MOMENTS:
+                value = moments[f"{name}/{moment}"]
+                own[moment] = value if moment == "step" else torch.zeros_like(parameter, requires_grad=False)
+                if moment != "step":
+                    place(value, own[moment])
+            state.optimizer.state[parameter] = own
+    rank = f"random/{state.processes.rank}"
+    if f"{rank}/cpu" in moments:
+        torch.set_rng_state(moments[f"{rank}/cpu"])
+        if state.processes.device.type == "cuda" and f"{rank}/cuda" in moments:
+            torch.cuda.set_rng_state(moments[f"{rank}/cuda"])
+    else:  # more processes than before
+        torch.manual_seed(step * 1000 + state.processes.rank)
+    state.step = step
+
+
+def prune(folder: Path, keep: int, best: int | None) -> None:
+    """Remove all checkpoints but the last `keep` and the best one."""
+    for step, path in checkpoints(folder)[: -max(1, keep)]:
+        if step != best:
+            shutil.rmtree(path)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What a resumed run was told otherwise, one text a point."""
+    return [
+        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+
+
+def _trained(model: Any) -> dict[str, torch.Tensor]:
+    """Trained parameters, and the running statistics of modules in training mode."""
+    tensors = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    kept = model.state_dict().keys()
+    for path, module in model.named_modules():
+        if module.training and any(each.requires_grad for each in module.parameters(recurse=False)):
+            for name, buffer in module.named_buffers(path, recurse=False):
+                if name in kept:
+                    tensors[name] = buffer
+    return tensors
+
+
+def _moments(state: FitState) -> dict[str, torch.Tensor]:
+    result: dict[str, torch.Tensor] = {}
+    for name, parameter in state.model.named_parameters():
+        if parameter.requires_grad:
+            own = state.optimizer.state[parameter]
+            result |= {f"{name}/{moment}": whole(own[moment]).clone() for moment in _MOMENTS}
+    return result
+
+
+def _random_state(state: FitState) -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if state.processes.device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _sync(path: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _damaged(file: Path) -> InputError:
+    return InputError(f"{file}: damaged or cut short; remove {file.parent.name} to go on from the checkpoint before")

@@ -1,0 +1,118 @@
+"""The end of a run: the checkpoint folder that generation reads, its model card, and what the run was told.
+
+Model files go beside the run's own files. They are written elsewhere first and moved in with config.json last, which is
+what makes the folder a checkpoint. Adapters stay adapters (a folder that transformers and peft open, which names its
+base) unless they are to be merged; then the base is opened anew, so that four-bit training ends in full weights too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from cxrgen.errors import InputError
+from cxrgen.files import write_json, write_text
+from cxrgen.model.bundle import FORMAT_FILE, Bundle
+from cxrgen.train.modules import PROJECTOR, fold_rows
+from cxrgen.train.processes import Processes, whole
+
+PROJECTOR_FILE = "projector.safetensors"
+_CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
+
+
+def save_model(out: Path, bundle: Bundle, processes: Processes, merge: bool, projector_only: bool) -> None:
+    """Write the trained model into the run folder; all processes must call it, the first writes.
+
+    `projector_only` adds the projector as a small file of its own, which another run can start from.
+    """
+    fold_rows(bundle.model)
+    state = {name: whole(tensor) for name, tensor in bundle.model.state_dict().items()}
+    if not processes.first:
+        return
+    adapters = bool(getattr(bundle.model, "_hf_peft_config_loaded", False))
+    new = out / ".model.tmp"
+    shutil.rmtree(new, ignore_errors=True)
+    transformers.logging.disable_progress_bar()
+    try:
+        bundle.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
+        if adapters and merge:
+            base = bundle.model.peft_config["default"].base_model_name_or_path
+            merged = _merged(base, new)
+            shutil.rmtree(new)
+            merged.save_pretrained(new)
+        elif adapters:
+            bundle.model.config.save_pretrained(new)
+        bundle.processor.save_pretrained(new)
+        if projector_only:
+            save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)
+        write_json(new / FORMAT_FILE, asdict(bundle.format))
+        _move_in(new, out)
+    except OSError as error:
+        raise InputError(f"{out}: the model cannot be written ({error.strerror}); make room and --resume") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _merged(base: str, adapter: Path) -> Any:
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def _move_in(new: Path, out: Path) -> None:
+    """Old model files give way to new ones; a crash in between leaves a folder without config.json, no wrong mix."""
+    (out / "config.json").unlink(missing_ok=True)
+    for pattern in ("*.safetensors", "*.safetensors.index.json", "adapter_config.json"):
+        for old in out.glob(pattern):
+            old.unlink()
+    for file in sorted(new.iterdir(), key=lambda path: path.name == "config.json"):
+        os.replace(file, out / file.name)
+
+
+def with_target(bundle: Bundle, told: Mapping[str, Any]) -> Bundle:
+    """The format with what the reports are, as the prepared set's recipe says it."""
+    known: dict[str, Any] = {name: str(told[name]) for name in ("target", "text") if told.get(name)}
+    return replace(bundle, format=replace(bundle.format, **known)) if known else bundle
+
+
+def write_model_card(
+    out: Path, told: Mapping[str, Any], sources: Sequence[str], scores: Mapping[str, float], counts: Mapping[str, int]
+) -> None:
+    """README.md in the run folder, as model hubs show it: data, recipe, numbers, limits."""
+    credentialed = [name for name in sources if any(word in name.lower() for word in _CREDENTIALED)]
+    rows = [f"| {name} | {value} |" for name, value in sorted(told.items()) if value not in ("", False)]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: image-text-to-text",
+        "tags: [radiology, chest-x-ray, report-generation]",
+        "---",
+        f"# {out.name}",
+        "",
+        "Writes drafts of chest X-ray reports. For research; not a medical device.",
+        "",
+        "## Data",
+        "",
+        f"{counts.get('samples', 0)} training items from {', '.join(sources) or 'LLaVA conversations'}; "
+        f"{counts.get('left_out', 0)} left out.",
+    ]
+    if credentialed:
+        lines += ["", f"**Derived from credentialed data ({', '.join(credentialed)}).** Share the weights only as the "
+                  "data's licence allows."]  # fmt: skip
+    lines += ["", "## Training", "", "| setting | value |", "|---|---|", *rows, ""]
+    lines += [f"{counts.get('trained', 0):,} of {counts.get('parameters', 0):,} parameters were trained."]
+    if scores:
+        lines += ["", "## Validation", "", "| score | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in scores.items()]
+        lines += ["", "On the few studies of the validation while training; `cxrgen evaluate` scores a test set."]
+    write_text(out / "README.md", "\n".join(lines) + "\n")

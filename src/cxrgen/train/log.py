@@ -1,0 +1,150 @@
+"""The record of a run: log.jsonl always, other trackers where asked, and a page with the curves.
+
+A line is one step or one validation. The file is only ever added to, and a resumed run first cuts it back to its
+checkpoint, so that no step stands in it twice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxrgen.errors import InputError, UsageError
+from cxrgen.files import write_text
+from cxrgen.page import Html, Section, facts, line_chart, paragraph, render, table
+
+LOG, PAGE = "log.jsonl", "training.html"
+Line = dict[str, Any]
+Tracker = Callable[[Mapping[str, float], int], None]
+
+
+class RunLog:
+    """Lines of numbers by step, to log.jsonl and to every tracker."""
+
+    def __init__(self, folder: Path, trackers: Sequence[Tracker] = ()) -> None:
+        self.path = folder / LOG
+        self.trackers = trackers
+
+    def restart(self, step: int) -> list[Line]:
+        """Forget everything after `step`; returns the lines that stay. Half a last line is dropped."""
+        kept = [line for line in read_log(self.path) if line["step"] <= step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        return kept
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for tracker in self.trackers:
+            tracker(values, step)
+
+
+def read_log(path: Path) -> list[Line]:
+    """All whole lines of a log; none when there is no file."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def open_trackers(names: str, folder: Path, run_name: str, told: Mapping[str, Any]) -> list[Tracker]:
+    """Trackers by their names, separated by commas; `none` is no tracker.
+
+    Raises UsageError for an unknown name and InputError for one that is not installed.
+    """
+    trackers = []
+    for name in names.split(","):
+        name = name.strip()
+        if name not in _TRACKERS:
+            raise UsageError(f"--report_to {name}: there are {', '.join(_TRACKERS)}")
+        try:
+            tracker = _TRACKERS[name](folder, run_name or folder.name, told)
+        except ImportError as error:
+            raise InputError(f"--report_to {name}: {error.name} is not installed (pip install {name})") from None
+        if tracker is not None:
+            trackers.append(tracker)
+    return trackers
+
+
+def _none(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker | None:
+    return None
+
+
+def _tensorboard(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker | None:
+    importlib.import_module("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def track(values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return track
+
+
+def _wandb_like(module_name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker | None]:
+    """trackio keeps its runs on this machine; wandb sends them where its own settings say."""
+
+    def open_tracker(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker | None:
+        module = importlib.import_module(module_name)
+        module.init(project="cxrgen", name=run_name, config=dict(told))
+        return lambda values, step: module.log(dict(values), step=step)
+
+    return open_tracker
+
+
+_TRACKERS: dict[str, Callable[[Path, str, Mapping[str, Any]], Tracker | None]] = {
+    "none": _none,
+    "tensorboard": _tensorboard,
+    "trackio": _wandb_like("trackio"),
+    "wandb": _wandb_like("wandb"),
+}
+
+
+def write_page(folder: Path, title: str, told: Mapping[str, Any]) -> None:
+    """training.html: curves of the loss, the learning rate, the validations, and what the run was told."""
+    lines = read_log(folder / LOG)
+
+    def curve(name: str) -> list[tuple[float, float]]:
+        return [(line["step"], line[name]) for line in lines if name in line]
+
+    losses = {"training": curve("loss")} | ({"validation": curve("eval_loss")} if curve("eval_loss") else {})
+    charts: list[Html] = [
+        line_chart(losses, "Loss a token", "step"),
+        line_chart({"learning rate": curve("learning_rate")}, "Learning rate", "step"),
+        line_chart({"gradient norm": curve("gradient_norm")}, "Gradient norm before clipping", "step"),
+        line_chart({"tokens a second": curve("tokens_per_second")}, "Tokens a second", "step"),
+    ]
+    scores = sorted({name for line in lines for name in line if name.startswith(("bleu", "rule"))})
+    if scores:
+        charts.insert(1, line_chart({name: curve(name) for name in scores}, "Reports written in validation", "step"))
+    last = next((line for line in reversed(lines) if "loss" in line), {})
+    head = facts({"steps": last.get("step", 0), "last loss": f"{last.get('loss', float('nan')):.4f}"})
+    rows = [(name, str(value)) for name, value in sorted(told.items()) if value not in ("", False)]
+    sections = [
+        Section("Curves", [head, *charts] if lines else [paragraph("No step was logged.")]),
+        Section("Settings", [table(("setting", "value"), rows, left=(0, 1))]),
+    ]
+    write_text(folder / PAGE, render(title, sections))
+
+
+def memory_gigabytes(device_type: str) -> float:
+    """The most memory used so far: of the device for CUDA, of this process otherwise."""
+    if device_type == "cuda":
+        import torch
+
+        return float(torch.cuda.max_memory_allocated()) / 1e9
+    import resource
+
+    scale = 1e9 if os.uname().sysname == "Darwin" else 1e6  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

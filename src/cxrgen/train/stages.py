@@ -1,0 +1,159 @@
+"""The stages of a run that train something: tower and text warm-ups, then the reports themselves.
+
+Each is the same `fit` on other batches. The main stage reads films as it goes, or, where the tower is frozen, computes
+what it sees in them once and keeps that in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from cxrgen.errors import UsageError
+from cxrgen.model.batches import Sample
+from cxrgen.model.bundle import Bundle
+from cxrgen.model.features import given_features, in_slices, tower_features
+from cxrgen.model.pixels import film_pixels
+from cxrgen.progress import say, track
+from cxrgen.text.places import placed_labels
+from cxrgen.train.arguments import Arguments
+from cxrgen.train.modules import mode_of
+from cxrgen.train.processes import Processes
+from cxrgen.train.samples import Material, encode_material, without_images
+from cxrgen.train.stream import ImageOf, Order, micro_batches, steps_in_epoch, with_films
+from cxrgen.train.trainer import FitSettings, Watcher, fit
+from cxrgen.train.warmup import WarmupSettings, warm_up_tower
+from cxrgen.train.watch import RunWatcher
+
+
+def order_of(arguments: Arguments, processes: Processes) -> Order:
+    """A step's size and how it is cut. Raises UsageError for a global batch that cannot be cut evenly."""
+    at_once = arguments.per_device_train_batch_size * processes.count
+    accumulation = arguments.gradient_accumulation_steps
+    if arguments.global_batch_size:
+        if arguments.global_batch_size % at_once:
+            raise UsageError(
+                f"--global_batch_size {arguments.global_batch_size}: not a multiple of {at_once} "
+                f"({arguments.per_device_train_batch_size} samples on each of {processes.count} processes)"
+            )
+        accumulation = arguments.global_batch_size // at_once
+    return Order(at_once * accumulation, accumulation, arguments.seed, arguments.view_dropout)
+
+
+def settings_of(arguments: Arguments, samples: int, order: Order) -> FitSettings:
+    steps = arguments.max_steps
+    if steps < 0:
+        steps = max(1, math.ceil(arguments.num_train_epochs * steps_in_epoch(samples, order)))
+    bf16 = arguments.bf16 and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if arguments.bf16 and not bf16:
+        say("--bf16: no CUDA device with bfloat16 here; computing in float32")
+    return FitSettings(
+        steps=steps,
+        learning_rate=arguments.learning_rate,
+        warmup_steps=arguments.warmup_steps or math.ceil(arguments.warmup_ratio * steps),
+        schedule=arguments.lr_scheduler_type,
+        weight_decay=arguments.weight_decay,
+        betas=(arguments.adam_beta1, arguments.adam_beta2),
+        clip_norm=arguments.max_grad_norm,
+        accumulation=order.accumulation,
+        loss_rule=arguments.loss_rule,
+        train=None,
+        bf16=bf16,
+        distribution="fsdp" if arguments.fsdp else "ddp",
+    )
+
+
+def warm_ups(arguments: Arguments, bundle: Bundle, material: Material, order: Order, processes: Processes) -> None:
+    if arguments.tower_steps:
+        if arguments.warmup_labels not in ("rule", "dataset") or not material.studies:
+            raise UsageError(
+                "--tower-steps needs --warmup-labels rule or dataset, and a prepared folder as --data-path"
+            )
+        if arguments.warmup_labels == "rule":
+            labels = [placed_labels(study.report or "") for study in material.studies]
+        else:
+            labels = [study.labels or {} for study in material.studies]
+        warm = WarmupSettings(
+            steps=arguments.tower_steps,
+            batch_size=arguments.tower_batch_size,
+            learning_rate=arguments.tower_learning_rate,
+            seed=arguments.seed,
+        )
+        warm_up_tower(bundle, material.studies, labels, material.folder, warm)
+    if arguments.text_steps:
+        texts = [[without_images(each[0])] for each in material.variants]
+        samples, _ = encode_material(bundle, texts, arguments.long)
+        mode = mode_of(arguments.train_modules)
+        settings = replace(
+            settings_of(arguments, len(samples), order),
+            steps=arguments.text_steps,
+            warmup_steps=10,
+            train=mode.prefixes,
+        )
+        _fit(arguments, bundle, samples, settings, order, lambda path: torch.empty(0), Watcher(), processes)
+
+
+def train_on_films(
+    arguments: Arguments,
+    bundle: Bundle,
+    samples: Sequence[Sequence[Sample]],
+    settings: FitSettings,
+    order: Order,
+    folder: Path,
+    watcher: RunWatcher,
+    processes: Processes,
+) -> None:
+    """The main stage, from film files or from features of the frozen tower that are computed once."""
+    image_processor, aspect = bundle.processor.image_processor, bundle.format.aspect
+
+    def film(path: str) -> torch.Tensor:
+        return film_pixels([folder / path], image_processor, aspect)[0]
+
+    with ExitStack() as stack:
+        image_of: ImageOf = film
+        if arguments.cache_features:
+            image_of = _features(bundle, samples, folder).__getitem__
+            stack.enter_context(given_features(bundle.model))
+        _fit(arguments, bundle, samples, settings, order, image_of, watcher, processes, watcher.first_step)
+
+
+def _features(bundle: Bundle, samples: Sequence[Sequence[Sample]], folder: Path) -> dict[str, torch.Tensor]:
+    """What the frozen tower sees in every film of the samples, kept in main memory."""
+    paths = sorted({path for variants in samples for sample in variants for path in sample.images})
+    features: dict[str, torch.Tensor] = {}
+    slices = list(in_slices(paths, 64))
+    bundle.model.eval()
+    for some in track(slices, "vision features", len(slices)):
+        with torch.no_grad():
+            films = [folder / path for path in some]
+            pixels = film_pixels(films, bundle.processor.image_processor, bundle.format.aspect)
+            features.update(zip(some, tower_features(bundle.model, pixels.to(bundle.model.device)).cpu()))
+    return features
+
+
+def _fit(
+    arguments: Arguments,
+    bundle: Bundle,
+    samples: Sequence[Sequence[Sample]],
+    settings: FitSettings,
+    order: Order,
+    image_of: ImageOf,
+    watcher: Watcher,
+    processes: Processes,
+    first_step: int = 0,
+) -> None:
+    count = (settings.steps - first_step) * settings.accumulation
+    micro = islice(micro_batches(samples, order, processes.rank, processes.count, first_step), max(0, count))
+    films = any(sample.images for variants in samples for sample in variants)
+    workers = arguments.dataloader_num_workers if films else 0
+    batches = with_films(micro, bundle.tokenizer.pad_token_id, image_of, arguments.packing, workers)
+    if processes.first:
+        stage = "training" if films else "learning to spell"
+        batches = track(batches, stage, count, lambda: watcher.note)
+    fit(bundle.model, batches, settings, watcher)

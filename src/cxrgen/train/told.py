@@ -1,0 +1,118 @@
+"""What a run was told, in its folder: the recipe to repeat it, and whether a resumed run is told the same.
+
+Data and starting weights go in by their hashes, so that a file that changed under its name is noticed. What does not
+decide which model comes out (paths, logging, how a step is cut up) may change between two halves of a run.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import yaml
+
+import cxrgen
+from cxrgen.errors import InputError
+from cxrgen.files import read_json, sha256_file, write_json, write_text
+from cxrgen.progress import say
+from cxrgen.train.arguments import Arguments
+from cxrgen.train.checkpoints import checkpoints, clear_unfinished, differences, read_state
+from cxrgen.train.finish import write_model_card
+from cxrgen.train.log import Line, write_page
+from cxrgen.train.processes import Processes
+from cxrgen.train.stream import Order
+
+START = "start"  # folder of a new model after its warm-ups, which a resumed run opens
+
+
+def told_of(arguments: Arguments, order: Order) -> dict[str, Any]:
+    """All that decides which model comes out: what a resumed run must be told again, word for word."""
+    told: dict[str, Any] = {
+        each.name: getattr(arguments, each.name) for each in fields(Arguments) if each.metadata["outcome"]
+    }
+    told["global_batch_size"] = order.global_batch
+    data, model = Path(arguments.data_path), arguments.model_name_or_path
+    told["data sha256"] = sha256_file(data / "studies.parquet" if data.is_dir() else data)
+    if model:
+        weights = sorted(Path(model).glob("*.safetensors"))
+        told["model sha256"] = " ".join(sha256_file(file) for file in weights)
+        del told["model_name_or_path"]
+    return told
+
+
+def data_recipe(data: Path) -> dict[str, Any]:
+    """The options of `cxrgen prepare`, where the data are a prepared folder."""
+    file = data / "recipe.json"
+    found = read_json(file) if file.is_file() else {}
+    options = found.get("options", found) if isinstance(found, dict) else {}
+    return options if isinstance(options, dict) else {}
+
+
+def resumed_from(
+    arguments: Arguments, out: Path, told: dict[str, Any], processes: Processes
+) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from. Raises InputError where going on, or starting anew, would not be what was meant."""
+    found = checkpoints(out)
+    if not arguments.resume:
+        if found and not arguments.overwrite_output_dir:
+            raise InputError(
+                f"{out}: holds {found[-1][1].name} of an earlier run; --resume goes on from it, "
+                "--overwrite_output_dir starts anew"
+            )
+        processes.wait()
+        if processes.first:
+            for _, path in found:
+                shutil.rmtree(path)
+            shutil.rmtree(out / START, ignore_errors=True)
+            clear_unfinished(out)
+        return None
+    if processes.first:
+        clear_unfinished(out)
+    if not found:
+        say(f"{out}: no checkpoint yet; starting from the beginning")
+        return None
+    state = read_state(found[-1][1])
+    if changed := differences(state["told"], told):
+        raise InputError(
+            f"{found[-1][1]}: this run is told something else: {'; '.join(changed)}; "
+            "say the same, or give another --output_dir"
+        )
+    return found[-1][1], state
+
+
+def write_recipe(out: Path, arguments: Arguments) -> None:
+    """recipe.yaml: the whole run, resolved, as `cxrgen train out/recipe.yaml --output_dir OTHER` takes it."""
+    values = {
+        name: value for name, value in asdict(arguments).items() if name not in ("resume", "overwrite_output_dir")
+    }
+    write_text(out / "recipe.yaml", yaml.safe_dump(values, sort_keys=False))
+
+
+def write_records(
+    out: Path, arguments: Arguments, told: dict[str, Any], sources: list[str], counts: dict[str, int], lines: list[Line]
+) -> None:
+    """training.json, the page with the curves and the model card."""
+    record = {
+        "arguments": asdict(arguments),
+        "told": told,
+        "counts": counts,
+        "sources": sources,
+        "samples": counts["samples"],
+        "loss": [round(line["loss"], 6) for line in lines if "loss" in line],
+        "versions": {
+            "cxrgen": cxrgen.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    write_json(out / "training.json", record)
+    write_page(out, f"Training of {out.name}", told)
+    evaluated = [line for line in lines if "eval_loss" in line]
+    scores = {name: value for name, value in evaluated[-1].items() if name != "step"} if evaluated else {}
+    write_model_card(out, told, sources, scores, counts)
