@@ -7,7 +7,8 @@ import pytest
 
 from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate import evaluate
-from cxrgen.evaluate.scores import SUM_OF, Score, sum_score
+from cxrgen.evaluate.floors import best_floor
+from cxrgen.evaluate.scores import SUM_OF, Score, chosen_metrics, sum_score
 
 
 def test_values_by_hand() -> None:
@@ -43,6 +44,39 @@ def test_wrong_calls_are_refused() -> None:
         evaluate(["a"], ["a"], ["1"], metrics=["nonsense"])
     with pytest.raises(UsageError, match="--truth"):
         evaluate(["a"], ["a"], ["1"], metrics=["findings"])
+
+
+def test_names_of_scores_and_presets_choose_metrics() -> None:
+    assert chosen_metrics(["bleu_2.cxr-report-metric", "bleu_4", "bleu", "prior_rate"], False) == [
+        "bleu.cxr-report-metric",
+        "bleu",
+        "temporal",
+    ]
+    assert chosen_metrics(["sum"], False) == ["bleu", "bertscore", "chexbert"]
+    scores = evaluate(["The heart is big."], ["The heart is big now."], ["1"], metrics=["bleu_2.sacrebleu"])
+    assert set(scores.metrics) == {f"bleu_{order}.sacrebleu" for order in (1, 2, 3, 4)}
+
+
+def test_all_that_needs_no_weights_is_measured_by_default() -> None:
+    scores = evaluate(["Small left effusion."] * 2, ["Small right effusion.", "No effusion."], ["1", "2"])
+    assert {"bleu_4", "rouge_l", "cider", "rule_f1_macro_14", "temporal_f1", "prior_rate"} <= set(scores.metrics)
+    assert scores.metrics["side_flips"].value == 1
+    assert scores.metrics["negation_flips"].value == 0.5
+    assert {name: scores.metrics[name].direction for name in ("bleu_4", "repetition", "length_ratio")} == {
+        "bleu_4": "up",
+        "repetition": "down",
+        "length_ratio": "one",
+    }
+
+
+def test_best_of_scores_with_a_target() -> None:
+    def floor(value: float) -> dict[str, Score]:
+        return {"length_ratio": Score(value, None, "one", "", np.zeros(1))}
+
+    floors = {"short": floor(0.5), "near": floor(1.2), "long": floor(1.9)}
+    best = best_floor("length_ratio", "one", floors)
+    assert best is not None
+    assert best[0] == "near"
 
 
 def test_sum_needs_all_its_parts() -> None:

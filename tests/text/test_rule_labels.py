@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,41 @@ def test_hard_sentences(part: str, least: float) -> None:
         found.pop("No Finding", None)
         right += found == expected
     assert right / len(pairs) >= least
+
+
+def test_manual_codes_of_real_reports(shared: Path) -> None:
+    """F1 over findings with 20 or more coded reports, on the half that the rules were not improved on and on all."""
+    path = Path(__file__).parents[2] / "benchmarks" / "rule_labels.py"
+    spec = importlib.util.spec_from_file_location("rule_labels_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    rows = benchmark.read_reports(shared / "data" / "openi_reports" / "reports.csv")
+    found = benchmark.agreement(rows)
+    enough = [name for name, counts in found.items() if counts[0] >= 20]
+    assert len(enough) >= 8
+    assert benchmark.macro_f1(found, enough) >= 0.85
+    assert benchmark.macro_f1(benchmark.agreement(rows[1::2]), enough) >= 0.80
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("No focal opacity to suggest pneumonia.", {"Lung Opacity": 0, "Pneumonia": 0}),
+        (
+            "No effusion, but an opacity suggestive of pneumonia.",
+            {"Lung Opacity": 1, "Pneumonia": -1, "Pleural Effusion": 0},
+        ),
+        ("A bone scan would help to evaluate for potential metastatic disease.", {}),
+        ("Degenerative changes of the spine.", {}),
+    ],
+)
+def test_what_a_cue_reaches(sentence: str, expected: dict[str, int]) -> None:
+    found = label(sentence)
+    normal = found.pop("No Finding", None)
+    assert found == expected
+    assert (normal is None) == ("Degenerative" in sentence or 1 in expected.values())
 
 
 def test_there_are_300_and_a_third_is_for_testing_only() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import cxrgen
 from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate.results import Results, read_results
-from cxrgen.evaluate.scores import is_finer
+from cxrgen.evaluate.scores import ARROWS, direction, is_finer, loss
 from cxrgen.evaluate.statistics import (
     PERMUTATIONS,
     RESAMPLES,
@@ -141,8 +141,8 @@ def differences(
             if math.isfinite(gap):
                 ends = interval(samples[1][name] - samples[0][name])
                 p = permutation_p(gap, permuted[name])
-                direction = "down" if name in one.down else "up"
-                found.append(Difference(name, direction, float(before[name]), float(after[name]), gap, ends, p, p))
+                pair = (float(before[name]), float(after[name]))
+                found.append(Difference(name, direction(name, one), *pair, gap, ends, p, p))
     if not found:
         raise InputError(f"{first.folder} and {second.folder} have no score in common that was defined alike")
     corrected = holm({row.name: row.p for row in found})
@@ -166,12 +166,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _verdict(row: Difference) -> str:
     if row.p_holm >= 0.05:
         return "not told apart"
-    return "better" if (row.difference > 0) == (row.direction == "up") else "worse"
+    return "better" if loss(row.second, row.direction) < loss(row.first, row.direction) else "worse"
 
 
 def _cells(row: Difference) -> list[str]:
     ends = f"{number(row.ci95[0])} to {number(row.ci95[1])}" if row.ci95 else "–"
-    arrow = {"up": "↑", "down": "↓"}[row.direction]
+    arrow = ARROWS[row.direction]
     values = [number(value) for value in (row.first, row.second, row.difference)]
     return [f"{row.name} {arrow}", *values, ends, f"{row.p:.4f}", f"{row.p_holm:.4f}", _verdict(row)]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cxrgen.evaluate.scores import Score
+from cxrgen.evaluate.scores import Score, loss
 
 NORMAL_REPORT = (
     "The heart size is normal. The lungs are clear. There is no pleural effusion or pneumothorax. "
@@ -47,4 +47,4 @@ def best_floor(name: str, direction: str, floors: Mapping[str, Mapping[str, Scor
     having = [(floor, score) for floor, score in having if math.isfinite(score.value)]
     if not having:
         return None
-    return (min if direction == "down" else max)(having, key=lambda item: item[1].value)
+    return min(having, key=lambda item: float(loss(item[1].value, direction)))

@@ -19,14 +19,13 @@ from cxrgen.evaluate.degeneration import degeneration
 from cxrgen.evaluate.findings import label_table, no_finding, per_finding
 from cxrgen.evaluate.floors import best_floor
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import Score, Scores, headline, is_finer
+from cxrgen.evaluate.scores import ARROWS, Score, Scores, headline, is_finer, loss
 from cxrgen.evaluate.statistics import interval
 from cxrgen.evaluate.strata import groups, strata
 from cxrgen.files import write_text
 from cxrgen.page import Bar, Html, Section, heat_map, note, number, render, table, tag, whisker_chart
 from cxrgen.records import Study
 
-ARROWS = {"up": "↑", "down": "↓"}
 _ENOUGH = 10  # studies that a correlation needs
 
 
@@ -79,7 +78,7 @@ def _scoreboard(scored: Scored) -> Section:
         "Scoreboard",
         parts,
         "Bars are the scored reports with 95 % intervals (patients resampled); coloured ticks are floors: what reports "
-        "get that were written without looking at any film. ↑ higher is better, ↓ lower is better.",
+        "get that were written without looking at any film. ↑ higher is better, ↓ lower is better, →1 the nearer to 1.",
     )
 
 
@@ -94,9 +93,9 @@ def _score_row(name: str, score: Score, floors: Mapping[str, Mapping[str, Score]
     if best is None:
         return [*row, "–", "", "–", "–"]
     floor, other = best
-    sign = -1 if score.direction == "down" else 1
-    gain = interval(sign * (score.samples - other.samples))
-    return [*row, number(other.value), floor, number(sign * (score.value - other.value)), _ends(gain)]
+    gain = loss(other.value, score.direction) - loss(score.value, score.direction)
+    gains = loss(other.samples, score.direction) - loss(score.samples, score.direction)
+    return [*row, number(other.value), floor, number(float(gain)), _ends(interval(gains))]
 
 
 def _ends(ends: tuple[float, float] | None) -> str:

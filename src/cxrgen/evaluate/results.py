@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import cxrgen
-from cxrgen.errors import InputError
+from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate.scores import Score, Scores, sum_score
 from cxrgen.files import read_json, replacing, write_json
-from cxrgen.metrics import METRICS, Measured, measure
+from cxrgen.metrics import Measured, measure, metric_of
 
 SCHEMA_VERSION = 1
 
@@ -126,9 +126,10 @@ def read_results(folder: Path) -> Results:
 
 def _empty(name: str, width: int, folder: Path) -> Measured:
     extra: dict[str, Any] = {"truth": []} if name == "findings" else {}
-    if name not in METRICS:
-        raise InputError(f"{folder}: no metric {name!r} in this version; score again with `cxrgen evaluate`")
-    measured = measure(name, [], [], **extra)
+    try:
+        measured = measure(metric_of(name), [], [], **extra)
+    except UsageError:
+        raise InputError(f"{folder}: no metric {name!r} in this version; score again with `cxrgen evaluate`") from None
     if measured.counts.shape[1:] != (width,):
         raise InputError(f"{folder}: {name!r} was counted by another version; score again with `cxrgen evaluate`")
     return measured

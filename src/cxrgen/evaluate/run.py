@@ -19,7 +19,7 @@ from cxrgen.evaluate import weights
 from cxrgen.evaluate.pairs import Pairs, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
-from cxrgen.evaluate.scores import Scores, chosen_metrics, evaluate, is_finer
+from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate, is_finer
 from cxrgen.files import sha256_file
 from cxrgen.page import number
 from cxrgen.progress import say
@@ -44,7 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--floor", action="append", default=[], metavar="NAME=CSV", help="one more floor to stand beside; repeatable"
     )
-    parser.add_argument("--metrics", metavar="NAMES", help="comma-separated; default: all that need no weights")
+    parser.add_argument(
+        "--metrics",
+        metavar="NAMES",
+        help="comma-separated: metrics (bleu), presets (bleu.sacrebleu), scores (prior_rate), sum; "
+        "default: all that need neither weights nor Java",
+    )
     weights.add_arguments(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
@@ -97,7 +102,7 @@ def scoreboard(scores: Scores, floors: Mapping[str, Scores]) -> str:
         rows.append(
             (
                 name,
-                {"up": "↑", "down": "↓"}[score.direction],
+                ARROWS[score.direction],
                 number(score.value),
                 f"{number(low)} to {number(high)}",
                 number(best[1].value) if best else "–",

@@ -19,7 +19,8 @@ from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, interval, resampled
 from cxrgen.metrics import Floats, Measured
 
-WEIGHT_FREE = ("bleu", "rouge", "rule")  # measured when nothing is asked for; `findings` joins them when truth is given
+# Measured when nothing is asked for; `findings` joins them when truth is given, and METEOR, being slow, must be asked.
+WEIGHT_FREE = ("bleu", "rouge", "cider", "rule", "temporal", "flips", "form")
 HEADLINE = (  # the scores to look at first, in this order
     "finding_f1_macro",
     "radgraph_partial",
@@ -32,6 +33,7 @@ HEADLINE = (  # the scores to look at first, in this order
     "rouge_l",
     "bleu_4",
 )
+ARROWS = {"up": "↑", "down": "↓", "one": "→1"}
 SUM_OF = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "bertscore", "chexbert_similarity")
 
 
@@ -41,7 +43,7 @@ class Score:
 
     value: float
     interval: tuple[float, float] | None  # 95 %, patients resampled
-    direction: str  # "up": higher is better; "down": lower is better
+    direction: str  # "up": higher is better; "down": lower is better; "one": the nearer to 1
     signature: str
     samples: Floats  # the value in each resample, shape (resamples,): pairs with other scores of the same studies
 
@@ -81,10 +83,11 @@ def evaluate(
 ) -> Scores:
     """Score N reports against N references, both in the order of `study_ids`.
 
-    `subjects` are the N patients for the intervals; without them every study counts as its own patient. `metrics` names
-    rows of `cxrgen.metrics.METRICS`; None means those that need no weights, and `findings` when `truth`, the N rows of
-    a table of true findings, is given. `settings` has what a metric is called with besides, by the metric's name: its
-    weights, say. Raises InputError for no studies, differing lengths or an id that stands twice.
+    `subjects` are the N patients for the intervals; without them every study counts as its own patient. `metrics` are
+    names as `cxrgen.metrics.metric_of` knows them, or `sum` for all that the sum is made of; None means those that need
+    no weights, and `findings` when `truth`, the N rows of a table of true findings, is given. `settings` has what a
+    metric is called with besides, by the metric's name: its weights, say. Raises InputError for no studies, differing
+    lengths or an id that stands twice.
     """
     _check(hypotheses, references, study_ids, subjects, truth)
     names = chosen_metrics(metrics, truth is not None)
@@ -94,28 +97,41 @@ def evaluate(
     per_study: dict[str, Floats] = {}
     measured: dict[str, Measured] = {}
     for name in names:
-        extra = {**({"truth": truth} if name == "findings" else {}), **(settings or {}).get(name, {})}
+        extra = dict((settings or {}).get(name, {}))
+        if name == "findings":
+            extra["truth"] = truth
+        if name == "radcliq":  # made of other metrics, with their settings
+            extra["settings"] = settings
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = registry.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
             samples = resampled(result, groups, weights)
             per_study.update(result.aggregate(result.counts))
         for key, value in values.items():
-            direction = "down" if key in result.down else "up"
-            scores[key] = Score(float(value), interval(samples[key]), direction, result.signature, samples[key])
+            way = direction(key, result)
+            scores[key] = Score(float(value), interval(samples[key]), way, result.signature, samples[key])
     return Scores(tuple(study_ids), scores, per_study, measured, groups.count, resamples, seed)
 
 
 def chosen_metrics(metrics: Sequence[str] | None, has_truth: bool) -> list[str]:
-    """The metric modules to run; raises UsageError for a name that is none, or findings without truth."""
+    """The metrics to run, each once; raises UsageError for a name that is none, or findings without truth."""
     if metrics is None:
-        return [name for name in WEIGHT_FREE if name in registry.METRICS] + ["findings"] * has_truth
-    for name in metrics:
-        if name not in registry.METRICS:
-            raise UsageError(f"no metric {name!r}; there are: {', '.join(registry.METRICS)}")
-    if "findings" in metrics and not has_truth:
+        return [*WEIGHT_FREE, *(["findings"] if has_truth else [])]
+    asked = [part for name in metrics for part in (SUM_OF if name == "sum" else (name,))]
+    names = list(dict.fromkeys(registry.metric_of(name) for name in asked))
+    if "findings" in names and not has_truth:
         raise UsageError("the metric 'findings' compares with a table of true findings; give it with --truth")
-    return list(dict.fromkeys(metrics))
+    return names
+
+
+def direction(name: str, measured: Measured) -> str:
+    """Which way a metric's score gets better, as `Score.direction` says it."""
+    return "down" if name in measured.down else "one" if name in measured.one else "up"
+
+
+def loss(value: Floats | float, way: str) -> Floats:
+    """How bad values of a direction are, in the score's own unit: the smaller the better."""
+    return np.abs(np.asarray(value) - 1) if way == "one" else np.asarray(value) * (1 if way == "down" else -1)
 
 
 def headline(names: Iterable[str], at_most: int = 5) -> list[str]:

@@ -65,8 +65,8 @@ def measure(
     `settings` are those of the component metrics by their names (weights, mostly). Raises what they raise when
     something is missing: RadCliQ of other components would be another score.
     """
-    columns = []
-    for name, metric in COMPONENTS.items():
+    columns = [np.zeros(0)] * len(COMPONENTS) if not hypotheses else []
+    for name, metric in COMPONENTS.items() if hypotheses else ():
         measured = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
         columns.append(np.asarray(measured.aggregate(measured.counts)[name]))
     counts = np.stack([*columns, np.ones(len(hypotheses))], axis=1)

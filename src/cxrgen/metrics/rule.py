@@ -23,7 +23,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], uncertain: Unc
     cosine = label_cosine(said, wanted)[:, None]
     counts = np.concatenate([f1_counts(said, wanted, uncertain), cosine, np.ones_like(cosine)], axis=1)
     return Measured(
-        counts, _values, f"rule|labels:cxrgen-rules-1|uncertain:{uncertain}|observations nobody has:left out"
+        counts, _values, f"rule|labels:cxrgen-rules-2|uncertain:{uncertain}|observations nobody has:left out"
     )
 
 
