@@ -71,6 +71,25 @@ def coco(hypotheses: Texts, references: Texts) -> PairValues:
     return values
 
 
+def coco_scorer(name: str, hypotheses: Texts, references: Texts) -> float:
+    """The set's value by one of pycocoevalcap's bare scorers: `bleu` (BLEU-4), `rouge` or `cider`."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    gts, res = ({i: [text] for i, text in enumerate(texts)} for texts in (references, hypotheses))
+    if name == "bleu":
+        return float(Bleu(4).compute_score(gts, res, verbose=0)[0][3])
+    return float((Rouge() if name == "rouge" else Cider()).compute_score(gts, res)[0])
+
+
+def sacrebleu_set(hypotheses: Texts, references: Texts) -> float:
+    """sacrebleu's BLEU-4 of the set, as a part of 1."""
+    from sacrebleu.metrics import BLEU
+
+    return float(BLEU().corpus_score(list(hypotheses), [list(references)]).score / 100)
+
+
 def sacrebleu(hypotheses: Texts, references: Texts) -> PairValues:
     """sacrebleu's values, which are in percent, as parts of 1; a pair's by effective order."""
     from sacrebleu.metrics import BLEU
@@ -83,12 +102,12 @@ def sacrebleu(hypotheses: Texts, references: Texts) -> PairValues:
     return values
 
 
-def report_metric(hypotheses: Texts, references: Texts) -> PairValues:
+def report_metric(hypotheses: Texts, references: Texts, orders: Sequence[int] = (1, 2, 3, 4)) -> PairValues:
     """CXR-Report-Metric's BLEU column: its tokens, fast-bleu; the set's value is the column's mean."""
     from fast_bleu import BLEU
 
-    weights = {f"bleu_{order}": (1 / order,) * order for order in (2, 3, 4)}
-    weights["bleu_1"] = (1.0, 0.0)  # fast-bleu takes no single weight
+    # fast-bleu takes no single weight, so BLEU-1 is a pair of weights
+    weights = {f"bleu_{order}": (1.0, 0.0) if order == 1 else (1 / order,) * order for order in orders}
     cut = [
         [[w for w in text.lower().replace(".", " .").split(" ") if w] for text in side]
         for side in (hypotheses, references)

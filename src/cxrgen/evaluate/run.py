@@ -20,6 +20,7 @@ from cxrgen.evaluate.pairs import Pairs, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate, is_finer
+from cxrgen.evaluate.self_test import noticed, shown
 from cxrgen.files import sha256_file
 from cxrgen.page import number
 from cxrgen.progress import say
@@ -30,15 +31,16 @@ examples:
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --studies prepared --truth findings.csv
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --chexbert chexbert.pth --encoder distilroberta-base
-  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --floor nearest=nearest.csv --metrics bleu,rouge
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --floor nearest=nearest.csv --metrics bleu,rouge.radeval
+  cxrgen evaluate --self-test
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("--pred", type=Path, required=True, metavar="CSV", help="the reports to score")
-    parser.add_argument("--gt", type=Path, required=True, metavar="CSV", help="the references")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for scores and page")
+    parser.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
+    parser.add_argument("--gt", type=Path, metavar="CSV", help="the references")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
     parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings films and patients")
     parser.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
     parser.add_argument(
@@ -54,13 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
     parser.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
+    parser.add_argument(
+        "--self-test", action="store_true", help="score nothing; show which metric notices which made-up mistake"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
-    names = chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
-    settings = weights.settings(options, names)
-    names = [*names, *settings]
+    chosen = chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
+    settings = weights.settings(options, chosen)
+    if options.self_test:
+        return _self_test(names, settings, options.json)
+    absent = [flag for flag in ("pred", "gt", "out") if getattr(options, flag) is None]
+    if absent:
+        raise UsageError(f"--{absent[0]} is missing; --pred, --gt and --out are needed")
+    names = [*chosen, *settings]
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
@@ -87,6 +97,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(scoreboard(scores, scored))
         print(page)
+    return 0
+
+
+def _self_test(names: list[str] | None, settings: Mapping[str, Mapping[str, Any]], as_json: bool) -> int:
+    metrics = chosen_metrics([*chosen_metrics(names, False), *settings], False)
+    found = noticed(metrics, settings)
+    print(json.dumps({"schema": 1, "noticed": found}, indent=2) if as_json else shown(found))
     return 0
 
 

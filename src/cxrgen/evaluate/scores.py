@@ -97,11 +97,7 @@ def evaluate(
     per_study: dict[str, Floats] = {}
     measured: dict[str, Measured] = {}
     for name in names:
-        extra = dict((settings or {}).get(name, {}))
-        if name == "findings":
-            extra["truth"] = truth
-        if name == "radcliq":  # made of other metrics, with their settings
-            extra["settings"] = settings
+        extra = called_with(name, settings, truth)
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = registry.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
@@ -111,6 +107,20 @@ def evaluate(
             way = direction(key, result)
             scores[key] = Score(float(value), interval(samples[key]), way, result.signature, samples[key])
     return Scores(tuple(study_ids), scores, per_study, measured, groups.count, resamples, seed)
+
+
+def called_with(
+    name: str,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    truth: Sequence[Mapping[str, str]] | None = None,
+) -> dict[str, Any]:
+    """What the metric `name` is called with besides the texts."""
+    extra = dict((settings or {}).get(name, {}))
+    if name == "findings":
+        extra["truth"] = truth
+    if name == "radcliq":  # made of other metrics, with their settings
+        extra["settings"] = settings
+    return extra
 
 
 def chosen_metrics(metrics: Sequence[str] | None, has_truth: bool) -> list[str]:
