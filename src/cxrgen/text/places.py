@@ -38,7 +38,7 @@ _KINDS = _patterns(  # what rule labels count among support devices, and hyperin
     {
         "endotracheal tube": r"(?:endotracheal|tracheostomy|et) (?:tubes?|tip)|ett",
         "feeding tube": r"(?:enteric|feeding|nasogastric|ng|orogastric|dobbhoff) ?tubes?",
-        "central line": r"central (?:venous )?(?:lines?|catheters?)|picc|(?:jugular|subclavian) [\w ]*(?:line|catheter)",
+        "central line": r"central (?:venous )?(?:line|catheter)s?|picc|(?:jugular|subclavian) [\w ]*(?:line|catheter)",
         "pacemaker": r"pacemakers?|pacers?|icd|defibrillators?|pacing leads?",
         "chest tube": r"chest tubes?|pigtail catheters?|pleural (?:drains?|tubes?|catheters?)",
         "sternal wires": r"(?:sternal|sternotomy|cerclage) wires?|sternotomy",
