@@ -100,6 +100,38 @@ def turned_by_exif(folder: Path, study: str) -> None:
     film.save(path, "JPEG", quality=95, exif=exif)
 
 
+def dicom(syntax: str = "1.2.840.10008.1.2.1", **tags: Any) -> Damage:
+    """The film as a DICOM file with other tags; None takes a tag away. With another transfer syntax it is packed."""
+
+    def make(folder: Path, study: str) -> None:
+        from pydicom.dataset import Dataset, FileMetaDataset
+        from pydicom.encaps import encapsulate
+        from pydicom.uid import UID
+
+        path = _frontal(folder, study).with_suffix(".dcm")
+        pixels = np.asarray(_pixels(_frontal(folder, study)))
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = UID(syntax)
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{int(study)}"
+        data.Modality, data.PhotometricInterpretation, data.SamplesPerPixel = "DX", "MONOCHROME2", 1
+        data.Rows, data.Columns = pixels.shape
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+        packed = data.file_meta.TransferSyntaxUID.is_compressed
+        data.PixelData = encapsulate([pixels.tobytes()]) if packed else pixels.tobytes()
+        for tag, value in tags.items():
+            if value is None:
+                delattr(data, tag)
+            else:
+                setattr(data, tag, value)
+        data.save_as(path, enforce_file_format=True)
+        no_film(folder, study)
+        path_of(f"images/{path.name}")(folder, study)
+
+    return make
+
+
 def no_film(folder: Path, study: str) -> None:
     _frontal(folder, study).unlink()
 
