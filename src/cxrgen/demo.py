@@ -12,12 +12,22 @@ import shutil
 from pathlib import Path
 
 from cxrgen.errors import InputError
+from cxrgen.files import read_json, write_json
 from cxrgen.progress import say
 
 _EXAMPLES = """examples:
   cxrgen demo --out runs/demo
   cxrgen demo --out runs/seed7 --seed 7
 """
+_REMARK = (
+    "Synthetic studies: the scores say nothing about real films. "
+    "The vision tower was warmed up on labels read from the training reports."
+)
+_SHOWN = (
+    ("finding F1", "finding_f1_macro"),
+    ("lobe", "finding_lobe_accuracy"),
+    ("depth", "finding_depth_accuracy"),
+)
 _PARTS = ("phantom", "prepared", "model", "generate", "evaluate", "other")
 
 
@@ -38,25 +48,53 @@ def run(options: argparse.Namespace) -> int:
     for part in _PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
     phantom, prepared, model, other = (out / part for part in ("phantom", "prepared", "model", "other"))
-    pred, gt = out / "generate" / "pred.csv", out / "generate" / "gt.csv"
-    seed = str(options.seed)
+    pred, gt, frontal = out / "generate" / "pred.csv", out / "generate" / "gt.csv", other / "frontal.csv"
+    seed = ("--seed", str(options.seed))
     sizes = ("--studies", str(options.studies), "--test-studies", str(options.test_studies))
-    _command("phantom", "cxrgen.phantom.write", "--out", phantom, *sizes, "--seed", seed)
+    _command("phantom", "cxrgen.phantom.write", "--out", phantom, *sizes, *seed, "--style", "plain")
     texts = phantom / "truth" / "test_reports.csv"
     _command("prepare", "cxrgen.data.prepare", phantom, "--out", prepared, "--text-file", texts)
-    data = ("--data-path", prepared, "--output-dir", model, "--seed", seed)
-    _command("train", "cxrgen.train.run", options.recipe, *data)
-    questions = ("--question-file", prepared)
-    answers = ("--answers-file-pred", pred, "--answers-file-gt", gt)
-    _command("generate", "cxrgen.generate.run", "--model-name", model, *questions, *answers)
+    _command("train", "cxrgen.train.run", options.recipe, "--data-path", prepared, "--output-dir", model, *seed)
+    questions = ("--question-file", prepared, "--batch-size", "64")
+    writer: tuple[str | Path, ...] = ("--model-name", model, *questions)
+    _command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
+    _command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
     floors: list[str | Path] = []
     for name in ("frequent", "nearest"):
         csv = other / f"{name}.csv"
         _command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
         floors += ["--floor", f"{name}={csv}"]
-    known = ("--studies", prepared, "--truth", phantom / "findings.csv")
-    _command("evaluate", "cxrgen.evaluate.run", "--pred", pred, "--gt", gt, *known, *floors, "--out", out / "evaluate")
+    limits = _limits(model, prepared, phantom, other)
+    known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *floors, "--note", _REMARK)
+    fewer, both = other / "frontal", out / "evaluate"
+    _command(
+        "evaluate", "cxrgen.evaluate.run", *known, "--pred", frontal, "--limits", limits["frontal"], "--out", fewer
+    )
+    _command("evaluate", "cxrgen.evaluate.run", *known, "--pred", pred, "--limits", limits["both"], "--out", both)
+    print(f"both films     {_summary(both)}\nfrontal alone  {_summary(fewer)}")
     return 0
+
+
+def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> dict[str, Path]:
+    """What the findings could be told by, with both films and with the frontal alone: a file for each."""
+    from cxrgen.train.ceiling import tower_ceiling  # only here: `--help` should not wait for torch
+
+    optimum = read_json(phantom / "optimum.json")["optimum"]
+    ceiling = tower_ceiling(model, prepared, phantom / "findings.csv")
+    paths = {}
+    for views in ("both", "frontal"):
+        paths[views] = other / f"limits_{views}.json"
+        write_json(paths[views], {"optimum": optimum[views], "ceiling": ceiling[views]})
+    return paths
+
+
+def _summary(scores: Path) -> str:
+    """A line of a score folder: what is found, and in which lobe and depth, beside what could be."""
+    content = read_json(scores / "scores.json")
+    optimum, ceiling = content["limits"]["optimum"], content["limits"]["ceiling"]
+    parts = [f"{name} {content['metrics'][key]['value']:.3f} (optimum {optimum[key]:.3f}" for name, key in _SHOWN]
+    parts[0] += f", linear ceiling {ceiling['finding_f1_macro']:.3f}"
+    return ", ".join(f"{part})" for part in parts)
 
 
 def _command(name: str, module_name: str, *words: str | Path) -> None:

@@ -76,6 +76,24 @@ def test_given_floors_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.
         assert _evaluate(csvs, "--floor", wrong) == 2
 
 
+def test_limits_and_remarks_stand_beside_the_scores(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = csvs / "limits.json"
+    limits.write_text('{"optimum": {"overlap": 0.987, "absent": 1.0, "extra": null}}')
+    assert _evaluate(csvs, "--limits", str(limits), "--note", "Trained on <nothing>.") == 0
+    printed = capsys.readouterr().out
+    assert "optimum" in printed
+    assert "0.987" in printed
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    assert content["limits"] == {"optimum": {"absent": 1.0, "overlap": 0.987}}
+    assert "Trained on <nothing>." in content["notes"]
+    page = (csvs / "out" / "report.html").read_text()
+    assert "0.987" in page
+    assert "Trained on &lt;nothing&gt;." in page
+    for wrong in ("[]", '{"optimum": 1}', '{"optimum": {"bleu_1": "high"}}', "{"):
+        limits.write_text(wrong)
+        assert _evaluate(csvs, "--limits", str(limits)) == 1
+
+
 def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = (csvs / "pred.csv").read_text().splitlines()
     (csvs / "pred.csv").write_text("\n".join(lines[:-1]) + "\n")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 
 from cxrgen.errors import InputError
-from cxrgen.files import CsvTable, find_column, read_csv
+from cxrgen.files import CsvTable, find_column, read_csv, read_json
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
 _LISTED = 5  # ids named in one line; the whole list goes into scores.json
@@ -87,6 +88,20 @@ def read_truth(path: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
     if missing:
         raise InputError(f"{path}: no truth for some scored studies; {listed({'missing': missing})}")
     return [rows[name] for name in study_ids]
+
+
+def read_limits(path: Path) -> dict[str, dict[str, float]]:
+    """What scores could reach, by name of the limit and of the score: {"optimum": {"finding_f1_macro": 1.0}, ...}.
+
+    Values of null are passed over. Raises InputError for a file of another shape.
+    """
+    content = read_json(path)
+    limits: dict[str, dict[str, float]] = {}
+    for name, values in content.items() if isinstance(content, dict) else [("", None)]:
+        if not isinstance(values, dict) or not all(isinstance(v, (int, float, NoneType)) for v in values.values()):
+            raise InputError(f'{path}: limits are written as {{"name": {{"score": value}}}}')
+        limits[name] = {score: float(value) for score, value in values.items() if value is not None}
+    return limits
 
 
 def listed(problems: Mapping[str, Sequence[str]]) -> str:

@@ -31,12 +31,13 @@ _ENOUGH = 10  # studies that a correlation needs
 
 @dataclass(frozen=True)
 class Scored:
-    """All that the page shows: texts, scores, floors by name, and the prepared set if there is one."""
+    """All that the page shows: texts, scores, floors and limits by name, and the prepared set if there is one."""
 
     pairs: Pairs
     subjects: Sequence[str]
     scores: Scores
     floors: Mapping[str, Scores]
+    limits: Mapping[str, Mapping[str, float]]
     studies: Mapping[str, Study]
     prepared: Path | None
     notes: Sequence[str]
@@ -69,8 +70,12 @@ def _scoreboard(scored: Scored) -> Section:
     if in_unit:
         parts.append(whisker_chart([bars[name] for name in in_unit]))
     parts += [whisker_chart([bar]) for name, bar in bars.items() if name not in in_unit]
-    rows = [_score_row(name, score, floors) for name, score in shown.items()]
-    columns = ("score", "", "value", "95 % interval", "best floor", "", "above floor", "95 % interval")
+    known = {name: values for name, values in scored.limits.items() if values.keys() & shown.keys()}
+    rows = [
+        [*_score_row(name, score, floors), *(number(of[name]) if name in of else "" for of in known.values())]
+        for name, score in shown.items()
+    ]
+    columns = ("score", "", "value", "95 % interval", "best floor", "", "above floor", "95 % interval", *known)
     parts.append(table(columns, rows, left=(0, 1, 5)))
     signatures = dict.fromkeys(score.signature for score in shown.values())
     parts.append(tag("p", "Signatures: ", *(tag("code", text, " ") for text in signatures), class_="soft"))

@@ -16,7 +16,7 @@ from typing import Any
 from cxrgen.errors import UsageError
 from cxrgen.evaluate import floors as baselines
 from cxrgen.evaluate import weights
-from cxrgen.evaluate.pairs import Pairs, read_pairs, read_reports, read_truth
+from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate, is_finer
@@ -52,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma-separated: metrics (bleu), presets (bleu.sacrebleu), scores (prior_rate), sum; "
         "default: all that need neither weights nor Java",
     )
+    parser.add_argument(
+        "--limits", type=Path, metavar="JSON", help='what scores could reach: {"optimum": {"finding_f1_macro": 1.0}}'
+    )
+    parser.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
     weights.add_arguments(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
@@ -75,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
-    notes = (*pairs.notes, *patient_note)
+    limits = read_limits(options.limits) if options.limits else {}
+    notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
     floors = {
@@ -88,14 +93,14 @@ def run(options: argparse.Namespace) -> int:
         columns = (hypotheses, pairs.references, pairs.study_ids, subjects)
         scored[name] = evaluate(*columns, names, truth=truth, settings=settings, seed=options.seed)
     scores = scored.pop("")
-    content = document(scores, scored, pairs.left_out, notes, _inputs(options))
+    content = {**document(scores, scored, pairs.left_out, notes, _inputs(options)), "limits": limits}
     page = options.out / "report.html"
-    write_report(page, Scored(pairs, subjects, scores, scored, studies, options.studies, notes))
+    write_report(page, Scored(pairs, subjects, scores, scored, limits, studies, options.studies, notes))
     write_results(options.out, scores, subjects, content)
     if options.json:
         print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
     else:
-        print(scoreboard(scores, scored))
+        print(scoreboard(scores, scored, limits))
         print(page)
     return 0
 
@@ -107,33 +112,27 @@ def _self_test(names: list[str] | None, settings: Mapping[str, Mapping[str, Any]
     return 0
 
 
-def scoreboard(scores: Scores, floors: Mapping[str, Scores]) -> str:
-    """The scores as plain text: name, arrow, value, interval, best floor."""
-    rows = [("score", "", "value", "95 % interval", "best floor", "")]
+def scoreboard(
+    scores: Scores, floors: Mapping[str, Scores], limits: Mapping[str, Mapping[str, float]] | None = None
+) -> str:
+    """The scores as plain text: name, arrow, value, interval, best floor, and what could be reached where known."""
+    shown = {name: score for name, score in scores.metrics.items() if not is_finer(name)}
+    known = {name: values for name, values in (limits or {}).items() if values.keys() & shown.keys()}
+    rows = [["score", "", "value", "95 % interval", "best floor", "", *known]]
     of_floors = {name: of.metrics for name, of in floors.items()}
-    for name, score in scores.metrics.items():
-        if is_finer(name):
-            continue
+    for name, score in shown.items():
         low, high = score.interval or (None, None)
         best = baselines.best_floor(name, score.direction, of_floors)
-        rows.append(
-            (
-                name,
-                ARROWS[score.direction],
-                number(score.value),
-                f"{number(low)} to {number(high)}",
-                number(best[1].value) if best else "–",
-                best[0] if best else "",
-            )
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+        floor = [number(best[1].value), best[0]] if best else ["–", ""]
+        ends = f"{number(low)} to {number(high)}"
+        reached = [number(values[name]) if name in values else "" for values in known.values()]
+        rows.append([name, ARROWS[score.direction], number(score.value), ends, *floor, *reached])
+    widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for row in rows:
         cells = [
-            row[0].ljust(widths[0]),
-            row[1].ljust(widths[1]),
-            *(row[i].rjust(widths[i]) for i in (2, 3, 4)),
-            row[5],
+            cell.ljust(width) if place in (0, 1, 5) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
