@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import pydicom
@@ -56,12 +57,8 @@ def recognise(path: Path) -> str:
     """A folder with a DICOM file among its first files."""
     if not path.is_dir():
         return ""
-    for number, file in enumerate(_files(path)):
-        if _is_dicom(file):
-            return "a folder with DICOM files"
-        if number >= _LOOKED_AT:
-            break
-    return ""
+    candidates = (file for file in _files(path) if file.suffix.lower() not in _NO_DICOM)
+    return "a folder with DICOM files" if any(map(_is_dicom, islice(candidates, _LOOKED_AT))) else ""
 
 
 def read(path: Path, options: SourceOptions) -> Found:
