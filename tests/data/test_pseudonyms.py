@@ -66,3 +66,63 @@ def test_a_key_that_protects_nothing_is_refused(private: Path, tmp_path: Path, p
     assert code == 1
     assert "the secret" in said
     assert not (tmp_path / "out").exists()
+
+
+PRIVATE = {
+    "PatientName": "Mustermann^Erika",
+    "PatientID": "KH-4711-0815",
+    "PatientBirthDate": "19500101",
+    "AccessionNumber": "ACC998877",
+    "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.4711",
+    "SOPInstanceUID": "1.2.826.0.1.3680043.8.498.4712",
+    "InstitutionName": "Klinikum Musterstadt",
+    "ReferringPhysicianName": "Doktor^Hans",
+    "StudyDate": "20210304",
+    "StudyTime": "112233",
+}
+
+
+@pytest.fixture
+def export(tmp_path: Path, write_film: Callable[..., Path]) -> Path:
+    """A hospital's DICOM export: names in tags, folders and files, and one file that is damaged."""
+    import numpy as np
+    from PIL import Image
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    folder = tmp_path / "export" / "Mustermann_Erika"
+    folder.mkdir(parents=True)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = PRIVATE["SOPInstanceUID"]
+    for tag, value in PRIVATE.items():
+        setattr(dataset, tag, value)
+    film = np.asarray(Image.open(write_film(tmp_path / "film.png", 1))).astype(np.uint16) * 16
+    dataset.Modality, dataset.ViewPosition, dataset.PhotometricInterpretation = "DX", "PA", "MONOCHROME2"
+    dataset.Rows, dataset.Columns = film.shape
+    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = film.tobytes()
+    dataset.save_as(folder / "ACC998877.dcm", enforce_file_format=True)
+    (folder / "ACC998877_2.dcm").write_bytes((folder / "ACC998877.dcm").read_bytes()[:900])
+    (folder / "ACC998877.txt").write_text("FINDINGS: Synthetic heart.\n")
+    return folder.parent
+
+
+@pytest.mark.parametrize("pseudonyms", [False, True])
+def test_no_tag_value_on_the_screen_in_open_files_or_in_names(
+    export: Path, tmp_path: Path, prepare: Prepare, pseudonyms: bool
+) -> None:
+    out = tmp_path / "out"
+    told = ("--pseudonyms", tmp_path / "key") if pseudonyms else ()
+    code, said = prepare(export, "--out", out, "--max-rejects", "100%", *told)
+    assert code == 0, said
+    assert [study.report for study in read_studies(out)] == ["Synthetic heart."]
+    names = "\n".join(str(path.relative_to(out)) for path in out.rglob("*"))
+    shown = said + names + (out / "card.json").read_text() + (out / "recipe.json").read_text()
+    if pseudonyms:
+        shown += all_bytes(out).decode(errors="replace")
+    values = [*PRIVATE.values(), "Mustermann", "Erika", "ACC998877", "Synthetic heart" if not pseudonyms else "Hans"]
+    assert [value for value in values if value in shown] == []
