@@ -57,9 +57,11 @@ def write_json(path: Path, value: Any, private: bool = False) -> None:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], private: bool = False) -> None:
     """Write a UTF-8 CSV with one header and Unix line ends."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (columns, *rows):
+        # A lone carriage return ends a row for readers, but the writer does not quote for it.
+        (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
     write_text(path, text.getvalue(), private)
 
 
