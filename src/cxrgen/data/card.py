@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from cxrgen.data.card_numbers import card_numbers, frequent_sentences
+from cxrgen.data.card_numbers import Count, card_numbers, frequent_sentences
 from cxrgen.data.films import StoredFilm
 from cxrgen.data.steps import Chosen
 from cxrgen.files import write_json, write_text
@@ -38,9 +38,11 @@ _FILM = 200  # pixels, longest side
 _SHARES = {"with a report", "with a lateral", "with a prior"}
 
 
-def write_card(out: Path, chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any]) -> None:
+def write_card(
+    out: Path, chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any], count: Count | None = None
+) -> None:
     """Write card.json and card.html of a prepared folder."""
-    numbers = card_numbers(chosen, films, recipe)
+    numbers = card_numbers(chosen, films, recipe, count)
     write_json(out / "card.json", numbers)
     studies = chosen.studies
     sections = [
@@ -112,6 +114,10 @@ def _texts(numbers: Mapping[str, Any], studies: Sequence[Study]) -> Section:
         quantiles = list(dict.fromkeys(q for split in SPLITS for q in numbers["words"][split]))
         rows = [[split, *(numbers["words"][split].get(q, "–") for q in quantiles)] for split in SPLITS]
         parts.append(table(("words, quantiles", *quantiles), rows))
+    if numbers["tokens"]:
+        quantiles = list(numbers["tokens"]["prompt"])
+        rows = [[name, *(held.get(q, "–") for q in quantiles)] for name, held in numbers["tokens"].items()]
+        parts.append(table(("tokens, quantiles", *quantiles), rows))
     bars = [Bar(name, share, text=f"{share:.1%}") for name, share in numbers["texts"].items() if share is not None]
     parts.append(whisker_chart(bars, "Share of reports with"))
     sentences = frequent_sentences(studies)

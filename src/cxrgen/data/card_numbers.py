@@ -10,12 +10,17 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from cxrgen.data.films import StoredFilm
 from cxrgen.data.steps import Chosen
+from cxrgen.errors import InputError, UsageError
 from cxrgen.records import FRONTAL, LATERAL, SPLITS, Study
 from cxrgen.text.priors import speaks_of_prior
+from cxrgen.text.prompts import study_conversation
+
+Count = Callable[[str], int]  # a text's number of tokens
 
 _LONG_REPORT = 12  # words; shorter ones are alike without being copies
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -33,7 +38,9 @@ PRIVATE_PATTERNS = {
 }
 
 
-def card_numbers(chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any]) -> dict[str, Any]:
+def card_numbers(
+    chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any], count: Count | None = None
+) -> dict[str, Any]:
     """Everything card.json holds."""
     studies = chosen.studies
     return {
@@ -45,6 +52,7 @@ def card_numbers(chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, 
         "view_combinations": _by_split(studies, lambda study: [combination(study)]),
         "labels": _labels(studies),
         "words": {split: _quantiles(_words(studies, split)) for split in SPLITS},
+        "tokens": token_lengths(studies, count) if count else {},
         "texts": {
             "words about earlier studies": _share(studies, speaks_of_prior),
             **{name: _share(studies, re.compile(pattern).search) for name, pattern in PATTERNS.items()},
@@ -57,6 +65,34 @@ def card_numbers(chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, 
         "notes": chosen.notes,
         "recipe": recipe,
     }
+
+
+def read_tokenizer(tokenizer: Path) -> Count:
+    """How many tokens a text has for the model in a folder.
+
+    Raises UsageError when the library is missing, InputError when the folder holds no tokenizer.json.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise UsageError('--tokenizer needs the tokenizers library: pip install "cxrgen[model]"') from None
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    try:
+        encode = Tokenizer.from_file(str(file)).encode
+    except Exception:  # the library raises nothing narrower, for missing and for damaged files
+        raise InputError(f"{file}: no tokenizer that can be read; give the folder of a model") from None
+    return lambda text: len(encode(text).ids)
+
+
+def token_lengths(studies: Sequence[Study], count: Count) -> dict[str, dict[str, int]]:
+    """Quantiles of the tokens of findings, impression, report and prompt; images not counted."""
+    texts: dict[str, list[str]] = {
+        "findings": [study.sections["findings"] for study in studies if study.sections.get("findings")],
+        "impression": [study.sections["impression"] for study in studies if study.sections.get("impression")],
+        "report": [study.report for study in studies if study.report],
+        "prompt": [study_conversation(study).turns[0].text for study in studies],
+    }
+    return {name: _quantiles([count(text) for text in held]) for name, held in texts.items()}
 
 
 def warnings(studies: Sequence[Study]) -> dict[str, int]:

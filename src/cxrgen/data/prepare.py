@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.data.card import write_card
+from cxrgen.data.card_numbers import Count, read_tokenizer
 from cxrgen.data.films import (
     JOURNAL,
     FilmJob,
@@ -51,6 +52,11 @@ _EXAMPLES = """examples:
   cxrgen prepare export.csv --out prepared --dry-run
 """
 _MINUTE = 60
+# Options that say where a set lies and how it is made, and do not shape it.
+_PASSING = frozenset(
+    {"source", "out", "kind", "image_folder", "text_file", "map", "tokenizer", "pseudonyms", "max_rejects", "workers"}
+    | {"engine", "dry_run", "force", "json"}
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)"
     )
+    parser.add_argument("--tokenizer", type=Path, help="model folder: the card shows lengths in its tokens")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
     parser.add_argument("--force", action="store_true", help="replace a set that was made with other options")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
@@ -102,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     film_options = FilmOptions(options.size, options.rendering, options.max_pixels)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
+    count = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = choose(options.source, options.kind)
     recorded = _recorded(options, kind)
     if not options.dry_run:
@@ -131,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"  {note}")
     if not chosen.studies:
         raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
-    _finish(options, chosen, jobs, films, recorded)
+    _finish(options, chosen, jobs, films, recorded, count)
     _print_result(options, found, chosen, jobs)
     return 0
 
@@ -167,20 +175,7 @@ def _share(text: str) -> float:
 
 def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The options that shape the set; where it lies and how fast it is made do not."""
-    passing = {
-        "source",
-        "pseudonyms",
-        "out",
-        "kind",
-        "image_folder",
-        "text_file",
-        "map",
-        "max_rejects",
-        "workers",
-        "engine",
-    }
-    passing |= {"dry_run", "force", "json"}
-    kept = {name: value for name, value in vars(options).items() if name not in passing}
+    kept = {name: value for name, value in vars(options).items() if name not in _PASSING}
     if options.pseudonyms:
         kept["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
     return {
@@ -260,12 +255,13 @@ def _finish(
     jobs: list[FilmJob],
     films: dict[str, StoredFilm],
     recorded: Mapping[str, Any],
+    count: Count | None,
 ) -> None:
     """Write the tables and the card; the journal goes last into its final order."""
     out: Path = options.out
     write_set(out, chosen.studies, chosen.rejects, options.prompt)
     recipe = write_recipe(out, recorded, options.source, options.text_file)
-    write_card(out, chosen, [films[job.key] for job in jobs], recipe)
+    write_card(out, chosen, [films[job.key] for job in jobs], recipe, count)
     used = {view.path for study in chosen.studies for view in study.views}
     stored = [films[key] for key in sorted({job.key for job in jobs})]
     for path in {film.path for film in read_journal(out / JOURNAL)[1].values() if film.path} - used:

@@ -1,0 +1,80 @@
+"""The card: what misleads comes first, numbers are those of the set, and what it shows is safe to open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Prepare = Callable[..., tuple[int, str]]
+Write = Callable[..., Path]
+COLUMNS = ("study_id", "patient_id", "image", "view", "split", "findings", "Edema")
+LONG = "Synthetic heart and lungs are normal in size and there is nothing else to be seen here."
+
+
+@pytest.fixture
+def card(tmp_path: Path, write_film: Write, write_table: Write, prepare: Prepare) -> tuple[dict[str, Any], str]:
+    rows = []
+    texts = {0: LONG, 1: "Unchanged <script>alert(1)</script> effusion.", 2: "Dr. Mustermann saw 1.5 cm on 03/04/2021."}
+    for number in range(10):
+        name = write_film(tmp_path / f"{number}.png", number).name
+        split = "test" if number > 7 else "train"
+        text = {8: LONG.upper(), 9: ""}.get(number, texts.get(number, f"Synthetic {number}. Clear lungs."))
+        rows.append((f"S{number}", f"P{number // 2}", name, "PA", split, text, "1.0" if number < 3 else "-1.0"))
+    table = write_table(tmp_path / "t.csv", COLUMNS, rows)
+    code, said = prepare(table, "--out", tmp_path / "out")
+    assert code == 0, said
+    return json.loads((tmp_path / "out" / "card.json").read_text()), (tmp_path / "out" / "card.html").read_text()
+
+
+def test_leaks_and_duplicates_come_first(card: tuple[dict[str, Any], str]) -> None:
+    numbers, page = card
+    assert list(numbers["findings"].values()) == [0, 0, 1, 1, 1]
+    titles = ["Leaks and duplicates", "What was kept", "Splits", "Texts", "Films", "To look at", "How it was made"]
+    places = [page.index(f"<h2>{title}</h2>") for title in titles]
+    assert places == sorted(places)
+
+
+def test_the_numbers_are_those_of_the_set(card: tuple[dict[str, Any], str]) -> None:
+    numbers, _ = card
+    assert numbers["splits"]["train"] == {
+        "studies": 8, "films": 8, "patients": 4, "studies a patient": 2.0, "with a report": 8, "with a lateral": 0,
+        "with a prior": 0,
+    }  # fmt: skip
+    assert numbers["splits"]["test"]["with a report"] == 1
+    assert numbers["view_combinations"] == {"PA": {"train": 8, "valid": 0, "test": 2}}
+    assert numbers["labels"]["Edema"]["train"] == {"present": 3, "uncertain": 5, "absent": 0}
+    assert numbers["words"]["train"]["100%"] == 17
+    assert numbers["texts"]["words about earlier studies"] == pytest.approx(1 / 9, abs=1e-4)
+    assert numbers["texts"]["measurements"] == pytest.approx(1 / 9, abs=1e-4)
+    assert numbers["private_patterns"]["dates"] == numbers["private_patterns"]["titles with a name"] == 1
+    assert numbers["flags"] == {"no-findings": 1, "no-impression": 10, "no-target": 1}
+
+
+def test_card_json_holds_no_text_and_the_page_runs_nothing(card: tuple[dict[str, Any], str]) -> None:
+    numbers, page = card
+    assert "Synthetic" not in json.dumps(numbers)
+    assert "Mustermann" not in json.dumps(numbers)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "Clear lungs." in page, "frequent sentences are for those who hold the set"
+
+
+def test_lengths_in_a_models_tokens(course: Path, tmp_path: Path, prepare: Prepare) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    words.save(str(tmp_path / "tokenizer.json"))
+    code, said = prepare(course, "--out", tmp_path / "out", "--tokenizer", tmp_path)
+    assert code == 0, said
+    tokens = json.loads((tmp_path / "out" / "card.json").read_text())["tokens"]
+    assert {name: held["50%"] for name, held in tokens.items()} == {
+        "findings": 5, "impression": 3, "report": 8, "prompt": 7,
+    }  # fmt: skip
+    code, said = prepare(course, "--out", tmp_path / "never", "--tokenizer", course)
+    assert code == 1
+    assert "no tokenizer that can be read" in said
+    assert not (tmp_path / "never").exists()
