@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from cxrgen.data.card_numbers import days_to_prior
+from cxrgen.data.sources.rows import order_key
+from cxrgen.records import Study
+
 Prepare = Callable[..., tuple[int, str]]
 Write = Callable[..., Path]
 COLUMNS = ("study_id", "patient_id", "image", "view", "split", "findings", "Edema")
@@ -32,7 +36,14 @@ def card(tmp_path: Path, write_film: Write, write_table: Write, prepare: Prepare
 
 def test_leaks_and_duplicates_come_first(card: tuple[dict[str, Any], str]) -> None:
     numbers, page = card
-    assert list(numbers["findings"].values()) == [0, 0, 1, 1, 1]
+    assert numbers["findings"] == {
+        "patients in two splits": 0,
+        "films in two studies": 0,
+        "studies with two films that look like one exposure": 0,
+        "reports of 12 words or more that stand in train and test": 1,
+        "test studies whose report is a training report": 1,
+        "test studies without a report": 1,
+    }
     titles = ["Leaks and duplicates", "What was kept", "Splits", "Texts", "Films", "To look at", "How it was made"]
     places = [page.index(f"<h2>{title}</h2>") for title in titles]
     assert places == sorted(places)
@@ -52,6 +63,15 @@ def test_the_numbers_are_those_of_the_set(card: tuple[dict[str, Any], str]) -> N
     assert numbers["texts"]["measurements"] == pytest.approx(1 / 9, abs=1e-4)
     assert numbers["private_patterns"]["dates"] == numbers["private_patterns"]["titles with a name"] == 1
     assert numbers["flags"] == {"no-findings": 1, "no-impression": 10, "no-target": 1}
+
+
+def test_days_to_the_prior_study() -> None:
+    def studies(*keys: str) -> list[Study]:
+        return [Study("0", "P", order_key=keys[0]), Study("1", "P", order_key=keys[1], prior_study_id="0")]
+
+    assert days_to_prior(studies("21800228 080000.000", "21800302")) == [3]
+    assert days_to_prior(studies(order_key("-3"), order_key("105"))) == [108]
+    assert days_to_prior(studies("0000", "0001")) == [], "pseudonymised"
 
 
 def test_card_json_holds_no_text_and_the_page_runs_nothing(card: tuple[dict[str, Any], str]) -> None:

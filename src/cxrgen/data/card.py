@@ -99,6 +99,9 @@ def _splits(numbers: Mapping[str, Any]) -> Section:
             row.append("–" if value is None else f"{value}{share}")
         rows.append(row)
     parts = [table(("", *SPLITS), rows)]
+    if numbers["days_to_prior"]:
+        days = numbers["days_to_prior"]
+        parts.append(table(("quantiles", *days), [("days since the prior study", *days.values())]))
     for title, key in (("Films of a study", "view_combinations"), ("Sections", "sections")):
         rows = [[name, *(counts[split] for split in SPLITS)] for name, counts in list(numbers[key].items())[:16]]
         parts += [tag("h3", title), table(("studies with", *SPLITS), rows)]
@@ -133,6 +136,9 @@ def _films(numbers: Mapping[str, Any], films: Sequence[StoredFilm]) -> Section:
         parts.append(
             histogram([film.brightness for film in films if film.path], "Mean grey of films", label="0 to 255")
         )
+    shapes = [film.width / film.height for film in films if film.path]
+    if shapes:
+        parts.append(histogram(shapes, "Width by height of films", label="above 1: wider than high"))
     for title, key in (
         ("view", "views"), ("the source says", "as_the_source_says"), ("stored size", "stored_sizes"), ("note", "notes")
     ):  # fmt: skip

@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from cxrgen.text.prompts import study_conversation
 Count = Callable[[str], int]  # a text's number of tokens
 
 _LONG_REPORT = 12  # words; shorter ones are alike without being copies
+_DATE = 8  # digits of a date at the start of an order key; pseudonymised keys are shorter
+_FIRST_DATE = 18000101  # smaller numbers count days
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 PATTERNS = {
     "blanks (___ or XXXX)": r"_{3,}|\bX{4,}\b",
@@ -51,6 +54,7 @@ def card_numbers(
         "sections": _by_split(studies, lambda study: [name for name, text in study.sections.items() if text.strip()]),
         "view_combinations": _by_split(studies, lambda study: [combination(study)]),
         "labels": _labels(studies),
+        "days_to_prior": _quantiles(days_to_prior(studies)),
         "words": {split: _quantiles(_words(studies, split)) for split in SPLITS},
         "tokens": token_lengths(studies, count) if count else {},
         "texts": {
@@ -111,6 +115,7 @@ def warnings(studies: Sequence[Study]) -> dict[str, int]:
     return {
         "patients in two splits": sum(len(each) > 1 for each in subjects.values()),
         "films in two studies": sum(len(each) > 1 for each in holders.values()),
+        "studies with two films that look like one exposure": sum("films-alike" in study.flags for study in studies),
         f"reports of {_LONG_REPORT} words or more that stand in train and test": sum(
             {"train", "test"} <= each for each in reports.values()
         ),
@@ -194,6 +199,28 @@ def _share(studies: Sequence[Study], holds: Callable[[str], object]) -> float | 
 
 def _count(studies: Sequence[Study], pattern: str) -> int:
     return sum(bool(re.search(pattern, text)) for study in studies for text in study.sections.values())
+
+
+def days_to_prior(studies: Sequence[Study]) -> list[int]:
+    """Days between each study and its prior, where both have a date."""
+    key_of = {study.study_id: study.order_key for study in studies}
+    days = [
+        _day(study.order_key) - _day(key_of[study.prior_study_id])
+        for study in studies
+        if study.prior_study_id in key_of and len(study.order_key) >= _DATE
+    ]
+    return [day for day in days if day >= 0]
+
+
+def _day(order_key: str) -> int:
+    """A date as a number of days; a number of days stays one."""
+    text = order_key[:_DATE]
+    if int(text) < _FIRST_DATE:
+        return int(text)
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])).toordinal()
+    except ValueError:
+        return 0
 
 
 def _films(studies: Sequence[Study], films: Sequence[StoredFilm]) -> dict[str, Any]:

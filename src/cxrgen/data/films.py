@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from cxrgen.data.images import FilmReject, read_film
@@ -33,6 +34,7 @@ from cxrgen.progress import track
 
 JOURNAL = "films.jsonl"
 _JPEG_QUALITY = 95
+_FEW_BITS = 3  # of 64
 _BYTES_PER_FILM = 60_000  # at 512 pixels
 _PROBED = 200  # films, for an estimate of time
 
@@ -65,9 +67,24 @@ class StoredFilm:
     height: int = 0
     sha256: str = ""  # of the stored file
     brightness: float = 0.0  # mean grey, 0 to 255
+    look: str = ""  # 16 hex digits that stay when contrast changes; see `film_look`
     notes: tuple[str, ...] = ()
     code: str = ""
     hint: str = ""
+
+
+def film_look(picture: Image.Image) -> str:
+    """64 bits, 1 where a cell of an 8 x 9 grid is brighter than its right neighbour.
+
+    Two versions of one exposure that differ in contrast or size have nearly the same bits.
+    """
+    cells = np.asarray(picture.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    return np.packbits(cells[:, :-1] > cells[:, 1:]).tobytes().hex()
+
+
+def look_alike(one: str, other: str) -> bool:
+    """Do two films differ in so few of the bits of `film_look` that they may be one exposure?"""
+    return bool(one and other) and (int(one, 16) ^ int(other, 16)).bit_count() <= _FEW_BITS
 
 
 def film_key(study_id: str, number: int) -> str:
@@ -200,7 +217,7 @@ def store_film(job: FilmJob, out: Path, options: FilmOptions) -> StoredFilm:
         raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
     return StoredFilm(
         job.key, stamp, str(path), width, height, hashlib.sha256(data.getbuffer()).hexdigest(),
-        round(float(film.pixels.mean()), 2), film.notes,
+        round(float(film.pixels.mean()), 2), film_look(picture), film.notes,
     )  # fmt: skip
 
 

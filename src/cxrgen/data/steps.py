@@ -7,11 +7,12 @@ leaving out is what was asked for. Steps before the films need no pixels, so mis
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
-from cxrgen.data.films import FilmJob, StoredFilm, film_key
+from cxrgen.data.films import FilmJob, StoredFilm, film_key, look_alike
 from cxrgen.data.priors import link_priors
 from cxrgen.data.sources import Found
 from cxrgen.data.splits import assign_splits, with_subjects
@@ -138,7 +139,8 @@ def after_films(chosen: Chosen, films: dict[str, StoredFilm], settings: Settings
             else:
                 views.append(replace(view, path=film.path, width=film.width, height=film.height, sha256=film.sha256))
         if views or not study.views:
-            read.append(order_views(replace(study, views=tuple(views))))
+            flags = study.flags + (("films-alike",) if _some_alike(study, films) else ())
+            read.append(order_views(replace(study, views=tuple(views), flags=flags)))
         else:
             rejects.append(Reject(f"study {study.study_id}", study.study_id, "no-film", "none of its films is usable"))
     unusual = Counter(note for film in films.values() for note in film.notes)
@@ -153,6 +155,13 @@ def after_films(chosen: Chosen, films: dict[str, StoredFilm], settings: Settings
         chosen.studies = link_priors(chosen.studies)  # only now is it known which studies are there
     if settings.priors == "match":
         _target(chosen, settings, "match")
+
+
+def _some_alike(study: Study, films: Mapping[str, StoredFilm]) -> bool:
+    """Does a study hold two films that look like one exposure, processed twice? They are marked and both kept."""
+    mine = [films[film_key(study.study_id, number)] for number in range(len(study.views))]
+    looks = list({film.sha256: film.look for film in mine if film.path}.values())
+    return any(look_alike(one, other) for one, other in combinations(looks, 2))
 
 
 def _target(chosen: Chosen, settings: Settings, priors: str) -> None:
