@@ -162,9 +162,13 @@ def _decode(path: Path) -> tuple[str, list[str]]:
         raise InputError(f"{path}: holds NUL bytes, so it is no text file; export it as CSV in UTF-8")
     for encoding in ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252"):
         try:
-            return data.decode(encoding), [] if encoding == "utf-8-sig" else [f"read as {encoding}, not UTF-8"]
+            text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
+        if encoding == "utf-8-sig":
+            return text, []
+        other = sum(not line.isascii() for line in text.splitlines())
+        return text, [f"read as {encoding}, not UTF-8; {other} lines hold letters that depend on it"]
     raise InputError(f"{path}: neither UTF-8 nor Windows-1252; export it as UTF-8")
 
 

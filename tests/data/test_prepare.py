@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -313,3 +318,39 @@ def test_matched_texts_follow_the_priors_that_are_left(
     assert prepare(table, "--out", out, "--priors", "match", "--max-rejects", "100%")[0] == 0
     told = [(study.study_id, study.prior_study_id, study.report) for study in by_id(out).values()]
     assert told == [("1", None, "Synthetic effusion."), ("2", "1", "Stable synthetic effusion.")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_from_outside_continues(
+    tmp_path: Path, write_film: Write, write_table: Write, signal_number: signal.Signals
+) -> None:
+    rows = []
+    for number in range(120):
+        write_film(tmp_path / f"{number}.png", number, (600, 500))
+        rows.append((str(number), f"{number}.png", "PA", "train", f"Synthetic {number}."))
+    table = write_table(tmp_path / "t.csv", ("study_id", "image", "view", "split", "findings"), rows)
+
+    def start(out: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "cxrgen", "prepare", str(table), "--out", str(out), "--workers", "2"]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert start(whole).wait() == 0
+    process = start(out)
+    journal = out / "films.jsonl"
+    while process.poll() is None and not (journal.is_file() and journal.read_text().count("\n") > 20):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal_number)
+    assert process.wait() != 0
+    assert not (out / "studies.parquet").exists()
+    if signal_number == signal.SIGINT:
+        assert process.stderr is not None
+        assert process.stderr.read().splitlines()[-1] == "cxrgen prepare: interrupted; run it again to continue"
+    again = start(out)
+    assert again.wait() == 0
+    assert again.stderr is not None
+    assert "storing films: 120/120" not in again.stderr.read()
+    for name in ("studies.parquet", "films.jsonl", "card.json", "train.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert not list(out.rglob(".*.tmp"))

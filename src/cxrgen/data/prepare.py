@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     if key:
         chosen.studies = pseudonymise(chosen.studies, key)
         chosen.rejects = without_names(chosen.rejects, key)
-    jobs = film_jobs(chosen.studies)
+    jobs = film_jobs(chosen.studies, private=key is not None)
     for note in chosen.notes:
         say(f"  {note}")
     if options.dry_run:
@@ -266,6 +266,8 @@ def _finish(
     stored = [films[key] for key in sorted({job.key for job in jobs})]
     for path in {film.path for film in read_journal(out / JOURNAL)[1].values() if film.path} - used:
         (out / path).unlink(missing_ok=True)
+    for left in (out / "images").glob("*/.*.tmp"):  # of workers that were ended while writing
+        left.unlink()
     write_journal(out / JOURNAL, recorded, [film for film in stored if film.path in used or film.code])
 
 

@@ -102,8 +102,11 @@ def before_films(found: Found, settings: Settings) -> Chosen:
     return chosen
 
 
-def film_jobs(studies: Sequence[Study]) -> list[FilmJob]:
-    """One job a film; raises InputError when so many are missing that the folder must be wrong."""
+def film_jobs(studies: Sequence[Study], private: bool = False) -> list[FilmJob]:
+    """One job a film; raises InputError when so many are missing that the folder must be wrong.
+
+    With `private` the error names no file, for a file's name may be a patient's.
+    """
     jobs = [
         FilmJob(film_key(study.study_id, number), view.path)
         for study in studies
@@ -118,9 +121,9 @@ def film_jobs(studies: Sequence[Study]) -> list[FilmJob]:
         first = Path(missing[0])
         folder = next(parent for parent in first.parents if parent.is_dir())
         holds = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
+        names = "" if private else f"; the first expected is {first}, and {folder} holds {holds}, …"
         raise InputError(
-            f"{len(missing)} of {len(jobs)} films are missing; the first expected is {first}, and {folder} holds "
-            f"{holds}, …; say where films are with --image-folder"
+            f"{len(missing)} of {len(jobs)} films are missing{names}; say where films are with --image-folder"
         )
     return jobs
 
