@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cxrgen.cli import main
 from cxrgen.records import Study, read_studies
 
 FINDINGS = "Synthetic heart {} is normal."
@@ -354,3 +355,32 @@ def test_a_run_that_is_ended_from_outside_continues(
     for name in ("studies.parquet", "films.jsonl", "card.json", "train.json"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     assert not list(out.rglob(".*.tmp"))
+
+
+def test_counts_for_machines(course: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", str(course), "--out", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told == {
+        "studies": 6, "films": 12, "rejects": 0, "train": 3, "valid": 1, "test": 2, "out": str(tmp_path / "out"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--map", "findings"),
+        ("--map", "diagnosis=Befund"),
+        ("--valid-share", "0.6", "--test-share", "0.5"),
+        ("--size", "4"),
+        ("--kind", "dicoms"),
+        ("--text", "polished"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_leaves_with_two(course: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    out = tmp_path / "out"
+    try:
+        code = main(["prepare", str(course), "--out", str(out), *words])
+    except SystemExit as end:  # argparse's own refusals
+        code = int(str(end.code))
+    assert code == 2
+    assert not out.exists()
