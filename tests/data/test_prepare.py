@@ -384,3 +384,58 @@ def test_a_call_that_cannot_be_meant_leaves_with_two(course: Path, tmp_path: Pat
         code = int(str(end.code))
     assert code == 2
     assert not out.exists()
+
+
+def test_the_json_files_can_tell_the_prior_report(
+    tmp_path: Path, prepare: Prepare, write_film: Write, write_table: Write
+) -> None:
+    rows = [
+        (
+            str(number),
+            "P",
+            write_film(tmp_path / f"{number}.png", number).name,
+            "PA",
+            "train",
+            f"2020010{number}",
+            f"No. {number}.",
+        )
+        for number in (1, 2)
+    ]
+    columns = ("study_id", "patient_id", "image", "view", "split", "date", "findings")
+    table = write_table(tmp_path / "t.csv", columns, rows)
+    for prompt in ("study", "study-prior"):
+        assert prepare(table, "--out", tmp_path / prompt, "--prompt", prompt)[0] == 0
+    asked = {
+        prompt: [
+            item["conversations"][0]["value"] for item in json.loads((tmp_path / prompt / "train.json").read_text())
+        ]
+        for prompt in ("study", "study-prior")
+    }
+    assert asked["study"] == ["Frontal: <image>\nWrite the report."] * 2
+    assert asked["study-prior"] == [asked["study"][0], "Frontal: <image>\nPrior report: No. 1.\nWrite the report."]
+
+
+@pytest.mark.slow
+def test_a_table_of_a_hundred_thousand_films_stays_below_a_gigabyte(tmp_path: Path, write_film: Write) -> None:
+    """Everything before the films; they come and go one by one. The test prints the peak."""
+    films = [write_film(tmp_path / f"{number}.png", number) for number in range(4)]
+    (tmp_path / "big" / "images").mkdir(parents=True)
+    with open(tmp_path / "big" / "mimic-cxr-2.0.0-metadata.csv", "w") as file:
+        file.write("dicom_id,subject_id,study_id,ViewPosition,Rows,Columns,StudyDate,StudyTime,Procedure\n")
+        for number in range(100_000):
+            name = f"{number:044}"
+            study = 50_000_000 + number * 6 // 10
+            file.write(f"{name},{study // 4},{study},PA,3056,2544,21800506,{80000 + study % 9999}.875,CHEST PA LAT\n")
+            os.link(films[number % 4], tmp_path / "big" / "images" / f"{name}.png")
+    with open(tmp_path / "texts.csv", "w") as file:
+        file.write("study_id,findings\n")
+        for study in range(50_000_000, 50_060_000):
+            file.write(f"{study},{'Synthetic words of a report. ' * 12}\n")
+    code = "import resource, sys; from cxrgen.cli import main; done = main(sys.argv[1:]); "
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(done)"
+    words = ["prepare", tmp_path / "big", "--out", tmp_path / "out", "--text-file", tmp_path / "texts.csv", "--dry-run"]
+    result = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True)
+    assert "found: 60000 studies, 100000 films" in result.stdout
+    peak = int(result.stdout.split()[-1]) / 1e6
+    print(f"peak memory {peak:.2f} GB")
+    assert peak < 1

@@ -15,7 +15,7 @@ from typing import Any
 import cxrgen
 from cxrgen.files import sha256_file, write_csv, write_json
 from cxrgen.records import SCHEMA_VERSION, SPLITS, Conversation, Reject, Study, write_studies
-from cxrgen.text.prompts import study_conversation
+from cxrgen.text.prompts import study_conversation, tells_prior
 
 _INPUTS = ("*.csv", "*.csv.gz", "*.json", "*.jsonl", "*.txt", "*.tsv")
 _SPEAKERS = {"human": "human", "assistant": "gpt"}
@@ -25,9 +25,10 @@ def write_set(out: Path, studies: Sequence[Study], rejects: Sequence[Reject], pr
     """studies.parquet, train.json, valid.json, test.json and rejects.csv."""
     write_studies(out / "studies.parquet", studies)
     (out / "studies.parquet").chmod(0o600)
+    report_of = {study.study_id: study.report for study in studies} if tells_prior(prompt) else {}
     for split in SPLITS:
         items = [
-            llava_item(study_conversation(study, prompt=prompt))
+            llava_item(study_conversation(study, prompt=prompt, prior=report_of.get(study.prior_study_id or "")))
             for study in studies
             if study.split == split and study.views
         ]
