@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "demo": ("cxrgen.demo", "all of it on synthetic studies"),
+    "doctor": ("cxrgen.doctor", "what is installed, what a checkpoint is, and what either lacks"),
 }
 
 _MODEL_PACKAGES = {"torch", "transformers", "peft", "accelerate", "safetensors", "sentencepiece", "tokenizers"}
