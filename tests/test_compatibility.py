@@ -157,6 +157,10 @@ def test_every_command_of_the_page_runs_as_it_stands(here: Path) -> None:
     assert json.loads(Path("LLaVA-Med-fork/config.json").read_text())["model_type"] == "custom_llava"
     for folder in ("llava-med", "llava-med-pvqa", "llava-med-stock", "llava-med-trained", "llava-med-1.5"):
         assert load_bundle(Path(folder)).format.image_tokens == 4
+    trained = load_bundle(Path("trained"))
+    second = trained.model.model.multi_modal_projector.linear_2  # frozen: the projector is one matrix still
+    assert torch.equal(second.weight, torch.eye(64))
+    assert set(trained.slow_files) == {"tokenizer.model", "added_tokens.json", "special_tokens_map.json"}
     assert torch.load("extracted.bin", weights_only=True)[f"{PROJECTOR}weight"].shape == (64, 1024)
     assert Path("data/images/1_F1.jpg").read_bytes() == b"jpg"
     assert len(Path("data/SHA256SUMS").read_text().splitlines()) == len(FILES)

@@ -165,6 +165,7 @@ def test_what_transformers_saved_converts_back_too(tmp_path: Path, bundle: Bundl
     reopened = load_bundle(tmp_path / "saved")
     assert reopened.format == bundle.format
     assert reopened.slow_files == bundle.slow_files
+    assert set(bundle.slow_files) == {"tokenizer.model", "added_tokens.json", "special_tokens_map.json"}
     convert(str(tmp_path / "saved"), tmp_path / "back", "original")
     back = load_file(tmp_path / "back/model.safetensors")
     assert all(torch.equal(back[name], tensor) for name, tensor in v1_tensors.items())
@@ -299,12 +300,14 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(
     folder = write_folder(tmp_path / "d", small, V1_CONFIG)
     refused(r"801 rows, but tokenizer\.model and its additions need 803", str(folder), out, "stock", str(clip_folder))
     folder = write_folder(tmp_path / "e", v1_tensors, {**V1_CONFIG, "model_type": "bert"})
-    refused(r"model type 'bert' is none of llava, custom_llava", str(folder), out, "stock", str(clip_folder))
+    refused(
+        r"model type 'bert' is none of llava, custom_llava, llava_llama", str(folder), out, "stock", str(clip_folder)
+    )
     folder = write_folder(tmp_path / "f", v1_tensors, V1_CONFIG, tokenizer=False)
     refused(r"tokenizer\.model: no such file", str(folder), out, "stock", str(clip_folder))
     with pytest.raises(UsageError, match="--to original"):
         convert(str(v1_folder), tmp_path / "x.bin", "stock")
-    with pytest.raises(InputError, match=r"make it one with `cxrgen convert .* --to stock`"):
+    with pytest.raises(InputError, match=r"make it stock with `cxrgen convert .* --to stock`"):
         load_bundle(v1_folder)
 
 

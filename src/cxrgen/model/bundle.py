@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import transformers
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.errors import InputError
-from cxrgen.files import write_json
+from cxrgen.files import read_json, write_json
 from cxrgen.model.conversation import Format
-from cxrgen.model.llama_fast import checked_tokenizer
+from cxrgen.model.llama_fast import checked_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import MODEL_FILE, SLOW_FILES
+from cxrgen.model.llava_v1 import LLAVA_TYPES
 from cxrgen.progress import say
 
 FORMAT_FILE = "cxrgen.json"
@@ -65,7 +66,10 @@ def save_all_but_weights(folder: Path, bundle: Bundle) -> None:
         bundle.processor.save_pretrained(folder)
     for name, data in bundle.slow_files.items():
         (folder / name).write_bytes(data)
-    write_json(folder / FORMAT_FILE, asdict(bundle.format))
+    format = bundle.format
+    if format.tokens:  # tokens may have been added since
+        format = replace(format, tokens=fingerprint(bundle.tokenizer))
+    write_json(folder / FORMAT_FILE, asdict(format))
 
 
 def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Bundle:
@@ -76,9 +80,11 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train` or `cxrgen convert`")
+    if (folder / "config.json").is_file():
+        check_stock(folder)
     for name in ("config.json", FORMAT_FILE):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen{_way_out(folder)}")
+            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
     if not [*folder.glob("*.safetensors")]:
         raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
     try:
@@ -101,11 +107,13 @@ def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:
         say(f"{folder}: the tokenizer is not the one that the weights know ({reason}); {MODEL_FILE} takes its place")
 
 
-def _way_out(folder: Path) -> str:
-    """What makes a checkpoint of a folder that has a config.json of the LLaVA family."""
-    config = folder / "config.json"
-    family = config.is_file() and '"llava' in config.read_text(encoding="utf-8", errors="replace")
-    return f"; make it one with `cxrgen convert {folder} OUT --to stock`" if family else ""
+def check_stock(folder: Path) -> None:
+    """Raises InputError for the original's layouts, which transformers would open as another, untrained model."""
+    config = read_json(folder / "config.json")
+    if isinstance(config, dict) and "text_config" not in config and config.get("model_type") in LLAVA_TYPES:
+        raise InputError(
+            f"{folder}: the original's layout; make it stock with `cxrgen convert {folder} OUT --to stock`"
+        )
 
 
 class quiet:

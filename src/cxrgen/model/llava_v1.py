@@ -20,7 +20,8 @@ from cxrgen.errors import InputError
 from cxrgen.files import read_json
 from cxrgen.model.weights import Rows, cast, in_memory, whole
 
-MODEL_TYPES = ("llava", "custom_llava", "llama", "llava_llama", "llava_mistral")
+LLAVA_TYPES = ("llava", "custom_llava", "llava_llama", "llava_mistral")
+MODEL_TYPES = (*LLAVA_TYPES, "llama")  # the last: a base, or an old delta
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 PROJECTOR, TOWER = "model.mm_projector.", "model.vision_tower.vision_tower.vision_model."
 _LANGUAGE_STOCK, _PROJECTOR_STOCK = "language_model.", "multi_modal_projector."

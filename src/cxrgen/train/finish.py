@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import transformers
 from safetensors.torch import save_file
 
 from cxrgen.errors import InputError
-from cxrgen.files import write_json, write_text
-from cxrgen.model.bundle import FORMAT_FILE, Bundle
+from cxrgen.files import write_text
+from cxrgen.model.bundle import Bundle, save_all_but_weights
 from cxrgen.train.modules import PROJECTOR, fold_rows
 from cxrgen.train.processes import Processes, whole
 
@@ -50,10 +50,9 @@ def save_model(out: Path, bundle: Bundle, processes: Processes, merge: bool, pro
             merged.save_pretrained(new)
         elif adapters:
             bundle.model.config.save_pretrained(new)
-        bundle.processor.save_pretrained(new)
+        save_all_but_weights(new, bundle)
         if projector_only:
             save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)
-        write_json(new / FORMAT_FILE, asdict(bundle.format))
         _move_in(new, out)
     except OSError as error:
         raise InputError(f"{out}: the model cannot be written ({error.strerror}); make room and --resume") from None

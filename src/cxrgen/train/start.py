@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.errors import InputError
 from cxrgen.model.build import NewModel, new_model
-from cxrgen.model.bundle import FORMAT_FILE, Bundle, load_bundle
+from cxrgen.model.bundle import FORMAT_FILE, Bundle, check_stock, load_bundle
 from cxrgen.model.conversation import Format
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.progress import say
@@ -77,6 +77,7 @@ def _opened(arguments: Arguments) -> Bundle:
         return load_bundle(folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
+    check_stock(folder)
     extra: dict[str, Any] = {"quantization_config": _four_bits()} if quantised else {}
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
