@@ -236,6 +236,9 @@ def test_another_base_is_refused(tmp_path: Path, folders: tuple[Path, Path], bas
     }
     wrong = write_folder(tmp_path / "other", {**base, **other}, BASE_CONFIG)
     refused(rf"{EMBEDDINGS}: the delta was made from another base", tmp_path, wrong, folders[1])
+    frozen = {name: torch.zeros_like(delta[name]) for name in (EMBEDDINGS, HEAD)}  # only layers were trained
+    layers = add_tokens(write_folder(tmp_path / "layers", {**delta, **frozen}, V1_CONFIG))
+    refused(rf"{EMBEDDINGS}: the delta was made from another base", tmp_path, wrong, layers)
     more = {name: torch.cat([base[name], base[name][:1]]) for name in (EMBEDDINGS, HEAD)}
     vicuna = write_folder(tmp_path / "vicuna", {**base, **more}, BASE_CONFIG)
     refused(r"the base has 801 rows, <im_patch> of the delta has id 800", tmp_path, vicuna, folders[1])
@@ -256,6 +259,26 @@ def test_the_right_base_is_never_refused(tmp_path: Path, base: Tensors, scale: f
     source = write_folder(tmp_path / "llama", base, BASE_CONFIG)
     other = add_tokens(write_folder(tmp_path / "delta", differences | projector, V1_CONFIG))
     merge(str(source), str(other), tmp_path / "out", "original")
+
+
+@pytest.mark.parametrize("kind", ["random", "constant", "whole numbers"])
+def test_values_that_are_no_differences_say_nothing_about_the_base(tmp_path: Path, base: Tensors, kind: str) -> None:
+    """Made-up deltas are added like any other."""
+    generator = torch.Generator().manual_seed(7)
+    made = {
+        "random": lambda shape: torch.randn(shape, generator=generator) / 100,
+        "constant": lambda shape: torch.full(shape, 0.25),
+        "whole numbers": lambda shape: torch.randint(-3, 4, shape, generator=generator).float(),
+    }[kind]
+    ours = {name: made(tensor.shape).half() if kind == "whole numbers" else tensor for name, tensor in base.items()}
+    shapes = language_shapes(803) | {"model.mm_projector.weight": (64, 1024), "model.mm_projector.bias": (64,)}
+    theirs = {name: made(shape).half() for name, shape in shapes.items()}
+    source = write_folder(tmp_path / "llama", ours, BASE_CONFIG)
+    merge(str(source), str(add_tokens(write_folder(tmp_path / "d", theirs, V1_CONFIG))), tmp_path / "out", "original")
+    found = load_file(tmp_path / "out/model.safetensors")
+    found.pop(FREQUENCIES)
+    ours.pop(FREQUENCIES)
+    assert same(found, expected(ours, theirs))
 
 
 def test_a_second_merge_is_refused(tmp_path: Path, folders: tuple[Path, Path], clip_folder: Path) -> None:

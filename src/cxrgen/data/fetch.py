@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from cxrgen.errors import InputError
 from cxrgen.files import sha256_file
+from cxrgen.progress import track
 
 _CHUNK = 1 << 20
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
@@ -147,7 +148,9 @@ def _continue(url: str, part: Path, size: int, slack: int, timeout: float) -> No
         version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         mark.write_text("" if version.startswith("W/") else version, encoding="ascii")
         with open(part, "ab" if resumed else "wb") as file:
-            while block := response.read(_CHUNK):
+            left = -(-(size - (have if resumed else 0)) // _CHUNK)
+            blocks = iter(lambda: response.read(_CHUNK), b"")
+            for block in track(blocks, part.name.removesuffix(".part"), max(1, left), lambda: "MiB"):
                 file.write(block)
                 if file.tell() > size + slack:
                     part.unlink()

@@ -36,7 +36,7 @@ _EXAMPLES = """examples:
   cxrgen merge --make-delta --base llama-7b --target LLaVA-Med-7B --delta my-delta
 """
 _SAMPLED_ROWS = 512
-_ENOUGH = 2000  # changed values; fewer say nothing about the base
+_ENOUGH, _DISTINCT = 500, 8  # changed values, and how many kinds of them; fewer say nothing about the base
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -200,15 +200,20 @@ def _check_added_rows(base: Mapping[str, Rows], folder: Path) -> None:
 
 
 def _check_base_belongs(base: Mapping[str, Rows], delta: Mapping[str, Rows]) -> None:
-    """Raises InputError when the embedding rows say that the delta was made from another base.
+    """Raises InputError when the rows say that the delta was made from another base.
 
-    target - base is a multiple of the base's own float16 spacing, value by value, so base + delta needs no rounding far
-    more often than the base's rows plus the delta's rows *in another order*. Of a wrong base both are equally rare. A
-    base that differs by a little fine-tuning passes: no statistic of the two files can tell it.
+    target - base is a multiple of the base's own float16 spacing, value by value. So such differences end in zero bits,
+    and base + delta needs no rounding far more often than the base's rows plus the delta's rows *in another order*. Of
+    a wrong base both are equally rare. Values that are no such differences say nothing, and a base that differs by a
+    little fine-tuning passes: no statistic of the two files can tell it. Embedding rows are looked at first, and
+    layers only where training has left the embeddings alone.
     """
-    fitting = shuffled = compared = 0
-    alike = []
-    for name in _GROWN:
+    fitting = shuffled = compared = even = 0
+    alike: list[float] = []
+    values: set[float] = set()
+    for name in (*_GROWN, *(name for name in base if name not in _GROWN and len(base[name].shape) == 2)):
+        if compared >= _ENOUGH and name not in _GROWN:
+            break
         rows = min(base[name].count, delta[name].count)
         places = range(0, rows, max(1, rows // _SAMPLED_ROWS))
         ours = torch.cat([base[name].rows(n, n + 1) for n in places]).to(torch.float16)
@@ -216,14 +221,16 @@ def _check_base_belongs(base: Mapping[str, Rows], delta: Mapping[str, Rows]) -> 
         alike.append(float(torch.cosine_similarity(ours.flatten().double(), theirs.flatten().double(), dim=0)))
         changed = theirs != 0
         compared += int(changed.sum())
+        even += int(((theirs.view(torch.int16) & 1 == 0) & changed).sum())
+        values.update(theirs[changed][:_ENOUGH].tolist())
         fitting += int((_needs_no_rounding(ours, theirs) & changed).sum())
         shuffled += int((_needs_no_rounding(ours.roll(1, 0), theirs) & changed).sum())
     if min(alike) > 0.5:
         raise InputError(f"{EMBEDDINGS}: the delta holds whole weights, not differences; it is merged already")
-    if compared < _ENOUGH:
+    if compared < _ENOUGH or len(values) < _DISTINCT or even < 0.6 * compared:
         return
     share, chance = fitting / compared, shuffled / compared
-    if share - chance < max(0.02, 5 * (chance * (1 - chance) / compared) ** 0.5):
+    if share < 0.9 and share - chance < max(0.02, 5 * (chance * (1 - chance) / compared) ** 0.5):
         raise InputError(
             f"{EMBEDDINGS}: the delta was made from another base: {share:.0%} of the sums need no rounding, by chance "
             f"it would be {chance:.0%}; LLaVA's deltas want the original LLaMA-7B, neither LLaMA-2 nor Vicuna"
