@@ -145,6 +145,16 @@ def test_v1_model_types_are_the_same_thing(
     assert (tmp_path / "out/cxrgen.json").read_bytes() == (stock / "cxrgen.json").read_bytes()
 
 
+@pytest.mark.parametrize(("rows", "start_end"), [(803, True), (801, False)])
+def test_a_config_that_says_nothing_leaves_it_to_the_rows(
+    tmp_path: Path, v1_tensors: dict[str, torch.Tensor], clip_folder: Path, rows: int, start_end: bool
+) -> None:
+    tensors = {name: each[:rows].clone() if each.shape[0] == 803 else each for name, each in v1_tensors.items()}
+    folder = write_folder(tmp_path / "in", tensors, {**TEXT, "model_type": "llama"})
+    convert(str(folder), tmp_path / "out", "stock", str(clip_folder))
+    assert load_bundle(tmp_path / "out").format.start_end is start_end
+
+
 def test_stock_and_back_gives_the_same_weights(
     tmp_path: Path, stock: Path, v1_tensors: dict[str, torch.Tensor]
 ) -> None:

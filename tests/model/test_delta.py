@@ -131,8 +131,8 @@ def test_tokenizer_and_settings_come_with_it(tmp_path: Path, folders: tuple[Path
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["model_type"] == "llava"
     assert (config["vocab_size"], config["bos_token_id"], config["mm_vision_select_layer"]) == (803, 1, -2)
-    for name in ("tokenizer.model", "added_tokens.json"):
-        assert (tmp_path / "out" / name).is_file()
+    for name in ("tokenizer.model", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (folders[1] / name).read_bytes()
 
 
 def test_the_stock_layout_opens_at_once(

@@ -18,7 +18,7 @@ from cxrgen.files import read_json, write_json
 from cxrgen.model.bundle import FORMAT_FILE
 from cxrgen.model.conversation import Format
 from cxrgen.model.llama_fast import fast_tokenizer, fingerprint
-from cxrgen.model.llama_tokenizer import IMAGE_PATCH, IMAGE_START, MODEL_FILE, Tokens, read_llama_tokens
+from cxrgen.model.llama_tokenizer import IMAGE_PATCH, IMAGE_START, MODEL_FILE, SLOW_FILES, Tokens, read_llama_tokens
 from cxrgen.model.llava_v1 import (
     EMBEDDINGS,
     HEAD,
@@ -131,8 +131,10 @@ def _format(original: Mapping[str, Rows], layout: Layout, tokenizer: Path, visio
         one_layer = f"{PROJECTOR}weight" in original
         known = read_llama_tokens(tokenizer, ()).special
         patches = one_layer or IMAGE_PATCH in known
-        rows, pieces = original[EMBEDDINGS].count, len(known)
-        both = bool(layout.config.get("mm_use_im_start_end", patches and (IMAGE_START in known or rows > pieces)))
+        # An old delta's config does not say; three rows behind the vocabulary do.
+        three_rows = read_llama_tokens(tokenizer, (IMAGE_PATCH,)).special[IMAGE_PATCH] + 3
+        both = IMAGE_START in known or original[EMBEDDINGS].count >= three_rows
+        both = bool(layout.config.get("mm_use_im_start_end", both))
         aspect = layout.config.get("image_aspect_ratio")
         format = Format(
             template="mistral" if layout.mistral else ("v0" if one_layer else "v1"),
@@ -243,7 +245,13 @@ def write_original(
         if one_layer and tower:
             _write_tower(out / "vision_tower", tower, vision)
     write_json(out / "config.json", config)
-    _write_slow_tokenizer(out, tokenizer, tokens)
+    if layout.stock:
+        _write_slow_tokenizer(out, tokenizer, tokens)
+        write_json(out / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True})
+    else:
+        for name in (*SLOW_FILES, "tokenizer_config.json", "tokenizer.json", "preprocessor_config.json"):
+            if (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, out / name)
     return written
 
 
