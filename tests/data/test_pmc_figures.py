@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -166,12 +167,16 @@ def test_bombs_and_what_is_no_archive_are_refused(
     server.files["/image.tar.gz"] = Served(archive({"PMC/g.jpg": bytes(20_000_000)}))
     server.files["/all.tar.gz"] = Served(archive({"PMC/x": bytes(40_000_000), "PMC/g.jpg": b"x"}))
     server.files["/page.tar.gz"] = Served(b"<html>not here</html>")
-    names = ("image", "all", "page")
+    name = tarfile.TarInfo("name")
+    name.type, name.size = tarfile.XHDTYPE, 1 << 33  # "the name of the next member has 8 GiB"
+    server.files["/name.tar.gz"] = Served(gzip.compress(name.tobuf(tarfile.GNU_FORMAT) + bytes(100_000)))
+    names = ("image", "all", "page", "name")
     rows = listing(tmp_path / "urls.jsonl", server, [(f"/{name}.tar.gz", "PMC/g.jpg", name) for name in names])
-    assert "0 of 3 figures" in fetch_figures(wanted(tmp_path, rows), PATIENCE)
+    assert "0 of 4 figures" in fetch_figures(wanted(tmp_path, rows), PATIENCE)
     missing = (tmp_path / "images/missing.csv").read_text()
     assert "larger than 256 MiB" in missing
     assert "larger than 32 GiB unpacked" in missing
+    assert "name is longer than 1 MiB" in missing
 
 
 @pytest.mark.parametrize("pair", ["../x", "a/b", ".hidden", "", "a\\b", "a" * 300])

@@ -33,6 +33,11 @@ MANIFEST, MISSING = "manifest.jsonl", "missing.csv"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,200}")
 _LARGEST_IMAGE = 256 << 20
 _LARGEST_ARCHIVE = 32 << 30  # unpacked
+_LARGEST_NAME = 1 << 20  # tarfile reads a long name into memory whole
+_NAMES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _SETTLED = ("done", "gone")
 
 
@@ -183,12 +188,23 @@ class _Counted:
         return data
 
 
+class _Header(tarfile.TarInfo):
+    """A header that is refused when it announces a name of absurd length."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _NAMES and header.size > _LARGEST_NAME:
+            raise SourceFailed("a member's name is longer than 1 MiB; the archive is refused")
+        return header
+
+
 def _take(stream: IO[bytes], members: dict[str, str], wanted: Figures) -> None:
     """Write each wanted member and strike it off `members`; stops when none is left.
 
     Raises SourceFailed for an archive that is built to do harm, or is none.
     """
-    with tarfile.open(fileobj=stream, mode="r|gz") as archive:
+    with tarfile.open(fileobj=stream, mode="r|gz", tarinfo=_Header) as archive:
         for member in archive:
             parts = PurePosixPath(member.name).parts
             if member.name.startswith("/") or ".." in parts:
