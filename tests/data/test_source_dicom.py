@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from tests.data.dicoms import film, saved
 
+from cxrgen.data.images import read_film
 from cxrgen.data.sources import Found, SourceOptions, choose
 from cxrgen.data.sources.dicom import read, recognise
 from cxrgen.data.views import view_class
@@ -162,3 +163,22 @@ def test_no_tag_of_a_patient_is_in_notes_or_hints(export: Path) -> None:
     found = read(export, SourceOptions())
     said = " ".join([*found.notes, *(reject.hint for reject in found.rejects)])
     assert not any(secret in said for secret in (*SECRETS, "Clear"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_tag_values_are_quoted_in_no_warning_and_no_log_line(
+    export: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    content = (export / "a" / "1.dcm").read_bytes()
+    odd = (
+        content.replace(b"080556.875", b"secret8875")
+        .replace(b"19700101", b"secret88")
+        .replace(b"20200101", b"secret99")
+    )
+    assert odd.count(b"secret") == 3
+    (export / "a" / "1.dcm").write_bytes(odd)
+    with caplog.at_level("DEBUG"):
+        found = read(export, SourceOptions())
+        read_film(export / "a" / "1.dcm")
+    assert len(found.studies) == 3
+    assert "secret" not in "".join(capfd.readouterr()) + caplog.text

@@ -12,13 +12,15 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info
@@ -38,8 +40,7 @@ def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint
     """Grey pixels (H, W) and notes of a DICOM file. `rendering` is window, percentile or mimic. Raises FilmReject."""
     notes: list[str] = []
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns of odd tags and quotes their values
+        with _quiet():
             allowed = 2 * max_pixels + _OTHER_THAN_PIXELS
             if path.stat().st_size > allowed:
                 raise FilmReject("too-large", f"more than {allowed >> 20} MB; raise the limit if the film is real")
@@ -59,12 +60,15 @@ def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint
         raise FilmReject("image-truncated", f"{words} ({type(error).__name__})") from None
 
 
-def read_tags(path: Path, keywords: Sequence[str]) -> pydicom.Dataset:
-    """These tags of a DICOM file, without its pixels. Raises FilmReject for a file that is none or is damaged."""
+def read_tags(path: Path, keywords: Sequence[str]) -> dict[str, str]:
+    """Keyword -> text of these tags, as far as they are there; of a sequence the meaning of its first code.
+
+    Pixels are not read. Raises FilmReject for a file that is no DICOM file or is damaged.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _dataset(path, _OTHER_THAN_PIXELS, list(keywords))
+        with _quiet():
+            dataset = _dataset(path, _OTHER_THAN_PIXELS, list(keywords))
+            return {keyword: _tag_text(dataset, keyword) for keyword in keywords if keyword in dataset}
     except FilmReject:
         raise
     except InvalidDicomError:
@@ -73,6 +77,21 @@ def read_tags(path: Path, keywords: Sequence[str]) -> pydicom.Dataset:
         raise FilmReject(
             "image-truncated", f"its tags cannot be read; export it again ({type(error).__name__})"
         ) from None
+
+
+def _tag_text(dataset: pydicom.Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    if isinstance(value, pydicom.Sequence):
+        value = value[0].get("CodeMeaning") if len(value) else None
+    return "" if value is None else str(value).strip()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """pydicom warns of odd tags and quotes their values, which may be a patient's: neither warnings nor log lines."""
+    with warnings.catch_warnings(), disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _dataset(path: Path, allowed: int, keywords: list[str] | None = None) -> pydicom.Dataset:

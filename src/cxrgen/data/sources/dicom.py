@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import pydicom
-
 from cxrgen.data.ids import clean_id, match_ids
 from cxrgen.data.images import FilmReject
 from cxrgen.data.rendering import RADIOGRAPHS, read_tags
@@ -117,9 +115,9 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
             rejects.append(Reject(place, "", error.code, error.hint))
             continue
         study_uid, instance, modality = (
-            _text(tags, name) for name in ("StudyInstanceUID", "SOPInstanceUID", "Modality")
+            tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID", "Modality")
         )
-        study_uid = study_uid or _text(tags, "AccessionNumber")
+        study_uid = study_uid or tags.get("AccessionNumber", "")
         if "Rows" not in tags:
             counts["files hold no picture (reports, presentation states)"] += 1
         elif modality and modality not in RADIOGRAPHS:
@@ -134,29 +132,23 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
     notes += [f"{count} {what}" for what, count in counts.items()]
 
 
-def _text(tags: pydicom.Dataset, keyword: str) -> str:
-    value = tags.get(keyword)
-    return "" if value is None else str(value).strip()
-
-
-def _one(file: Path, study_uid: str, tags: pydicom.Dataset) -> _Tagged:
-    accession, study_id, patient = (_text(tags, name) for name in ("AccessionNumber", "StudyID", "PatientID"))
+def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
+    accession, study_id, patient = (tags.get(name, "") for name in ("AccessionNumber", "StudyID", "PatientID"))
     keys = dict(zip(_KEYS, (study_uid, accession, study_id, file.parent.name, file.stem, patient)))
-    order = order_key(_text(tags, "StudyDate"), _text(tags, "StudyTime"))
+    order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
     return _Tagged(file, study_uid, keys, patient, order, View(str(file.absolute()), UNKNOWN, _raw(tags)))
 
 
-def _raw(tags: pydicom.Dataset) -> str:
+def _raw(tags: Mapping[str, str]) -> str:
     """The view as the first of position, code, series and protocol says it that says one; never their whole text."""
-    position = _text(tags, "ViewPosition")
+    position = tags.get("ViewPosition", "")
     if view_class(position) != UNKNOWN:
         return position
-    codes = tags.get("ViewCodeSequence") or []
-    meaning = _text(codes[0], "CodeMeaning") if len(codes) else ""
+    meaning = tags.get("ViewCodeSequence", "")
     if view_class(meaning) != UNKNOWN:
         return meaning
     for keyword in ("SeriesDescription", "ProtocolName"):
-        text = _text(tags, keyword).upper().replace("P.A", "PA").replace("A.P", "AP")
+        text = tags.get(keyword, "").upper().replace("P.A", "PA").replace("A.P", "AP")
         words: set[str] = {word for word in re.findall("[A-Z]+", text) if len(word) > 1}
         views = sorted(word for word in words if view_class(word) != UNKNOWN)
         if len({view_class(word) for word in views}) == 1:  # "CHEST PA AND LATERAL" is the examination, not this film
