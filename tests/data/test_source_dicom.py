@@ -136,11 +136,14 @@ def test_what_is_no_film_is_counted_or_refused(export: Path) -> None:
     (export / "d" / "broken.dcm").write_bytes(b"<html>")
     exported(export, "d/none.dcm", "PAT-2", "ACC-3", StudyInstanceUID="", AccessionNumber="")
     exported(export, "e/5.dcm", "PAT-9", "ACC-3")
+    outside = exported(export.parent / "outside", "6.dcm", "PAT-6", "ACC-6")
+    (export / "d" / "link.dcm").symlink_to(outside)
     found = read(export, SourceOptions())
     codes = {(reject.row, reject.code) for reject in found.rejects}
     assert codes == {
         ("d/broken.dcm", "not-an-image"),
         ("d/ct.dcm", "not-a-radiograph"),
+        ("d/link.dcm", "bad-path"),
         ("d/none.dcm", "id-missing"),
         ("study 1.2.3.3", "duplicate-conflict"),
     }

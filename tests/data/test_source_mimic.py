@@ -152,7 +152,7 @@ def test_reports_in_another_tree_and_a_given_film_folder(tree: Path, tmp_path: P
 
 def test_the_dicom_release_by_its_record_list(tree: Path) -> None:
     for file in tree.rglob("*.jpg"):
-        saved(film(ViewPosition="PA"), file.with_suffix(".dcm"))
+        saved(film(ViewPosition="PA", StudyDate="21800506", StudyTime="080556.875"), file.with_suffix(".dcm"))
         file.unlink()
     (tree / "mimic-cxr-2.0.0-metadata.csv").unlink()
     rows = [f"{row[1]},{row[2]},{row[0]},{folder_of(row[1], row[2])}/{row[0]}.dcm" for row in ROWS]
@@ -241,3 +241,17 @@ def test_nothing_of_a_report_is_in_notes_and_rejects(tree: Path) -> None:
     found = read(tree, SourceOptions())
     words = " ".join([*found.notes, *(reject.hint + reject.row for reject in found.rejects)])
     assert not any(text in words for text in ("lungs", "heart", "Pneumonia", "Fluid", "Cough"))
+
+
+def test_ids_never_lead_out_of_the_tree(tree: Path) -> None:
+    with open(tree / "mimic-cxr-2.0.0-metadata.csv", "a") as file:
+        file.write(
+            "../../../secret,10000032,50414267,AP,,,,\n,10000032,50414267,AP,,,,\naa-1,1/../../x,50414267,AP,,,,\n"
+        )
+    found = read(tree, SourceOptions())
+    assert [(reject.row[-2:], reject.code) for reject in found.rejects] == [
+        (":8", "bad-path"),
+        (":9", "bad-path"),
+        ("10", "bad-path"),
+    ]
+    assert len(found.studies[0].views) == 2

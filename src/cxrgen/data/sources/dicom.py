@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from cxrgen.data.ids import clean_id, match_ids
 from cxrgen.data.images import FilmReject
@@ -83,7 +84,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     table = options.text_file or _only_table(path)
     if table is not None:
         return _with_table(found, by_study, table, options)
-    return replace(found, studies=_with_text_files(studies, by_study, path, options.section_style, notes))
+    return replace(found, studies=_with_text_files(found, by_study, path, options.section_style))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -109,6 +110,9 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
     counts: Counter[str] = Counter()
     for file in filter(_is_dicom, _files(path)):
         place = "/".join(file.relative_to(path).parts[-2:])
+        if file.is_symlink() and path.resolve() not in file.resolve().parents:
+            rejects.append(Reject(place, "", "bad-path", "a link that leads out of the folder"))
+            continue
         try:
             tags = read_tags(file, _TAGS)
         except FilmReject as error:
@@ -137,6 +141,15 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     keys = dict(zip(_KEYS, (study_uid, accession, study_id, file.parent.name, file.stem, patient)))
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
     return _Tagged(file, study_uid, keys, patient, order, View(str(file.absolute()), UNKNOWN, _raw(tags)))
+
+
+def view_and_time(file: Path) -> tuple[str, str]:
+    """(view as the tags say it, order key) of one film, ("", "") where its tags cannot be read."""
+    try:
+        tags = read_tags(file, _TAGS)
+    except FilmReject:
+        return "", ""
+    return _raw(tags), order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
 
 
 def _raw(tags: Mapping[str, str]) -> str:
@@ -179,9 +192,9 @@ def _best_key(by_study: Mapping[str, Collection[_Tagged]], names: Collection[str
     return best, fits[best]
 
 
-def _with_text_files(
-    studies: list[Study], by_study: Mapping[str, list[_Tagged]], path: Path, style: str, notes: list[str]
-) -> list[Study]:
+def _with_text_files(found: Found, by_study: Mapping[str, list[_Tagged]], path: Path, style: str) -> list[Study]:
+    """The studies with the sections of their texts; notes and rejects go to those of `found`."""
+    studies, notes, rejects = found.studies, found.notes, found.rejects
     files = [file for file in _files(path) if file.suffix.lower() == ".txt"]
     kind, owners = _best_key(by_study, [file.stem for file in files])
     text_of = {owners[file.stem]: file for file in reversed(files) if file.stem in owners}
@@ -194,12 +207,19 @@ def _with_text_files(
     text_of |= alone
     unused = len(files) - len(text_of)
     notes += [f"{unused} texts belong to no study"] if unused else []
-    return [
-        replace(study, sections=split_sections(_read(text_of[study.study_id]), style))
-        if study.study_id in text_of
-        else study
-        for study in studies
-    ]
+    return [_with_text(study, text_of.get(study.study_id), style, rejects) for study in studies]
+
+
+def _with_text(study: Study, file: Path | None, style: str, rejects: list[Reject]) -> Study:
+    if file is None:
+        return study
+    try:
+        with open(file, "rb") as opened:
+            return replace(study, sections=split_sections(read_text(opened), style))
+    except (OSError, ValueError) as error:
+        hint = f"its text cannot be read ({type(error).__name__}); the study stays without"
+        rejects.append(Reject(f"study {study.study_id}", study.study_id, "text-unreadable", hint))
+        return study
 
 
 def _alone(by_study: Mapping[str, list[_Tagged]], files: list[Path]) -> dict[str, Path]:
@@ -218,9 +238,11 @@ def _alone(by_study: Mapping[str, list[_Tagged]], files: list[Path]) -> dict[str
     }
 
 
-def _read(file: Path) -> str:
-    with open(file, "rb") as opened:
-        data = opened.read(_LARGEST_TEXT)
+def read_text(file: IO[bytes]) -> str:
+    """A report's text: UTF-8, else Windows-1252. Raises ValueError for a file over a megabyte, which is no report."""
+    data = file.read(_LARGEST_TEXT + 1)
+    if len(data) > _LARGEST_TEXT:
+        raise ValueError("larger than any report")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from cxrgen.data.gather import gather
 from cxrgen.data.ids import clean_id
 from cxrgen.data.sources import Found, SourceOptions
+from cxrgen.data.sources.dicom import read_text, view_and_time
 from cxrgen.data.sources.rows import LABELS, label_columns, order_key
 from cxrgen.errors import InputError
 from cxrgen.files import CsvTable, find_column, read_csv
@@ -44,9 +44,9 @@ _TABLES = {
 _GROUP = re.compile(r"p1\d")
 _PATIENT = re.compile(r"p1\d{7}")
 _STUDY = re.compile(r"s5\d{7}")
+_NAME = re.compile(r"[\w.-]+")
 _DEPTH = 5  # physionet.org/files/mimic-cxr-jpg/2.0.0/files
 _MOST_FOLDERS = 2000
-_LARGEST_REPORT = 1 << 20  # bytes; the longest real one has a few thousand
 _RENAMED_LABELS = {"Airspace Opacity": "Lung Opacity"}
 _USUAL_VIEWS = frozenset({"PA", "AP", "LATERAL", "LL"})
 
@@ -78,10 +78,11 @@ def read(path: Path, options: SourceOptions) -> Found:
     if options.image_folder is not None:
         release = replace(release, roots=_look(options.image_folder).roots + release.roots)
     notes: list[str] = []
-    studies, rejects, _ = gather(_films(path, release, notes), options.on_duplicate)
+    damaged: list[Reject] = []
+    studies, rejects, _ = gather(_films(path, release, notes, damaged), options.on_duplicate)
     studies = _with_splits_and_labels(studies, release.tables, notes)
     studies, unread = _with_reports(studies, release, options.section_style, notes)
-    return Found(studies, rejects + unread, notes, {})
+    return Found(studies, damaged + rejects + unread, notes, {})
 
 
 def _look(path: Path) -> _Release:
@@ -131,7 +132,7 @@ class _Film:
         return f"p{self.subject_id[:2]}/p{self.subject_id}/s{self.study_id}"
 
 
-def _films(path: Path, release: _Release, notes: list[str]) -> Iterator[tuple[str, Study]]:
+def _films(path: Path, release: _Release, notes: list[str], rejects: list[Reject]) -> Iterator[tuple[str, Study]]:
     """Each film that should be there as (place, a study of one view)."""
     if not release.roots:
         raise InputError(f"{path}: no folders p10 to p19 below it; say where films are with --image-folder")
@@ -139,11 +140,13 @@ def _films(path: Path, release: _Release, notes: list[str]) -> Iterator[tuple[st
     if kind in release.tables:
         table = read_csv(release.tables[kind])
         notes += [f"{table.path.name}: {each}" for each in table.notes]
-        films = list(_rows(table, notes))
+        films = list(_rows(table, notes, rejects))
     else:
         films = list(_walked(release.roots))
-        notes.append("no metadata table: views and dates are unknown")
     root, suffix = _where(films, release.roots)
+    by_tags = kind == "records" and suffix == ".dcm"
+    if kind == "records":
+        notes.append(f"no metadata table: views and dates are {'those of the DICOM tags' if by_tags else 'unknown'}")
     there = {patient.name[1:] for patient in _patients(root)}
     absent = {film.study_id for film in films if film.subject_id not in there}
     if absent:
@@ -156,16 +159,21 @@ def _films(path: Path, release: _Release, notes: list[str]) -> Iterator[tuple[st
     for film in films:
         if film.subject_id in there:
             file = root / film.folder / f"{film.dicom_id}{suffix}"
-            view = View(str(file.absolute()), film.view, film.raw_view)
-            yield film.place, Study(film.study_id, film.subject_id, "", film.order_key, (view,), source="mimic")
+            raw_view, order = view_and_time(file) if by_tags else (film.raw_view, film.order_key)
+            view = View(str(file.absolute()), film.view, raw_view)
+            yield film.place, Study(film.study_id, film.subject_id, "", order, (view,), source="mimic")
 
 
-def _rows(table: CsvTable, notes: list[str]) -> Iterator[_Film]:
+def _rows(table: CsvTable, notes: list[str], rejects: list[Reject]) -> Iterator[_Film]:
     needed = [find_column(table, name) or "" for name in ("dicom_id", "subject_id", "study_id")]
     view, date, time = (find_column(table, name, needed=False) for name in ("ViewPosition", "StudyDate", "StudyTime"))
     counts: Counter[str] = Counter()
     for row in table.rows:
         dicom_id, subject_id, study_id = (clean_id(row.cells[name], row.place) for name in needed)
+        if not all(_NAME.fullmatch(name) for name in (dicom_id, subject_id, study_id)):
+            hint = "an id is missing or holds more than letters, digits, dots and dashes"
+            rejects.append(Reject(row.place, "", "bad-path", hint))
+            continue
         raw_view = row.cells[view].strip() if view else ""
         recovered = "" if raw_view.upper() in _USUAL_VIEWS else _recovered(row.cells, not raw_view)
         counts.update(["missing"] * (not raw_view) + ["recovered"] * (not raw_view and bool(recovered)))
@@ -317,10 +325,10 @@ def _reports(release: _Release) -> Iterator[Callable[[Study], str | dict[str, st
             for root in release.roots:
                 if (root / name).is_file():
                     with open(root / name, "rb") as file:
-                        return _decoded(file)
+                        return read_text(file)
             if study.study_id in members:
                 with packed.open(members[study.study_id]) as file:
-                    return _decoded(file)
+                    return read_text(file)
             return sectioned.get(study.study_id, "")
 
         yield report_of
@@ -328,16 +336,6 @@ def _reports(release: _Release) -> Iterator[Callable[[Study], str | dict[str, st
 
 _SECTIONED = frozenset({"impression", "findings", "last_paragraph", "comparison"})
 _REPORT = re.compile(r"(^|/)s5\d{7}\.txt$")
-
-
-def _decoded(file: IO[bytes]) -> str:
-    data = file.read(_LARGEST_REPORT + 1)
-    if len(data) > _LARGEST_REPORT:
-        raise ValueError("larger than any report")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
 
 
 def _sections(report: str | dict[str, str], style: str, counts: Counter[str]) -> dict[str, str]:
