@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint
                 raise FilmReject("too-large", f"more than {allowed >> 20} MB; raise the limit if the film is real")
             dataset = _dataset(path, allowed)
             _refuse_others(dataset, max_pixels)
-            values = _decoded(dataset)
+            stored = _decoded(dataset)
             _note_what_is_unusual(dataset, notes)
-            return _RENDERINGS[rendering](values, dataset, notes), notes
+            return _RENDERINGS[rendering](stored, notes), notes
     except FilmReject:
         raise
     except InvalidDicomError:
@@ -139,6 +140,8 @@ def _refuse_others(dataset: pydicom.Dataset, max_pixels: int) -> None:
         raise FilmReject("multi-frame", "it holds several frames; export the one that is the film")
     if int(dataset.get("SamplesPerPixel", 1)) != 1 or dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise FilmReject("colour-dicom", "it is in colour, a screen shot perhaps; export the grey film")
+    if int(dataset.get("BitsAllocated", 16)) > 16:
+        raise FilmReject("integer-range", f"{dataset.BitsAllocated} bits a pixel; films of 8 and 16 bits are read")
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         _refuse_undecodable(syntax)
@@ -178,11 +181,26 @@ def _coded_size(frame: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _decoded(dataset: pydicom.Dataset) -> _Array:
+@dataclass(frozen=True)
+class _Stored:
+    """A film as stored. Every rendering maps a stored value to a grey level, so it is computed once for each level."""
+
+    dataset: pydicom.Dataset
+    places: NDArray[np.int32]  # (H, W), where in `levels` a pixel's value stands
+    levels: _Array  # all values from the lowest to the highest
+
+    def shown(self, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pixels from the grey of each level."""
+        pixels: NDArray[np.uint8] = table[self.places]
+        return pixels
+
+
+def _decoded(dataset: pydicom.Dataset) -> _Stored:
     values: _Array = dataset.pixel_array
     if values.ndim != 2:
         raise FilmReject("multi-frame", f"its pixels have {values.ndim} dimensions; a film has rows and columns")
-    return values
+    lowest, highest = int(values.min()), int(values.max())
+    return _Stored(dataset, values.astype(np.int32) - lowest, np.arange(lowest, highest + 1, dtype=values.dtype))
 
 
 def _note_what_is_unusual(dataset: pydicom.Dataset, notes: list[str]) -> None:
@@ -195,28 +213,29 @@ def _note_what_is_unusual(dataset: pydicom.Dataset, notes: list[str]) -> None:
 # --- the three ways from values to grey ---
 
 
-def _window(values: _Array, dataset: pydicom.Dataset, notes: list[str]) -> NDArray[np.uint8]:
+def _window(stored: _Stored, notes: list[str]) -> NDArray[np.uint8]:
     """VOI lookup table, else the first window (DICOM PS3.3 C.11.2), else as `percentile`."""
-    shown = apply_modality_lut(values, dataset)
+    dataset = stored.dataset
+    levels = apply_modality_lut(stored.levels, dataset)
     if dataset.get("VOILUTSequence"):
-        table = apply_voi(np.rint(shown).astype(np.int32), dataset)
-        white = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        highest = int(table.max())
-        return _finished(table / (full_scale(highest) if white > 4 * highest else white), values, dataset)
+        entries, first, bits = (int(value) for value in dataset.VOILUTSequence[0].LUTDescriptor)
+        highest = int(apply_voi(np.arange(first, first + (entries or 1 << 16)), dataset).max())
+        white = 2**bits - 1 if 2**bits <= 4 * (highest + 1) else full_scale(highest)  # some claim 16 bits and have 12
+        return _finished(apply_voi(np.rint(levels).astype(np.int32), dataset) / white, stored)
     centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-6):
         notes.append("no-window: the file has none that can be used; percentiles are")
-        return _percentile(values, dataset, notes)
+        return _percentile(stored, notes)
     if function == "SIGMOID":
-        grey = 1 / (1 + np.exp(-4 * (shown - centre) / width))
+        grey = 1 / (1 + np.exp(-4 * (levels - centre) / width))
     elif function == "LINEAR_EXACT":
-        grey = (shown - centre) / width + 0.5
+        grey = (levels - centre) / width + 0.5
     elif width == 1:
-        grey = (shown > centre - 0.5).astype(np.float64)
+        grey = (levels > centre - 0.5).astype(np.float64)
     else:
-        grey = (shown - (centre - 0.5)) / (width - 1) + 0.5
-    return _finished(grey, values, dataset)
+        grey = (levels - (centre - 0.5)) / (width - 1) + 0.5
+    return _finished(grey, stored)
 
 
 def _first(value: Any) -> float | None:
@@ -228,26 +247,35 @@ def _first(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _percentile(values: _Array, dataset: pydicom.Dataset, notes: list[str]) -> NDArray[np.uint8]:
+def _percentile(stored: _Stored, notes: list[str]) -> NDArray[np.uint8]:
     """From the 0.5th to the 99.5th percentile of the middle 90 % of rows and columns, without padding."""
-    shown = apply_modality_lut(values, dataset)
-    rows, columns = shown.shape
-    middle = (slice(rows // 20, rows - rows // 20), slice(columns // 20, columns - columns // 20))
-    real = shown[middle]
-    padding = _padding(values, dataset)
-    if padding is not None and not padding[middle].all():
-        real = real[~padding[middle]]
-    lowest, highest = np.percentile(real, [0.5, 99.5])
+    levels = apply_modality_lut(stored.levels, stored.dataset).astype(np.float64)
+    rows, columns = stored.places.shape
+    middle = stored.places[rows // 20 : rows - rows // 20, columns // 20 : columns - columns // 20]
+    counts = np.bincount(middle.ravel(), minlength=len(levels))
+    padding = _padding(stored)
+    if counts[~padding].any():
+        counts[padding] = 0
+    lowest, highest = (_quantile(levels, counts, share) for share in (0.005, 0.995))
     if lowest == highest:
-        lowest, highest = shown.min(), max(shown.max(), shown.min() + 1)
-    return _finished((shown - lowest) / (highest - lowest), values, dataset)
+        lowest, highest = levels.min(), max(levels.max(), levels.min() + 1)
+    return _finished((levels - lowest) / (highest - lowest), stored)
 
 
-def _mimic(values: _Array, dataset: pydicom.Dataset, notes: list[str]) -> NDArray[np.uint8]:
+def _quantile(levels: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:
+    """The quantile, as numpy's, of values of which each level occurs `counts` times."""
+    order = np.argsort(levels)
+    reached = np.cumsum(counts[order])
+    place = share * (reached[-1] - 1)
+    below, above = levels[order[np.searchsorted(reached, [np.floor(place), np.ceil(place)], side="right")]]
+    return float(below + (above - below) * (place - np.floor(place)))
+
+
+def _mimic(stored: _Stored, notes: list[str]) -> NDArray[np.uint8]:
     """As MIMIC-CXR's JPEGs were made: stored values from lowest to highest, cut to 8 bits, inverted, equalised."""
-    raised = values.astype(np.float64) - values.min()
-    grey = (raised / max(raised.max(), 1) * 255).astype(np.uint8)
-    return equalised(255 - grey if _is_inverted(dataset) else grey)
+    raised = np.arange(len(stored.levels), dtype=np.float64)
+    grey = (raised / max(raised[-1], 1) * 255).astype(np.uint8)
+    return equalised(stored.shown(np.bitwise_not(grey) if _is_inverted(stored.dataset) else grey))
 
 
 def equalised(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -263,15 +291,15 @@ def equalised(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey
 
 
-def _finished(grey: _Array, values: _Array, dataset: pydicom.Dataset) -> NDArray[np.uint8]:
-    """Grey in 0..1 to 8 bits, inverted where the file counts from white, padding black."""
-    eight_bits: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
-    if _is_inverted(dataset):
-        eight_bits = np.bitwise_not(eight_bits)
-    padding = _padding(values, dataset)
-    if padding is not None:
-        eight_bits[padding] = 0
-    return eight_bits
+def _finished(grey: _Array, stored: _Stored) -> NDArray[np.uint8]:
+    """Grey in 0..1 of each level to 8-bit pixels, inverted where the file counts from white, padding black."""
+    table: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+    if _is_inverted(stored.dataset):
+        table = np.bitwise_not(table)
+    padding = _padding(stored)
+    if not padding.all():
+        table[padding] = 0
+    return stored.shown(table)
 
 
 def _is_inverted(dataset: pydicom.Dataset) -> bool:
@@ -280,16 +308,17 @@ def _is_inverted(dataset: pydicom.Dataset) -> bool:
     return str(dataset.get("PresentationLUTShape", "")).upper() == "INVERSE"
 
 
-def _padding(values: _Array, dataset: pydicom.Dataset) -> NDArray[np.bool_] | None:
-    padding = dataset.get("PixelPaddingValue")
-    if padding is None:
-        return None
-    limit = dataset.get("PixelPaddingRangeLimit", padding)
-    mask: NDArray[np.bool_] = (values >= min(padding, limit)) & (values <= max(padding, limit))
-    return None if mask.all() or not mask.any() else mask
+def _padding(stored: _Stored) -> NDArray[np.bool_]:
+    """Which levels are no part of the film."""
+    padding = stored.dataset.get("PixelPaddingValue")
+    limit = stored.dataset.get("PixelPaddingRangeLimit", padding)
+    if padding is None or limit is None:
+        return np.zeros(len(stored.levels), np.bool_)
+    mask: NDArray[np.bool_] = (stored.levels >= min(padding, limit)) & (stored.levels <= max(padding, limit))
+    return mask
 
 
-_RENDERINGS: dict[str, Callable[[_Array, pydicom.Dataset, list[str]], NDArray[np.uint8]]] = {
+_RENDERINGS: dict[str, Callable[[_Stored, list[str]], NDArray[np.uint8]]] = {
     "window": _window,
     "percentile": _percentile,
     "mimic": _mimic,
