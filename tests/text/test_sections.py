@@ -120,6 +120,11 @@ TOLERANT = {
     "misspelled": ("FINDNIGS: The lungs are clear.\nIMPRESION: Normal chest.", BODY),
     "plural and other words": ("INDICATIONS: Cough.\nREPORT FINDINGS: The lungs are clear.\nOPINION: Normal chest.",
                                BODY | {"indication": "Cough."}),
+    "title of a modality": ("XR CHEST 1V PORTABLE: The lungs are clear.\nIMPRESSION (FINAL): Normal chest.", BODY),
+    "report": ("REPORT:\nThe lungs are clear.\n\nImpression and plan: Normal chest.", BODY),
+    "technique, then the body": (
+        "TECHNIQUE: Two views.\n\nThe lungs are clear.\n\nIMPRESSION: Normal chest.", BODY | {"technique": "Two views."}
+    ),
     "title, then indication with the body": (
         FINAL + " CHEST, PA LATERAL:\n \n INDICATION:  Cough.\n \n The lungs are clear.\n"
         " \n IMPRESSION:  Normal chest.\n",

@@ -56,7 +56,8 @@ _WIDER = {
     "impression": "impressions, conclusions, opinion, interpretation, summary, final impression, overall impression, "
     "radiologist impression, radiologist s impression, radiologists impression, impression and plan, assessment, "
     "impression recommendation, impression and recommendation s, findings impression",
-    "findings": "radiographic findings, chest findings, report findings, description",
+    "findings": "radiographic findings, chest findings, report findings, description, report, radiology report, results, "
+    "narrative",
     "indication": "indications, ndication, reason, reason for the exam, reason for the examination, reason for study, "
     "reason for the study, reason for visit, reason for request, clinical question, clinical indications, "
     "clinical presentation, exam indication, indication for study, indication for exam, clinical reason",
@@ -78,7 +79,6 @@ _WIDER = {
 }
 _KNOWN = {" ".join(re.findall("[a-z]+", header)): name for header, name in _OFFICIAL_NAMES.items()}
 _KNOWN |= {header: name for name, headers in _WIDER.items() for header in headers.split(", ")}
-_KNOWN["narrative"] = "findings"
 # Names by a word within a header of header words only, the most telling first.
 _TELLING = {
     "addendum": ("addendum",),
@@ -92,12 +92,14 @@ _TELLING = {
     "examination": ("exam", "examination"),
 }
 _WORD_LISTS = {
-    "titles": "chest thorax view views radiograph radiographs xray portable frontal lateral ap pa lat ribs film films",
+    "titles": "chest thorax cxr view views radiograph radiographs xray portable frontal lateral ap pa lat ribs film "
+    "films",
     "fillers": "a an and of or for the to with in on at s x ray one two three single double multiple upright erect "
     "semi supine standing sitting semierect semiupright left right bilateral posteroanterior anteroposterior clinical "
     "patient relevant medical current additional other final preliminary overall radiology radiologic radiological "
     "radiographic radiographical radiologist radiologists report reports study studies image imaging type plan only "
-    "number bone window series obtained performed present illness exam examination date time prior previous",
+    "number bone window series obtained performed present illness exam examination date time prior previous v xr "
+    "results",
     "anatomy": "and lungs lung heart size cardiac mediastinum cardiomediastinum cardiomediastinal silhouette hila "
     "pleura pleural space spaces bones osseous structures soft tissues airways airway diaphragm lines tubes support "
     "devices",
