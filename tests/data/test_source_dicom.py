@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from tests.data.dicoms import film, saved
@@ -14,6 +16,7 @@ from cxrgen.data.sources import Found, SourceOptions, choose
 from cxrgen.data.sources.dicom import read, recognise
 from cxrgen.data.views import view_class
 from cxrgen.errors import InputError
+from cxrgen.records import read_studies
 
 SECRETS = ("Doe", "PAT-1", "PAT-2", "ACC-", "19700101")
 
@@ -185,3 +188,21 @@ def test_odd_tag_values_are_quoted_in_no_warning_and_no_log_line(
         read_film(export / "a" / "1.dcm")
     assert len(found.studies) == 3
     assert "secret" not in "".join(capfd.readouterr()) + caplog.text
+
+
+def test_an_export_becomes_a_prepared_set_without_a_word_of_its_patients(
+    export: Path, tmp_path_factory: pytest.TempPathFactory, prepare: Callable[..., tuple[int, str]]
+) -> None:
+    out = tmp_path_factory.mktemp("prepared") / "out"
+    for file, accession in (("a/1.dcm", 1), ("a/2.dcm", 1), ("b/3", 2), ("c/4.dcm", 3)):
+        dataset = pydicom.dcmread(export / file)
+        noise = np.random.default_rng(sum(file.encode())).integers(0, 200, dataset.pixel_array.shape)
+        dataset.PixelData = (dataset.pixel_array // 2 + noise).astype(np.uint16).tobytes()
+        dataset.save_as(export / file)
+        (export / f"ACC-{accession}.txt").write_text(f"FINDINGS: Synthetic heart {accession}.\nIMPRESSION: Synthetic.")
+    code, said = prepare(export, "--out", out, "--rendering", "percentile", "--no-frontal", "keep")
+    assert code == 0, said
+    studies = read_studies(out)
+    assert {study.report for study in studies} == {f"Synthetic heart {number}. Synthetic." for number in (1, 2, 3)}
+    assert all((out / view.path).is_file() for study in studies for view in study.views)
+    assert not any(secret in said.replace(str(export), "") for secret in (*SECRETS, "Synthetic"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -15,6 +16,7 @@ from tests.data.dicoms import film, saved
 from cxrgen.data.sources import Found, SourceOptions, choose
 from cxrgen.data.sources.mimic import read, recognise
 from cxrgen.errors import InputError
+from cxrgen.records import read_studies
 
 FINAL = "                                 FINAL REPORT\n"
 REPORTS = {
@@ -255,3 +257,21 @@ def test_ids_never_lead_out_of_the_tree(tree: Path) -> None:
         ("10", "bad-path"),
     ]
     assert len(found.studies[0].views) == 2
+
+
+def test_a_tree_becomes_a_prepared_set(tree: Path, tmp_path: Path, prepare: Callable[..., tuple[int, str]]) -> None:
+    for number, file in enumerate(sorted(tree.rglob("*.jpg"))):
+        saved_noise(file, number)
+    code, said = prepare(tree, "--out", tmp_path / "out", "--section-style", "mimic", "--max-rejects", "100%")
+    assert code == 0, said
+    studies = {study.study_id: study for study in read_studies(tmp_path / "out")}
+    assert studies["50414267"].report == "Clear lungs. Normal."
+    assert [view.view for view in studies["50414267"].views] == ["frontal", "lateral"]
+    assert studies["50000001"].split == "valid"
+    assert all((tmp_path / "out" / view.path).is_file() for study in studies.values() for view in study.views)
+    assert "Clear" not in said
+
+
+def saved_noise(path: Path, seed: int) -> None:
+    grain = np.random.default_rng(seed).integers(0, 60, (80, 70))
+    Image.fromarray((grain + np.hanning(70) * 150).astype(np.uint8)).save(path)

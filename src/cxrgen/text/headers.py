@@ -56,8 +56,8 @@ _WIDER = {
     "impression": "impressions, conclusions, opinion, interpretation, summary, final impression, overall impression, "
     "radiologist impression, radiologist s impression, radiologists impression, impression and plan, assessment, "
     "impression recommendation, impression and recommendation s, findings impression",
-    "findings": "radiographic findings, chest findings, report findings, description, report, radiology report, results, "
-    "narrative",
+    "findings": "radiographic findings, chest findings, report findings, description, report, radiology report, "
+    "results, narrative",
     "indication": "indications, ndication, reason, reason for the exam, reason for the examination, reason for study, "
     "reason for the study, reason for visit, reason for request, clinical question, clinical indications, "
     "clinical presentation, exam indication, indication for study, indication for exam, clinical reason",
