@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import resource
 import struct
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from cxrgen.data.images import FilmReject, full_scale, read_film
@@ -291,3 +294,33 @@ def test_nothing_of_a_file_name_or_folder_enters_the_notes(tmp_path: Path) -> No
     folder.mkdir()
     film = read_film(saved(255 - film_like(300, 260), folder / "doe.png"))
     assert not any("doe" in note.lower() for note in film.notes)
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(film_like(*SHAPE)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+WHOLE = {kind: encoded(kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    kind=st.sampled_from(list(WHOLE)),
+    damage=st.dictionaries(st.integers(0, 400), st.integers(0, 255), max_size=5),
+    cut=st.one_of(st.none(), st.integers(0, 8000)),
+    longest_side=st.sampled_from([0, 70]),
+)
+def test_damaged_pictures_are_read_or_refused_and_nothing_else(
+    kind: str, damage: dict[int, int], cut: int | None, longest_side: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = bytearray(WHOLE[kind])
+    for place, value in damage.items():
+        content[place] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.png"
+    path.write_bytes(bytes(content[:cut]))
+    shape: tuple[int, ...] = SHAPE
+    with contextlib.suppress(FilmReject):
+        shape = read_film(path, max_pixels=4_000_000, longest_side=longest_side).pixels.shape
+    assert len(shape) == 2

@@ -18,6 +18,8 @@ from cxrgen.data.views import view_class
 from cxrgen.errors import InputError
 from cxrgen.records import read_studies
 
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")  # pydicom, when it writes odd tags
+
 SECRETS = ("Doe", "PAT-1", "PAT-2", "ACC-", "19700101")
 
 

@@ -125,8 +125,7 @@ def _read_picture(
     """Grey pixels, notes, and the film's own (width, height), which a reduced decode no longer shows."""
     notes: list[str] = []
     try:
-        with warnings.catch_warnings(), _opened(path) as image:
-            warnings.simplefilter("ignore")  # damaged metadata; the pixels are checked by decoding them
+        with _opened(path) as image:
             size = image.size
             if size[0] * size[1] > max_pixels:
                 raise too_large(*size, max_pixels)
@@ -166,7 +165,8 @@ def _read_picture(
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     # Pillow's limit of 179 million pixels is a process-wide setting and below ours, which is checked from the header.
-    with open(path, "rb") as file:
+    with warnings.catch_warnings(), open(path, "rb") as file:
+        warnings.simplefilter("ignore")  # of damaged metadata; pixels are checked by decoding them
         with _PIXEL_LIMIT:
             before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
