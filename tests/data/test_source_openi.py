@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.wheels import openi_archive
+from tests.data.wheels import openi
 
 from cxrgen.data.sources import SourceOptions, choose
 from cxrgen.data.sources.openi import read, recognise
@@ -122,7 +122,7 @@ def test_files_that_must_not_be_read(collection: Path) -> None:
 
 
 def test_the_real_collection() -> None:
-    found = read(openi_archive(), SourceOptions())
+    found = openi()
     assert len(found.studies) == 3955
     assert found.rejects == []
     assert len({study.study_id for study in found.studies}) == 3955
@@ -142,7 +142,7 @@ def test_the_real_collection() -> None:
 )
 def test_real_reports_printed_as_other_hospitals_do_come_back_section_by_section(header: str, end: str) -> None:
     changed = []
-    for study in read(openi_archive(), SourceOptions()).studies:
+    for study in openi().studies:
         parts = (header.format(name.upper()) + text for name, text in study.sections.items())
         if split_sections(end.join(parts)) != study.sections:
             changed.append(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from cxrgen.data.sources import Found, SourceOptions
+from cxrgen.data.sources.openi import read
 
 _WHEEL, _MEMBER = "torchxrayvision==1.5.7", "torchxrayvision/data/NLMCXR_reports.tgz"
 
@@ -30,3 +34,9 @@ def openi_archive() -> Path:
         archive.with_suffix(".part").replace(archive)
         wheel.unlink()
     return archive
+
+
+@functools.cache
+def openi() -> Found:
+    """The whole collection, read once a run."""
+    return read(openi_archive(), SourceOptions())

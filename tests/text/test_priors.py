@@ -7,10 +7,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.wheels import openi_archive
+from tests.data.wheels import openi
 
-from cxrgen.data.sources import SourceOptions
-from cxrgen.data.sources.openi import read
 from cxrgen.text.priors import speaks_of_prior, without_priors
 
 REWRITTEN = {
@@ -74,7 +72,7 @@ def test_any_text_is_free_of_priors_afterwards(text: str, sentence: str) -> None
 
 
 def test_real_reports() -> None:
-    studies = read(openi_archive(), SourceOptions()).studies
+    studies = openi().studies
     texts = [" ".join(study.sections.get(name, "") for name in ("findings", "impression")) for study in studies]
     rewritten = [without_priors(text) for text in texts]
     words_before, words_after = (sum(len(text.split()) for text in each) for each in (texts, rewritten))
