@@ -30,8 +30,9 @@ from typing import Any
 import numpy as np
 
 from cxrgen.files import read_csv, write_csv
-from cxrgen.metrics import measure, ptb, stems, words
+from cxrgen.metrics import flips, labels, measure, ptb, stems, words
 from cxrgen.progress import say
+from cxrgen.text import rule_labels
 
 PAIRS = 3_858
 Texts = Sequence[str]
@@ -141,15 +142,10 @@ def originals() -> Any:
 
 def forget() -> None:
     """Nothing may be remembered from the round before."""
-    for module in (ptb, words, stems):
+    for module in (ptb, words, stems, labels, flips, rule_labels):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
-    from cxrgen.metrics import flips
-    from cxrgen.text import rule_labels
-
-    for cached in (flips.sides, flips._labels, rule_labels._statements):
-        cached.cache_clear()
 
 
 def race(found: dict[str, Part], rounds: int) -> dict[str, list[float | None]]:

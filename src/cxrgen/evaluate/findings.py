@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
 from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics.labels import rule_label
 from cxrgen.page import Section, heat_map, number, table
-from cxrgen.text.rule_labels import OBSERVATIONS, label
+from cxrgen.text.rule_labels import OBSERVATIONS
 
 ANSWERS = ("positive", "uncertain", "negative", "not mentioned")
 _CODES = {1: 0, -1: 1, 0: 2}  # a label's value to its place in ANSWERS; no label = 3
@@ -29,7 +30,7 @@ def label_table(texts: Sequence[str]) -> Labels:
     rows: dict[str, list[int]] = {}
     for text in texts:
         if text not in rows:
-            found = label(text)
+            found = rule_label(text)
             rows[text] = [_CODES[found[name]] if name in found else 3 for name in OBSERVATIONS]
     return np.array([rows[text] for text in texts], dtype=np.int8)
 

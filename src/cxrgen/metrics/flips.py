@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from cxrgen.metrics import Floats, Measured
-from cxrgen.text.rule_labels import label
+from cxrgen.metrics.labels import rule_label
+from cxrgen.text.rule_labels import statements
 
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n")
 _LEFT = re.compile(r"\b(?:left(?:-sided)?|lingula\w*)\b")
 _RIGHT = re.compile(r"\bright(?:-sided)?\b|\bmiddle lobe\b")
 _BOTH = re.compile(r"\bbilateral\w*|\bbibasilar\b|\bboth\b|\bbi\w*basal\b")
@@ -39,19 +39,18 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
 def sides(report: str) -> Mapping[str, str]:
     """The findings of a report that it states as present on one side only: "left" or "right"."""
     found: dict[str, set[str]] = {}
-    for sentence in _SENTENCE_END.split(report.lower()):
-        here = {side for side, words in (("left", _LEFT), ("right", _RIGHT)) if words.search(sentence)}
-        here |= {"left", "right"} if _BOTH.search(sentence) else set()
-        if here:
-            for name, value in label(sentence).items():
-                if value == 1 and name not in _UNSIDED:
-                    found.setdefault(name, set()).update(here)
+    for sentence, stated in statements(report):
+        names = [name for name, value in stated if value == 1 and name not in _UNSIDED]
+        for name in names:
+            found.setdefault(name, set()).update(_sides_named(sentence))
     return {name: next(iter(each)) for name, each in found.items() if len(each) == 1}
 
 
 @lru_cache(1 << 15)
-def _labels(report: str) -> Mapping[str, int]:
-    return label(report)
+def _sides_named(sentence: str) -> frozenset[str]:
+    if _BOTH.search(sentence):
+        return frozenset(("left", "right"))
+    return frozenset(side for side, words in (("left", _LEFT), ("right", _RIGHT)) if words.search(sentence))
 
 
 def _side(said: str, wanted: str) -> tuple[int, int]:
@@ -61,7 +60,7 @@ def _side(said: str, wanted: str) -> tuple[int, int]:
 
 
 def _negation(said: str, wanted: str) -> tuple[int, int]:
-    one, other = _labels(said), _labels(wanted)
+    one, other = rule_label(said), rule_label(wanted)
     both = [name for name in one.keys() & other.keys() if name != "No Finding" and -1 not in (one[name], other[name])]
     return sum(one[name] != other[name] for name in both), len(both)
 

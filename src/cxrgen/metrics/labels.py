@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.metrics import Floats
-from cxrgen.text.rule_labels import OBSERVATIONS
+from cxrgen.text.rule_labels import OBSERVATIONS, label
 
 Uncertain = Literal["positive", "negative", "ignore"]
 Empty = Literal["zero", "skip"]
@@ -30,6 +32,12 @@ _FIVE_COLUMNS = [OBSERVATIONS.index(name) for name in FIVE]
 def snake_case(observation: str) -> str:
     """ "Pleural Effusion" -> "pleural_effusion", as metric names spell it."""
     return re.sub(r"[^a-z0-9]+", "_", observation.lower()).strip("_")
+
+
+@lru_cache(1 << 15)  # references come again with every floor, and several metrics ask for the same text
+def rule_label(report: str) -> Mapping[str, int]:
+    """The project's rule labels of a report; not to be changed."""
+    return MappingProxyType(label(report))
 
 
 def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrgen.errors import InputError
 from cxrgen.metrics import Floats, Measured
-from cxrgen.metrics.ptb import tokens
+from cxrgen.metrics.ptb import cached_tokens
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
@@ -31,7 +31,9 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
     A report without words matches nothing, but its reference's words still count as missed. Raises InputError without
     Java or pycocoevalcap.
     """
-    pairs = [(" ".join(tokens(said)), " ".join(tokens(wanted))) for said, wanted in zip(hypotheses, references)]
+    pairs = [
+        (" ".join(cached_tokens(said)), " ".join(cached_tokens(wanted))) for said, wanted in zip(hypotheses, references)
+    ]
     different = list(dict.fromkeys(pairs))
     found = dict(zip(different, _asked(different))) if different else {}
     counts = np.array([found[pair] for pair in pairs], dtype=np.float64).reshape(len(pairs), _COUNTS)

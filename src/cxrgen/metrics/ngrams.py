@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +60,8 @@ def orders(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[st
     studies = len(hypotheses)
     texts = [*hypotheses, *references]
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    numbers: dict[str, int] = {}
-    flat = [numbers.setdefault(word, len(numbers)) for text in texts for word in text]
-    word = np.array(flat, dtype=np.int64)
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+    word = np.fromiter(map(numbers.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=int(lengths.sum()))
     text_of = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the text's end
     start, ngram, kinds = np.arange(len(word)), word, len(numbers)

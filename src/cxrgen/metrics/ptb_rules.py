@@ -98,17 +98,18 @@ _TITLES = _either(
     "st ste ave pres lieut hon brig cmdr comdr pfc spc supt supts det mme mlle invt elec adj adv assoc ens",
     "insp msgr mt natl sfc asst vs alex wm jos cie cf treas ph",
 )
-_BEFORE_NUMBERS = _either("no nos prop art ca fig figs pp op")
+BEFORE_NUMBERS = _either("no nos prop art ca fig figs pp op")
 _SENTENCE_STARTS = _either(
     "A About According Additionally After An As At But Earlier He Her Here However If In It Last Many More Now Once",
     "One Other Our She Since So Some Such That The Their Then There These They This We What When While Yet You",
 )
-_STARTS = "|".join(f"{word[0]}(?i:{word[1:]})" for word in _SENTENCE_STARTS.split("|")) + r"|M(?i:r|s)\."
+STARTS = "|".join(f"{word[0]}(?i:{word[1:]})" for word in _SENTENCE_STARTS.split("|")) + r"|M(?i:r|s)\."
 _CAPITALS = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in _CAPITAL_ENDINGS.split("|"))
 _ENDING = rf"(?:(?i:{_ENDINGS}|(?:ed|ph)\.d)|{_CAPITALS}|[Pp]t[ey])"
 
+
 SPLIT_WORDS = frozenset(("cannot", "gonna", "gotta", "lemme", "gimme", "wanna"))
-DOTTED = frozenset("|".join((_ENDINGS, _CAPITAL_ENDINGS, _TITLES, _BEFORE_NUMBERS, "pte|pty|mfg|mtg")).split("|"))
+DOTTED = frozenset("|".join((_ENDINGS, _CAPITAL_ENDINGS, _TITLES, BEFORE_NUMBERS, "pte|pty|mfg|mtg")).split("|"))
 
 
 def _as_is(text: str) -> tuple[str, int]:
@@ -216,10 +217,10 @@ def _abbreviations() -> Iterable[tuple[str, str, Render]]:
     yield rf"{_ENDING}\.", rf"{_GAP}(?:{_GAP}|[{_UPPER}]|{_TAG})", _dot_read_again
     yield rf"{_ENDING}\.", "(?s:..)", _as_is
     yield rf"{_ENDING}\.", "", _dot_read_again
-    yield r"[A-Za-z]\.", rf"{_GAP}+(?:{_STARTS}|{_TAG}){_GAP}", _without_last(1)
+    yield r"[A-Za-z]\.", rf"{_GAP}+(?:{STARTS}|{_TAG}){_GAP}", _without_last(1)
     yield rf"(?:(?i:{_TITLES})|[Mm][ft]g|{_ACRONYM})\.", "", _as_is
     yield r"(?i:(?:Canada|Sino|Korean|EU|Japan|non)-U\.S|U\.S\.-(?:U\.K|U\.S\.S\.R))\.", "", _as_is
-    yield rf"(?i:{_BEFORE_NUMBERS})\.", rf"{_GAP}?{_D}", _as_is
+    yield rf"(?i:{BEFORE_NUMBERS})\.", rf"{_GAP}?{_D}", _as_is
     yield rf"(?:{_L}|{_D})+(?:\.(?:{_L}|{_D})+)*\.(?i:{_EXTENSIONS})", rf"(?:{_GAP}|[.?!,])", _verbatim
 
 

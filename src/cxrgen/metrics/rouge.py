@@ -16,7 +16,7 @@ import numpy as np
 from cxrgen.errors import UsageError
 from cxrgen.metrics import Floats, Measured, words
 from cxrgen.metrics.ngrams import orders
-from cxrgen.metrics.ptb import tokens
+from cxrgen.metrics.ptb import cached_tokens
 
 _BETA = 1.2  # weighs recall over precision
 Words = Sequence[str]
@@ -51,7 +51,7 @@ def _one_word_at_least(cut: Callable[[str], Words]) -> Callable[[str], Words]:
 
 
 PRESETS = {
-    "coco-ptb": Preset(_one_word_at_least(tokens), weighted, "coco|tokens:ptb|case:lower|beta:1.2"),
+    "coco-ptb": Preset(_one_word_at_least(cached_tokens), weighted, "coco|tokens:ptb|case:lower|beta:1.2"),
     "coco-raw": Preset(lambda text: text.split(" "), weighted, "coco|tokens:single blanks|case:kept|beta:1.2"),
     "r2gen": Preset(words.cleaned_mimic, weighted, "coco|tokens:r2gen-mimic cleaning, uncut|case:lower|beta:1.2"),
     "r2gen-iu": Preset(words.cleaned_iu, weighted, "coco|tokens:r2gen-iu cleaning, uncut|case:lower|beta:1.2"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from cxrgen.metrics.ptb import tokens
+from cxrgen.metrics.ptb import cached_tokens
 from cxrgen.metrics.stems import stem
 from cxrgen.text.cleaning import r2gen_iu, r2gen_mimic
 
@@ -24,7 +24,7 @@ _LETTERS_AND_DIGITS = re.compile(r"[a-z0-9]+")
 @lru_cache(_KEPT)
 def treebank(text: str) -> tuple[str, ...]:
     """Treebank tokens, cut again at no-break spaces, as the COCO scorers split the tokeniser's line."""
-    return tuple(" ".join(tokens(text)).split())
+    return tuple(" ".join(cached_tokens(text)).split())
 
 
 def blanks(text: str) -> list[str]:
@@ -53,11 +53,17 @@ def report_metric(text: str) -> tuple[str, ...]:
 @lru_cache(_KEPT)
 def mteval_13a(text: str) -> tuple[str, ...]:
     """sacrebleu's default, the rules of mteval-v13a; case is kept."""
-    line = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    line = text.rstrip().replace("<skipped>", "").replace("-\n", "")
     if "&" in line:
         for entity, sign in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
             line = line.replace(entity, sign)
-    line = _SIGNS_13A.sub(r" \1 ", f" {line} ")
+    return tuple(word for piece in line.split() for word in _piece_13a(piece))
+
+
+@lru_cache(_KEPT)
+def _piece_13a(piece: str) -> tuple[str, ...]:
+    """The words of a piece between blanks; none of the rules looks beyond one."""
+    line = _SIGNS_13A.sub(r" \1 ", f" {piece} ")
     line = _AFTER_NO_DIGIT_13A.sub(r"\1 \2 ", line)
     line = _BEFORE_NO_DIGIT_13A.sub(r" \1 \2", line)
     return tuple(_DASH_13A.sub(r"\1 \2 ", line).split())

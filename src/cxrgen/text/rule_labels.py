@@ -9,6 +9,7 @@ CheXbert and carry another name. The word lists are this project's own.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,14 +55,21 @@ def label(report: str) -> dict[str, int]:
     words. Keys are in the order of `OBSERVATIONS`.
     """
     found: dict[str, int] = {}
-    for sentence in _SENTENCE.split(report.lower()):
-        for name, value in _statements(_BLANKS.sub(" ", sentence).strip()):
+    for _, stated in statements(report):
+        for name, value in stated:
             before = found.get(name, 0)
             found[name] = 1 if 1 in (before, value) else -1 if -1 in (before, value) else 0
     abnormal = any(value for name, value in found.items() if name != "Support Devices")
     if not abnormal and any(map(str.isalnum, report)):
         found["No Finding"] = 1
     return {name: found[name] for name in OBSERVATIONS if name in found}
+
+
+def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
+    """Each sentence of a report, lower case, with what it states: (observation, 1, 0 or -1) in reading order."""
+    for piece in _SENTENCE.split(report.lower()):
+        sentence = _BLANKS.sub(" ", piece).strip()
+        yield sentence, _statements(sentence)
 
 
 @lru_cache(maxsize=1 << 16)  # report sentences repeat: "No pneumothorax." is written thousands of times
