@@ -16,8 +16,8 @@ from cxrgen.metrics.ptb_rules import BEFORE_NUMBERS, DOTTED, RULES, SPLIT_WORDS,
 
 _DROPPED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
-# A blank at which a text can be cut in pieces: not before a blank of another kind, not in "1 1/2" or a telephone number,
-# not in "No. 5", "type A. The" or spaced dots, where rules look beyond it.
+# A blank at which a text can be cut in pieces: not before a blank of another kind, not in "1 1/2" or a telephone
+# number, not in "No. 5", "type A. The" or spaced dots, where rules look beyond it.
 _NUMBER_WORD = "|".join(rf"(?<={word}\. )" for word in BEFORE_NUMBERS.split("|"))
 _LONE_LETTER = r"(?:(?<=[A-Za-z]\. )(?<![A-Za-z]{2}\. )|(?<=[A-Za-z]\.  )(?<![A-Za-z]{2}\.  ))"
 _CUT = re.compile(
