@@ -118,8 +118,6 @@ def called_with(
     extra = dict((settings or {}).get(name, {}))
     if name == "findings":
         extra["truth"] = truth
-    if name == "radcliq":  # made of other metrics, with their settings
-        extra["settings"] = settings
     return extra
 
 

@@ -65,12 +65,11 @@ def measure(
     `settings` are those of the component metrics by their names (weights, mostly). Raises what they raise when
     something is missing: RadCliQ of other components would be another score.
     """
-    columns = [np.zeros(0)] * len(COMPONENTS) if not hypotheses else []
-    for name, metric in COMPONENTS.items() if hypotheses else ():
+    counts = np.ones((len(hypotheses), len(COMPONENTS) + 1))
+    for column, (name, metric) in enumerate(COMPONENTS.items() if hypotheses else ()):
         measured = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
-        columns.append(np.asarray(measured.aggregate(measured.counts)[name]))
-    counts = np.stack([*columns, np.ones(len(hypotheses))], axis=1)
-    if len(counts) and V1.of(counts[:, :4].mean(axis=0)) < _NEAR_ZERO:
+        counts[:, column] = measured.aggregate(measured.counts)[name]
+    if hypotheses and V1.of(counts[:, :4].mean(axis=0)) < _NEAR_ZERO:
         say("note: radcliq_v1 is near or below 0, so radcliq_v1_inverse says nothing; use radcliq_v1")
     return Measured(
         counts,
