@@ -166,8 +166,8 @@ def race(found: dict[str, Part], rounds: int) -> dict[str, list[float | None]]:
     return times
 
 
-def command(hypotheses: Texts, references: Texts) -> tuple[float, float]:
-    """Seconds and peak megabytes of `cxrgen evaluate` on all pairs, in its own process."""
+def command(hypotheses: Texts, references: Texts) -> tuple[float, float, float]:
+    """Seconds, processor seconds and peak megabytes of `cxrgen evaluate` on all pairs, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         for name, texts in (("pred", hypotheses), ("gt", references)):
             rows = [(f"s{place:05}", text) for place, text in enumerate(texts)]
@@ -176,8 +176,9 @@ def command(hypotheses: Texts, references: Texts) -> tuple[float, float]:
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "cxrgen", "evaluate", *options], check=True, stdout=subprocess.DEVNULL)
         spent = time.perf_counter() - start
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     unit = 1 if sys.platform == "darwin" else 1024
-    return spent, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
+    return spent, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6
 
 
 def main() -> None:
@@ -190,7 +191,7 @@ def main() -> None:
     count = 400 if options.quick else PAIRS
     texts = open_i_texts(options.reports, 2 * count) if options.reports.is_file() else made_up_texts(2 * count)
     hypotheses, references = texts[:count], texts[count:]
-    spent, megabytes = command(hypotheses, references)  # first: the other parts start greater processes
+    spent, processor, megabytes = command(hypotheses, references)  # first: the other parts start greater processes
     times = race(parts(hypotheses, references, options.meteor), 1 if options.quick else 2)
     start = time.perf_counter()
     for text in texts:
@@ -203,11 +204,18 @@ def main() -> None:
         say(f"{name:28}{ours or 0:8.2f}{'' if theirs is None else f'{theirs:14.2f}{ratios[name]:8.1f}'}")
     both = {name: sides for name, sides in times.items() if None not in sides and name != "meteor"}
     totals = [sum(sides[place] or 0 for sides in both.values()) for place in (0, 1)]
-    say(f"cxrgen evaluate, all that needs no weights, intervals and page: {spent:.1f} s, {megabytes:.0f} MB")
+    say(
+        f"cxrgen evaluate, all that needs no weights, intervals and page: {spent:.1f} s ({processor:.1f} s of one core), {megabytes:.0f} MB"
+    )
     result = {
         "name": "evaluate",
         "ratio": round(totals[1] / totals[0], 2) if both else None,
-        "parts": {**ratios, "command_seconds": round(spent, 1), "command_megabytes": round(megabytes)},
+        "parts": {
+            **ratios,
+            "command_seconds": round(spent, 1),
+            "command_processor_seconds": round(processor, 1),
+            "command_megabytes": round(megabytes),
+        },
         "limit_fraction": round(least / totals[0], 4) if both else None,
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
     }
