@@ -204,9 +204,8 @@ def main() -> None:
         say(f"{name:28}{ours or 0:8.2f}{'' if theirs is None else f'{theirs:14.2f}{ratios[name]:8.1f}'}")
     both = {name: sides for name, sides in times.items() if None not in sides and name != "meteor"}
     totals = [sum(sides[place] or 0 for sides in both.values()) for place in (0, 1)]
-    say(
-        f"cxrgen evaluate, all that needs no weights, intervals and page: {spent:.1f} s ({processor:.1f} s of one core), {megabytes:.0f} MB"
-    )
+    cost = f"{spent:.1f} s ({processor:.1f} s of one core), {megabytes:.0f} MB"
+    say(f"cxrgen evaluate, all that needs no weights, intervals and page: {cost}")
     result = {
         "name": "evaluate",
         "ratio": round(totals[1] / totals[0], 2) if both else None,

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cxrgen.cli import main
+from cxrgen.evaluate.results import read_results
 from cxrgen.records import Study, View, write_studies
 
 
@@ -133,6 +134,7 @@ class NoTorch(importlib.abc.MetaPathFinder):
             raise ImportError(name)
 sys.meta_path.insert(0, NoTorch())
 from cxrgen.cli import main
+from cxrgen.evaluate.results import read_results
 code = main(sys.argv[1:])
 assert "torch" not in sys.modules and "transformers" not in sys.modules
 sys.exit(code)
@@ -141,3 +143,17 @@ sys.exit(code)
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (csvs / "out" / "report.html").is_file()
+
+
+def test_presets_are_named_in_files_and_read_back(csvs: Path) -> None:
+    files = [str(csvs / name) for name in ("pred.csv", "gt.csv", "out")]
+    command = ["evaluate", "--pred", files[0], "--gt", files[1], "--out", files[2]]
+    assert main([*command, "--metrics", "bleu_2.cxr-report-metric,rouge.radeval,length_ratio"]) == 0
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    assert {"bleu_2.cxr-report-metric", "rouge_l.radeval", "length_ratio"} <= set(content["metrics"])
+    assert content["metrics"]["length_ratio"]["direction"] == "one"
+    assert "cxr-report-metric" in content["metrics"]["bleu_2.cxr-report-metric"]["signature"]
+    measured = read_results(csvs / "out").measured["bleu.cxr-report-metric"]
+    again = measured.aggregate(measured.counts.sum(axis=0))["bleu_2.cxr-report-metric"]
+    assert np.isclose(again, content["metrics"]["bleu_2.cxr-report-metric"]["value"])
+    assert main([*command, "--metrics", "bleu_2.nonsense"]) == 2
