@@ -27,7 +27,6 @@ _ENDINGS = {  # stems and the endings they take
     "stab": "le ly ility ilized ilised",
     "unstab": "le",
     "persist": "s ed ing ent ently ence",
-    "remain": "s ed ing",
     "constant": "",
     "improv": "e es ed ing ement ements",
     "wors": "e en ens ened ening",
