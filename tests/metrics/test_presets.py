@@ -163,6 +163,7 @@ def test_stems_are_nltk_s() -> None:
 def test_names_lead_to_metrics() -> None:
     assert metric_of("bleu_2.cxr-report-metric") == "bleu.cxr-report-metric"
     assert metric_of("rouge_l") == "rouge"
+    assert metric_of("bleu_4.coco-ptb") == metric_of("bleu.coco-ptb") == "bleu"
     assert metric_of("prior_rate") == "temporal"
     assert metric_of("radcliq_v1") == "radcliq"
     assert metric_of("finding_f1_macro") == "findings"

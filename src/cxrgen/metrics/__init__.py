@@ -77,7 +77,10 @@ def metric_of(name: str) -> str:
         raise UsageError(f"no metric {name!r}; there are: {', '.join(METRICS)}")
     metric = known[max(fitting, key=len)]
     if dot:
-        presets = getattr(importlib.import_module(METRICS[metric].partition(":")[0]), "PRESETS", {})
+        module = importlib.import_module(METRICS[metric].partition(":")[0])
+        presets = getattr(module, "PRESETS", {})
+        if preset == getattr(module, "DEFAULT", None):
+            return metric  # its scores carry no suffix
         if preset not in presets:
             raise UsageError(f"no preset {preset!r} of {metric}; there are: {', '.join(presets) or 'none'}")
     return metric + dot + preset
