@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate import evaluate
 from cxrgen.evaluate.floors import best_floor
+from cxrgen.evaluate.run import scoreboard
 from cxrgen.evaluate.scores import SUM_OF, Score, chosen_metrics, sum_score
 
 
@@ -85,6 +87,9 @@ def test_sum_needs_all_its_parts() -> None:
 
     whole = {name: score(0.5) for name in SUM_OF}
     assert sum_score(whole) == (3.0, [])
+    scores = replace(evaluate(["a"], ["a"], ["1"], metrics=["toy"]), metrics=whole)
+    assert "sum 3.000: bleu_1 + bleu_2" in scoreboard(scores, {})
+    assert "sum" not in scoreboard(evaluate(["a"], ["a"], ["1"], metrics=["toy"]), {})
     assert sum_score({name: s for name, s in whole.items() if name != "bertscore"}) == (None, ["bertscore"])
     assert sum_score({**whole, "bleu_4": score(math.nan)}) == (None, ["bleu_4"])
 

@@ -19,7 +19,7 @@ from cxrgen.evaluate import weights
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
-from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate, is_finer
+from cxrgen.evaluate.scores import ARROWS, SUM_OF, Scores, chosen_metrics, evaluate, is_finer, sum_score
 from cxrgen.evaluate.self_test import noticed, shown
 from cxrgen.files import sha256_file
 from cxrgen.page import number
@@ -135,6 +135,9 @@ def scoreboard(
             for place, (cell, width) in enumerate(zip(row, widths))
         ]
         lines.append("  ".join(cells).rstrip())
+    total, _ = sum_score(scores.metrics)
+    if total is not None:
+        lines.append(f"sum {number(total)}: {' + '.join(SUM_OF)}")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 
