@@ -28,7 +28,10 @@ def settings(*words: str, metrics: Sequence[str] = ()) -> dict[str, dict[str, ob
 
 def test_each_flag_asks_for_its_metric(tmp_path: Path) -> None:
     assert settings() == {}
-    assert settings("--chexbert", "c.pth") == {"chexbert": {"checkpoint": Path("c.pth")}}
+    checkpoint = {"checkpoint": Path("c.pth")}
+    assert settings("--chexbert", "c.pth") == {"chexbert": checkpoint}
+    both = settings("--chexbert", "c.pth", metrics=["chexbert.uncertain-negative"])
+    assert both == {"chexbert": checkpoint, "chexbert.uncertain-negative": checkpoint}
     tiny = GOLDEN / "tiny_roberta"
     assert settings("--encoder", str(tiny)) == {"bertscore_encoder": {"encoder": tiny}}
     real = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
