@@ -147,7 +147,7 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
     import transformers
     from safetensors import SafetensorError
 
-    weights = weights_hash(Path(folder))
+    where, weights = device(), weights_hash(Path(folder))
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -166,7 +166,7 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
     if missing:
         raise InputError(f"{folder}: weights are missing, such as {missing[0]}; fetch the encoder again")
     kept = _cut(model, layer, folder)
-    return Encoder(tokenizer, model.to(device()).eval(), kept, weights)
+    return Encoder(tokenizer, model.to(where).eval(), kept, weights)
 
 
 def _cut(model: Any, layer: int | None, folder: Path) -> int:
