@@ -61,6 +61,12 @@ def test_the_python_with_radeval_goes_to_what_it_serves() -> None:
     assert set(weights.RADEVAL) <= set(METRICS)
 
 
+def test_radcliq_is_called_with_what_its_parts_need() -> None:
+    found = settings("--chexbert", "c.pth", "--radeval", "python", metrics=["radcliq"])
+    parts = {"chexbert": {"checkpoint": Path("c.pth")}, "radgraph_combined": {"python": Path("python")}}
+    assert found == {**parts, "radcliq": {"settings": parts}}
+
+
 @pytest.mark.slow
 def test_radcliq_gets_the_settings_of_its_parts(
     csvs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -56,4 +56,6 @@ def settings(options: argparse.Namespace, metrics: Sequence[str]) -> dict[str, d
         if not served:
             raise UsageError(f"--radeval serves {', '.join(RADEVAL)}, radcliq; name those to measure with --metrics")
         found |= {name: {"python": options.radeval} for name in served}
+    if "radcliq" in metrics:  # made of other metrics, with their settings
+        found["radcliq"] = {"settings": dict(found)}
     return found
