@@ -222,6 +222,7 @@ def main() -> None:
         ratios[name] = round(theirs / ours, 2) if ours and theirs else None
         say(f"{name:28}{ours or 0:8.2f}{'' if theirs is None else f'{theirs:14.2f}{ratios[name]:8.1f}'}")
     apart = bertscore(hypotheses, references, 1 if options.quick else 3)
+    ratios |= apart
     for name, value in apart.items():
         say(f"{name:28}{'':22}{value or 0:8.1f}")
     both = {name: sides for name, sides in times.items() if None not in sides and name != "meteor"}
@@ -230,7 +231,7 @@ def main() -> None:
     result = {
         "name": "evaluate",
         "ratio": round(totals[1] / totals[0], 2) if both else None,
-        "parts": {**ratios, **apart, "command_seconds": round(spent, 1), "command_megabytes": round(megabytes)},
+        "parts": {**ratios, "command_seconds": round(spent, 1), "command_megabytes": round(megabytes)},
         "limit_fraction": round(least / totals[0], 4) if both else None,
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
     }
