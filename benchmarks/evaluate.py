@@ -5,7 +5,8 @@ of another, so that no text occurs twice and nothing is saved by remembering; wi
 Each part runs on both sides turn about and must give the same value. Parts without a reference, or whose reference is
 not installed (`[bench]`, Java), are null. `ratio` is all references' time over ours; METEOR, which is the same Java
 program on both sides, stands apart. `limit_fraction` is the time of cutting all texts at blanks over ours.
-At the end `cxrgen evaluate` scores all pairs with intervals, floors and page in a process of its own.
+BERTScore, which needs an encoder, stands apart too: a few hundred of the pairs, as `bertscore.py` measures it.
+At the beginning `cxrgen evaluate` scores all pairs with intervals, floors and page in a process of its own.
 
     python benchmarks/evaluate.py [--quick] [--meteor] [--reports reports.csv]
 """
@@ -29,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrgen.errors import InputError
 from cxrgen.files import read_csv, write_csv
 from cxrgen.metrics import flips, labels, measure, ptb, stems, words
 from cxrgen.progress import say
@@ -181,6 +183,20 @@ def command(hypotheses: Texts, references: Texts) -> tuple[float, float, float]:
     return spent, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 1e6
 
 
+def bertscore(hypotheses: list[str], references: list[str], groups: int) -> dict[str, float | None]:
+    """Ratios of BERTScore with the packaged MiniLM, cold and with cached references; null without an encoder."""
+    names = {"cold": "bertscore_minilm", "cached": "bertscore_minilm cached"}
+    try:
+        from bertscore import GROUP, compare
+
+        starts = range(0, groups * GROUP, GROUP)
+        found = compare([(hypotheses[at : at + GROUP], references[at : at + GROUP]) for at in starts])
+    except (ModuleNotFoundError, InputError) as error:
+        say(f"no BERTScore: {error}")
+        return dict.fromkeys(names.values())
+    return {name: found[key] for key, name in names.items()}
+
+
 def main() -> None:
     shared = Path(os.environ.get("CXRGEN_SHARED", Path(__file__).parents[2] / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -202,6 +218,10 @@ def main() -> None:
     for name, (ours, theirs) in times.items():
         ratios[name] = round(theirs / ours, 2) if ours and theirs else None
         say(f"{name:28}{ours or 0:8.2f}{'' if theirs is None else f'{theirs:14.2f}{ratios[name]:8.1f}'}")
+    apart = bertscore(hypotheses, references, 2 if options.quick else 6)
+    ratios |= apart
+    for name, value in apart.items():
+        say(f"{name:28}{'':22}{value or 0:8.1f}")
     both = {name: sides for name, sides in times.items() if None not in sides and name != "meteor"}
     totals = [sum(sides[place] or 0 for sides in both.values()) for place in (0, 1)]
     cost = f"{spent:.1f} s ({processor:.1f} s of one core), {megabytes:.0f} MB"

@@ -28,7 +28,10 @@ def settings(*words: str, metrics: Sequence[str] = ()) -> dict[str, dict[str, ob
 
 def test_each_flag_asks_for_its_metric(tmp_path: Path) -> None:
     assert settings() == {}
-    assert settings("--chexbert", "c.pth") == {"chexbert": {"checkpoint": Path("c.pth")}}
+    checkpoint = {"checkpoint": Path("c.pth")}
+    assert settings("--chexbert", "c.pth") == {"chexbert": checkpoint}
+    both = settings("--chexbert", "c.pth", metrics=["chexbert.uncertain-negative"])
+    assert both == {"chexbert": checkpoint, "chexbert.uncertain-negative": checkpoint}
     tiny = GOLDEN / "tiny_roberta"
     assert settings("--encoder", str(tiny)) == {"bertscore_encoder": {"encoder": tiny}}
     real = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
@@ -56,6 +59,12 @@ def test_the_python_with_radeval_goes_to_what_it_serves() -> None:
     with pytest.raises(UsageError, match=r"--radeval serves radgraph, .*--metrics"):
         settings("--radeval", str(python), metrics=["bleu"])
     assert set(weights.RADEVAL) <= set(METRICS)
+
+
+def test_radcliq_is_called_with_what_its_parts_need() -> None:
+    found = settings("--chexbert", "c.pth", "--radeval", "python", metrics=["radcliq"])
+    parts = {"chexbert": {"checkpoint": Path("c.pth")}, "radgraph_combined": {"python": Path("python")}}
+    assert found == {**parts, "radcliq": {"settings": parts}}
 
 
 @pytest.mark.slow

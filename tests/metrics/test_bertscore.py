@@ -15,7 +15,7 @@ from cxrgen.errors import InputError
 from cxrgen.metrics import bertscore, measure
 from cxrgen.metrics.encoders import packaged_minilm
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 TINY = GOLDEN / "tiny_roberta"
@@ -158,6 +158,32 @@ def test_no_texts_need_no_encoder() -> None:
         measured = measure(name, [], [])
         assert measured.counts.shape == (0, 2)
         assert measured.aggregate(np.array([1.5, 2.0]))[name] == 0.75
+
+
+@pytest.mark.parametrize("family", ["distilbert", "electra", "mpnet", "deberta-v2", "xlm-roberta", "modernbert"])
+def test_a_layer_of_other_families_is_what_the_whole_model_has_there(family: str, tmp_path: Path) -> None:
+    """The cut model's output at layer 1 of 3 against the whole model's hidden states, on a text that is too long."""
+    transformers = pytest.importorskip("transformers")
+    names = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    if family == "distilbert":
+        names = {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32}
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+    config = transformers.AutoConfig.for_model(family, vocab_size=400, max_position_embeddings=64, **names, **special)
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    bertscore.load_encoder(TINY).tokenizer.save_pretrained(tmp_path)
+    texts = ["Heart normal.", "Small effusion. " * 40]
+    encoder = bertscore.load_encoder(tmp_path, 1)
+    rows = list(encoder.token_ids(texts).values())
+    encoder.encode(rows, set(), None)
+    whole = transformers.AutoModel.from_pretrained(tmp_path, output_hidden_states=True).eval()
+    for row in rows:
+        with torch.inference_mode():
+            hidden = whole(input_ids=torch.tensor([row]), attention_mask=torch.ones(1, len(row))).hidden_states[1][0]
+            if family == "modernbert":  # its last norm follows whichever layer is the last, as in bert-score
+                hidden = whole.final_norm(hidden)
+        wanted = hidden / hidden.norm(dim=-1, keepdim=True)
+        torch.testing.assert_close(encoder.known[row], wanted, atol=1e-5, rtol=0)
 
 
 def test_folders_that_are_no_encoder(tmp_path: Path) -> None:

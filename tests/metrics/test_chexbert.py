@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrgen.errors import InputError
+from cxrgen.errors import InputError, UsageError
 from cxrgen.metrics import chexbert, measure
 from cxrgen.metrics.encoders import packaged_minilm
 from cxrgen.metrics.labels import f1_counts, f1_values
@@ -74,7 +74,7 @@ def test_similarity(
     np.testing.assert_allclose(values["chexbert_similarity"], golden["semb_score"], atol=1e-4)
     corpus = measured.aggregate(measured.counts.sum(axis=0))
     assert corpus["chexbert_similarity"] == pytest.approx(np.mean(golden["semb_score"]), abs=1e-4)
-    assert f"weights:{tiny.weights[:12]}|uncertain:positive" in measured.signature
+    assert f"uncertain-positive|weights:{tiny.weights[:12]}" in measured.signature
 
 
 def test_labels_of_a_metric_are_those_of_the_golden_classes(
@@ -86,6 +86,26 @@ def test_labels_of_a_metric_are_those_of_the_golden_classes(
     wrong = (positive[0] != positive[1]).sum()
     values = measured.aggregate(measured.counts.sum(axis=0))
     assert values["chexbert_f1_micro_14"] == pytest.approx(2 * hits / (2 * hits + wrong))
+
+
+def test_each_way_with_uncertain_labels_has_its_own_names(
+    tiny: chexbert.CheXbert, golden: dict[str, Any], hypotheses: list[str], references: list[str]
+) -> None:
+    said, wanted = (np.array(golden[f"classes_{side}"]) for side in ("prediction", "reference"))
+    hits = ((said == 1) & (wanted == 1)).sum()
+    wrong = ((said == 1) != (wanted == 1)).sum()
+    unsure = (said == 3) | (wanted == 3)
+    assert unsure.any()
+    measured = measure("chexbert.uncertain-negative", hypotheses, references, checkpoint=TINY)
+    values = measured.aggregate(measured.counts.sum(axis=0))
+    assert values["chexbert_f1_micro_14.uncertain-negative"] == pytest.approx(2 * hits / (2 * hits + wrong))
+    assert "chexbert_similarity" not in "".join(values)
+    wrong = (((said == 1) != (wanted == 1)) & ~unsure).sum()
+    ignored = measure("chexbert.uncertain-ignore", hypotheses, references, checkpoint=TINY)
+    value = ignored.aggregate(ignored.counts.sum(axis=0))["chexbert_f1_micro_14.uncertain-ignore"]
+    assert value == pytest.approx(2 * hits / (2 * hits + wrong))
+    with pytest.raises(UsageError, match="no preset 'other' of CheXbert"):
+        measure("chexbert.other", hypotheses, references, checkpoint=TINY)
 
 
 @pytest.mark.parametrize("uncertain", ["positive", "negative"])

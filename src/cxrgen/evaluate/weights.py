@@ -39,7 +39,8 @@ def settings(options: argparse.Namespace, metrics: Sequence[str]) -> dict[str, d
     """
     found: dict[str, dict[str, Any]] = {}
     if options.chexbert is not None:
-        found["chexbert"] = {"checkpoint": options.chexbert}
+        presets = [name for name in metrics if name.startswith("chexbert.")]
+        found |= {name: {"checkpoint": options.chexbert} for name in ("chexbert", *presets)}
     if options.encoder is not None:
         name = "bertscore" if is_distilroberta(options.encoder) else "bertscore_encoder"
         found[name] = {"encoder": options.encoder}
@@ -49,13 +50,12 @@ def settings(options: argparse.Namespace, metrics: Sequence[str]) -> dict[str, d
             raise UsageError("--cache keeps vectors of BERTScore; ask for it with --encoder or --metrics")
         for name in scored:
             found.setdefault(name, {})["cache"] = options.cache
-    parts = dict(found)  # RadCliQ is made of other metrics, each with its own settings
     if options.radeval is not None:
-        served = [name for name in RADEVAL if name in metrics]
-        if not served and "radcliq" not in metrics:
+        parts = ("radgraph_combined",) if "radcliq" in metrics else ()
+        served = [name for name in RADEVAL if name in (*metrics, *parts)]
+        if not served:
             raise UsageError(f"--radeval serves {', '.join(RADEVAL)}, radcliq; name those to measure with --metrics")
         found |= {name: {"python": options.radeval} for name in served}
-        parts["radgraph_combined"] = {"python": options.radeval}
-    if "radcliq" in metrics:
-        found["radcliq"] = {"settings": parts}
+    if "radcliq" in metrics:  # made of other metrics, with their settings
+        found["radcliq"] = {"settings": dict(found)}
     return found

@@ -37,6 +37,7 @@ DISTILROBERTA_LAYER = 5
 DISTILROBERTA_BASELINE: Triple = (0.84732, 0.84759504, 0.8473319)
 _DISTILROBERTA = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
 _SPACE_FIRST = ("roberta", "gpt2")  # families whose tokens tell a word's start by the blank before it
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # families that lose two positions
 _LAYERS = ("encoder.layer", "transformer.layer", "layers")  # where encoders keep their list of layers
 _PAIRS_AT_ONCE = 4_096
 _TOKENS_IN_MEMORY = 600_000  # 1.8 GB of vectors with 768 dimensions
@@ -146,7 +147,7 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
     import transformers
     from safetensors import SafetensorError
 
-    weights = weights_hash(Path(folder))
+    where, weights = device(), weights_hash(Path(folder))
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -156,7 +157,8 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
             str(folder), local_files_only=True, dtype="float32", output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: cannot be loaded as a text encoder ({type(error).__name__})") from None
+        told = " ".join(str(error).split())[:200]
+        raise InputError(f"{folder}: cannot be loaded as a text encoder ({type(error).__name__}: {told})") from None
     finally:
         transformers.logging.set_verbosity(level)
         transformers.logging.enable_progress_bar()
@@ -164,7 +166,7 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
     if missing:
         raise InputError(f"{folder}: weights are missing, such as {missing[0]}; fetch the encoder again")
     kept = _cut(model, layer, folder)
-    return Encoder(tokenizer, model.to(device()).eval(), kept, weights)
+    return Encoder(tokenizer, model.to(where).eval(), kept, weights)
 
 
 def _cut(model: Any, layer: int | None, folder: Path) -> int:
@@ -195,11 +197,10 @@ class Encoder:
     def token_ids(self, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Token ids of each text with the special tokens, cut to what the encoder can take."""
         config = self.model.config
-        longest = min(self.tokenizer.model_max_length, getattr(config, "max_position_embeddings", 512))
-        blank = ""
-        if config.model_type in _SPACE_FIRST:
-            blank = " "
-            longest = min(longest, config.max_position_embeddings - 2)  # its positions start after the padding id
+        positions = getattr(config, "max_position_embeddings", 512)
+        lost = 2 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+        longest = min(self.tokenizer.model_max_length, positions - lost)
+        blank = " " if config.model_type in _SPACE_FIRST else ""
         prepared = [blank + text if text else "" for text in texts]
         rows = self.tokenizer(prepared, truncation=True, max_length=longest)["input_ids"] if prepared else []
         return {text: tuple(row) for text, row in zip(texts, rows)}

@@ -14,14 +14,14 @@ import pickle
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.errors import InputError
+from cxrgen.errors import InputError, UsageError
 from cxrgen.files import sha256_file
 from cxrgen.metrics import Floats, Measured
 from cxrgen.metrics.encoders import batches, device, packaged_minilm, padded
@@ -41,6 +41,12 @@ from cxrgen.progress import track
 if TYPE_CHECKING:
     import torch
 
+PRESETS: dict[str, Uncertain] = {  # what an uncertain label counts as
+    "uncertain-positive": "positive",
+    "uncertain-negative": "negative",
+    "uncertain-ignore": "ignore",
+}
+DEFAULT = "uncertain-positive"
 HEADS = (4,) * 13 + (2,)  # classes of each head; the order of the heads is that of rule_labels.OBSERVATIONS
 LABEL_OF_CLASS = np.array([BLANK, PRESENT, ABSENT, UNCERTAIN], dtype=np.int8)
 _LONGEST = 512
@@ -55,35 +61,40 @@ def measure(
     hypotheses: Sequence[str],
     references: Sequence[str],
     checkpoint: Path | None = None,
-    uncertain: Uncertain = "positive",
+    preset: str = DEFAULT,
 ) -> Measured:
     """CheXbert scores of N pairs; counts are (N, 45): the 42 of `f1_counts`, both cosines, and 1.
 
-    `checkpoint` is chexbert.pth. Raises InputError without it or when it is another file.
+    `checkpoint` is chexbert.pth. A preset other than the default counts uncertain labels otherwise and gives the F1
+    scores alone, by its own name. Raises UsageError for an unknown preset, InputError without the checkpoint or when it
+    is another file.
     """
+    if preset not in PRESETS:
+        raise UsageError(f"no preset {preset!r} of CheXbert; there are: {', '.join(PRESETS)}")
+    aggregate = partial(_values, preset=preset)
     if not hypotheses:
-        return Measured(np.zeros((0, 45)), _values, f"chexbert|uncertain:{uncertain}")
+        return Measured(np.zeros((0, 45)), aggregate, f"chexbert|{preset}")
     if checkpoint is None:
         raise InputError(_WANTED)
     model = load_chexbert(Path(checkpoint))
     said, wanted = model.read(hypotheses), model.read(references)
     cosines = np.stack([cosine(said.vectors, wanted.vectors), label_cosine(said.labels, wanted.labels)], axis=1)
-    f1 = f1_counts(said.labels, wanted.labels, uncertain)
+    f1 = f1_counts(said.labels, wanted.labels, PRESETS[preset])
     counts = np.concatenate([f1, cosines, np.ones((len(f1), 1))], axis=1)
     return Measured(
         counts,
-        _values,
-        f"chexbert|weights:{model.weights[:12]}|uncertain:{uncertain}|observations nobody has:0 in the macro average|"
+        aggregate,
+        f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
         "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
     )
 
 
-def _values(sums: Floats) -> dict[str, Floats]:
-    return {
-        "chexbert_similarity": sums[..., 42] / sums[..., 44],
-        "chexbert_label_cosine": sums[..., 43] / sums[..., 44],
-        **f1_values(sums[..., :42], "chexbert_f1", empty="zero"),
-    }
+def _values(sums: Floats, preset: str) -> dict[str, Floats]:
+    f1 = f1_values(sums[..., :42], "chexbert_f1", empty="zero")
+    if preset != DEFAULT:
+        return {f"{name}.{preset}": value for name, value in f1.items()}
+    cosines = {"chexbert_similarity": sums[..., 42], "chexbert_label_cosine": sums[..., 43]}
+    return {**{name: total / sums[..., 44] for name, total in cosines.items()}, **f1}
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> Floats:
