@@ -1,110 +1,9 @@
-"""A small prepared set, a tiny stock LLaVA folder, and the command as a process."""
-
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-
-from cxrgen.records import Study, View, write_studies
-
-SENTENCES = ("The heart is large.", "The heart is of normal size.", "There is a left effusion.", "No effusion is seen.")
-
-
-def write_film(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)).save(path)
-
-
-def write_prepared(folder: Path, train: int = 24, valid: int = 6, source: str = "phantom") -> Path:
-    """Studies of one or two films and one to three sentences; labels of the data set's own."""
-    studies = []
-    for number in range(train + valid):
-        views = []
-        for kind in ("frontal", "lateral")[: 1 + number % 2]:
-            name = f"images/{number:04}-{kind}.png"
-            write_film(folder / name, 7 * number + len(views))
-            views.append(View(name, kind, width=40, height=32))
-        report = " ".join(SENTENCES[(number + k) % 4] for k in range(1 + number % 3))
-        split = "train" if number < train else "valid"
-        labels = {"Cardiomegaly": number % 2, "Pleural Effusion": number % 3 % 2}
-        study = Study(f"{number:04}", f"p{number}", split, views=tuple(views), report=report, source=source)
-        studies.append(Study(**{**vars(study), "labels": labels}))
-    write_studies(folder / "studies.parquet", studies)
-    return folder
-
-
-def write_llava(folder: Path, seed: int = 0, tokens: bool = True) -> Path:
-    """A stock LLaVA of a CLIP tower and a Llama, a few thousand weights; no cxrgen.json."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    from cxrgen.model.build import learn_tokenizer
-
-    torch.manual_seed(seed)
-    tokenizer = learn_tokenizer([*SENTENCES, "USER: ASSISTANT: Human Write the report."] * 5, 320)
-    if tokens:
-        tokenizer.add_tokens(["<im_start>", "<im_end>"], special_tokens=True)
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    tower = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    image = tokenizer.convert_tokens_to_ids("<image>")
-    config = LlavaConfig(
-        vision_config=tower, text_config=text, image_token_index=image, image_seq_length=4, vision_feature_layer=-2
-    )
-    processor = LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
-        tokenizer=tokenizer,
-        patch_size=14,
-        num_additional_image_tokens=1,
-        vision_feature_select_strategy="default",
-    )
-    model = LlavaForConditionalGeneration(config)
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
-def write_conversations(folder: Path, count: int = 8) -> Path:
-    """A LLaVA JSON file as the published ones are: an image or none, and one whose image is not there."""
-    items = []
-    for number in range(count):
-        item = {
-            "id": f"{number}_F1",
-            "image": f"{number}_F1.jpg",
-            "conversations": [
-                {"from": "human", "value": "Write the report.\n<image>"},
-                {"from": "gpt", "value": SENTENCES[number % 4]},
-            ],
-        }
-        if number == 3:  # text alone
-            del item["image"]
-            item["conversations"][0]["value"] = "Write the report."
-        elif number != 5:  # the fifth is missing
-            write_film(folder / "images" / f"{number}_F1.jpg", number)
-        items.append(item)
-    file = folder / "train.json"
-    file.write_text(json.dumps(items))
-    return file
+from tests.train.material import write_llava, write_prepared
 
 
 @pytest.fixture(scope="session")
@@ -115,10 +14,3 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_llava(tmp_path_factory.mktemp("llava"))
-
-
-def cxrgen(*words: object, code: int | None = 0, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*(launcher or (sys.executable, "-m", "cxrgen")), *map(str, words)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert code is None or result.returncode == code, result.stderr
-    return result

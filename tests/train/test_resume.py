@@ -1,0 +1,225 @@
+"""A run that is broken off and goes on is the run that was never broken off, bit by bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.train.material import assert_equal, small, weights, write_prepared
+
+from cxrgen.errors import InputError, Interrupted
+from cxrgen.train.checkpoints import checkpoints, locked
+from cxrgen.train.run import train
+from cxrgen.train.trainer import FitState, StepRecord
+from cxrgen.train.watch import RunWatcher
+
+ROOT = Path(__file__).parents[2]
+
+
+class Crash(Exception):
+    """Stands for a power cut: nothing is saved on the way out."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    train(small(prepared, out, tower_steps=2, warmup_labels="dataset", text_steps=1, view_dropout=0.5))
+    return out
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
+    """Do something when a step is done and logged, before any checkpoint of it."""
+    log = RunWatcher.after
+
+    def after(self: RunWatcher, state: FitState, record: StepRecord) -> bool:
+        if record.step == step:
+            act()
+        return log(self, state, record)
+
+    monkeypatch.setattr(RunWatcher, "after", after)
+
+
+def crash() -> None:
+    raise Crash
+
+
+@pytest.mark.parametrize("step", [1, 3, 6, 7])
+def test_a_broken_run_goes_on_bit_by_bit(
+    unbroken: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Steps 1 (no checkpoint yet) to 7 (second epoch), with both warm-ups and drawn views."""
+    told = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
+    with monkeypatch.context() as patch:
+        at_step(patch, step, crash)
+        with pytest.raises(Crash):
+            train(small(prepared, tmp_path / "run", **told))
+    train(small(prepared, tmp_path / "run", **told, resume=True))
+    assert losses(tmp_path / "run") == losses(unbroken)
+    assert_equal(weights(tmp_path / "run"), weights(unbroken))
+
+
+def test_loader_workers_change_nothing(unbroken: Path, prepared: Path, tmp_path: Path) -> None:
+    told = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
+    train(small(prepared, tmp_path / "run", **told, dataloader_num_workers=2))
+    assert losses(tmp_path / "run") == losses(unbroken)
+
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+import cxrgen.train.checkpoints as module
+from tests.train.material import small
+from cxrgen.train.run import train
+save, calls = module.save_file, []
+def cut(tensors, path):
+    calls.append(path)
+    if sys.argv[3] in str(path):
+        save(tensors, path)
+        with open(path, "r+b") as file:
+            file.truncate(1000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(tensors, path)
+module.save_file = cut
+train(small(Path(sys.argv[1]), Path(sys.argv[2]), dataloader_num_workers=2, lora_dropout=0.0))
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_while_a_checkpoint_is_written(prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = [sys.executable, "-c", DRIVER, prepared, out, "checkpoint-6.tmp/optimizer", ROOT]
+    killed = subprocess.run([*map(str, words)], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [step for step, _ in checkpoints(out)] == [2, 4]
+    assert list(out.glob(".checkpoint-6.tmp"))
+    train(small(prepared, out, lora_dropout=0.0, resume=True))
+    train(small(prepared, tmp_path / "whole", lora_dropout=0.0))
+    assert not list(out.glob(".checkpoint*"))
+    assert losses(out) == losses(tmp_path / "whole")
+    assert_equal(weights(out), weights(tmp_path / "whole"))
+
+
+def test_sigterm_finishes_the_step_saves_and_leaves_with_143(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted, match="after step 3") as caught:
+            train(small(prepared, out))
+    assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert [step for step, _ in checkpoints(out)] == [2, 3]
+    train(small(prepared, out, resume=True))
+    train(small(prepared, tmp_path / "whole"))
+    assert_equal(weights(out), weights(tmp_path / "whole"))
+
+
+def test_only_the_last_checkpoints_stay(unbroken: Path) -> None:
+    assert [step for step, _ in checkpoints(unbroken)] == [6, 8]
+
+
+def test_an_earlier_run_is_never_overwritten_by_accident(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, crash)
+        with pytest.raises(Crash):
+            train(small(prepared, out))
+    with pytest.raises(InputError, match="holds checkpoint-2 of an earlier run; --resume goes on"):
+        train(small(prepared, out))
+    with pytest.raises(InputError, match=r"learning_rate was 0\.01, is 0\.02"):
+        train(small(prepared, out, learning_rate=0.02, resume=True))
+    other = write_prepared(tmp_path / "other", train=25)
+    with pytest.raises(InputError, match="data sha256 was"):
+        train(small(other, out, resume=True))
+    train(small(prepared, out, max_steps=2, overwrite_output_dir=True))
+    assert len(losses(out)) == 2
+
+
+def test_a_damaged_checkpoint_is_named(prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(small(prepared, out, max_steps=4))
+    file = out / "checkpoint-4" / "trained.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=r"checkpoint-4/trained\.safetensors: damaged .* remove checkpoint-4"):
+        train(small(prepared, out, max_steps=4, resume=True))
+
+
+def test_two_runs_on_one_folder(prepared: Path, tmp_path: Path) -> None:
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is writing there"):
+        train(small(prepared, tmp_path / "run"))
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.train.material import small
+from cxrgen.cli import main
+from cxrgen.train.watch import RunWatcher
+import cxrgen.train.run as run
+save, args = RunWatcher._save, small(Path(sys.argv[1]), Path(sys.argv[2]))
+def full(self, state):
+    if state.step == 4:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    save(self, state)
+RunWatcher._save = full
+run.resolve = lambda options: args
+sys.exit(main(["train"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_checkpoint_before(prepared: Path, tmp_path: Path) -> None:
+    """A limit on file size fails a write as a full disk does."""
+    assert resource.RLIMIT_FSIZE
+    words = [sys.executable, "-c", FULL_DISK, str(prepared), str(tmp_path / "run"), str(ROOT)]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert "checkpoint-4: cannot be written, checkpoint-2 stands" in result.stderr.splitlines()[-1]
+    assert [path.name for path in (tmp_path / "run").glob("*checkpoint*")] == ["checkpoint-2"]
+
+
+def test_a_loss_that_is_no_number_writes_no_checkpoint(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match=r"step \d: the (loss|gradient's norm) is .*this step's studies: 00\d\d, 00"):
+        train(small(prepared, out, learning_rate=1e30, max_grad_norm=1e30, save_steps=1))
+    assert all(step < 8 for step, _ in checkpoints(out))
+
+
+def test_a_film_that_vanishes_stops_the_run_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_prepared(tmp_path / "data")
+    film = next(iter((data / "images").glob("*")))
+
+    def vanish() -> None:
+        for path in (data / "images").glob("*"):
+            path.rename(path.with_suffix(".away"))
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, vanish)
+        with pytest.raises(InputError, match=r"step 4: .*no such image"):
+            train(small(data, tmp_path / "run"))
+    assert [step for step, _ in checkpoints(tmp_path / "run")] == [2, 3]
+    for path in (data / "images").glob("*"):
+        path.rename(path.with_suffix(".png"))
+    assert film.is_file()
+    train(small(data, tmp_path / "run", resume=True))
+    assert len(losses(tmp_path / "run")) == 8
