@@ -1,8 +1,9 @@
 """The end of a run: the checkpoint folder that generation reads, its model card, and what the run was told.
 
 Model files go beside the run's own files. They are written elsewhere first and moved in with config.json last, which is
-what makes the folder a checkpoint. Adapters stay adapters (a folder that transformers and peft open, which names its
-base) unless they are to be merged; then the base is opened anew, so that four-bit training ends in full weights too.
+what makes the folder a checkpoint. Adapters stay adapters (a folder without config.json that names its base, and that
+transformers and peft open) unless they are to be merged; then the base is opened anew, so that four-bit training ends
+in full weights too.
 """
 
 from __future__ import annotations
@@ -48,8 +49,6 @@ def save_model(out: Path, bundle: Bundle, processes: Processes, merge: bool, pro
             merged = _merged(base, new)
             shutil.rmtree(new)
             merged.save_pretrained(new)
-        elif adapters:
-            bundle.model.config.save_pretrained(new)
         save_all_but_weights(new, bundle)
         if projector_only:
             save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)
