@@ -12,6 +12,7 @@ from tests.train.material import assert_equal, small, weights
 from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
 
 from cxrgen.errors import UsageError
+from cxrgen.model.bundle import load_bundle
 from cxrgen.train.modules import MODES, LoraSettings, choose, fold_rows, mode_of
 from cxrgen.train.run import train
 
@@ -97,6 +98,7 @@ def test_adapters_stay_adapters_or_are_merged(llava: Path, prepared: Path, tmp_p
     told = {"model_name_or_path": str(llava), "train_modules": "lora", "version": "v1", "lora_rank": 4}
     train(small(prepared, tmp_path / "adapter", **told, max_steps=3))
     train(small(prepared, tmp_path / "merged", **told, max_steps=3, merge_adapter=True))
+    assert load_bundle(tmp_path / "adapter").format == load_bundle(tmp_path / "merged").format
     files = {path.name for path in (tmp_path / "adapter").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "cxrgen.json", "tokenizer.json"} <= files
     assert "model.safetensors" not in files

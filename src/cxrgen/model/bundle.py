@@ -82,7 +82,8 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
         raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train` or `cxrgen convert`")
     if (folder / "config.json").is_file():
         check_stock(folder)
-    for name in ("config.json", FORMAT_FILE):
+    adapter = (folder / "adapter_config.json").is_file()  # names its base, which transformers then opens first
+    for name in (FORMAT_FILE,) if adapter else ("config.json", FORMAT_FILE):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
     if not [*folder.glob("*.safetensors")]:

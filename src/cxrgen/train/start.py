@@ -73,22 +73,18 @@ def _asked(arguments: Arguments) -> dict[str, Any]:
 def _opened(arguments: Arguments) -> Bundle:
     folder = Path(arguments.model_name_or_path)
     quantised = mode_of(arguments.train_modules).four_bit
-    if (folder / FORMAT_FILE).is_file() and not quantised:
-        return load_bundle(folder)
+    extra: dict[str, Any] = {"quantization_config": _four_bits()} if quantised else {}
+    if (folder / FORMAT_FILE).is_file():
+        return load_bundle(folder, **extra)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
     check_stock(folder)
-    extra: dict[str, Any] = {"quantization_config": _four_bits()} if quantised else {}
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
-    if (folder / FORMAT_FILE).is_file():
-        import json
-
-        return Bundle(model, processor, Format(**json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8"))))
     say(f"{folder}: no {FORMAT_FILE}, so conversations are written as LLaVA-Med v1.0 does")
     vision = model.config.vision_config
     format = Format(
