@@ -62,6 +62,8 @@ def validate(bundle: Bundle, subset: Subset, processes: Processes, bf16: bool = 
     finally:
         for module, mode in modes.items():
             module.training = mode
+            if hasattr(module, "reshard"):  # FSDP does this after a backward pass only
+                module.reshard()
     return values
 
 
