@@ -73,7 +73,7 @@ def _asked(arguments: Arguments) -> dict[str, Any]:
 def _opened(arguments: Arguments) -> Bundle:
     folder = Path(arguments.model_name_or_path)
     quantised = mode_of(arguments.train_modules).four_bit
-    extra: dict[str, Any] = {"quantization_config": _four_bits()} if quantised else {}
+    extra: dict[str, Any] = {"quantization_config": four_bits()} if quantised else {}
     if (folder / FORMAT_FILE).is_file():
         return load_bundle(folder, **extra)
     if not (folder / "config.json").is_file():
@@ -93,7 +93,8 @@ def _opened(arguments: Arguments) -> Bundle:
     return Bundle(model, processor, format)
 
 
-def _four_bits() -> Any:
+def four_bits() -> Any:
+    """How QLoRA holds frozen weights (Dettmers et al. 2023). Raises InputError without CUDA or bitsandbytes."""
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig
