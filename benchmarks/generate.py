@@ -36,7 +36,7 @@ from cxrgen.model.conversation import Format, encode_prompt
 from cxrgen.model.pixels import film_pixels
 from cxrgen.model.tower_config import ConvTowerConfig
 from cxrgen.phantom.findings import draw_findings
-from cxrgen.phantom.wording import word_sections
+from cxrgen.phantom.wording import draw_style, word_report
 from cxrgen.progress import say
 from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, View
 from cxrgen.text.prompts import study_conversation
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer studies")
     options = parser.parse_args()
     torch.manual_seed(0)
-    texts = phantom_reports(400)
+    texts = phantom_reports(2000)
     parts: dict[str, float] = {}
     groups, size = (1, 16) if options.quick else (3, 32)
     with tempfile.TemporaryDirectory() as name:
@@ -87,7 +87,8 @@ def main() -> None:
 
 def phantom_reports(count: int) -> list[str]:
     generator = np.random.default_rng(0)
-    return [" ".join(word_sections(draw_findings(generator), generator)) for _ in range(count)]
+    reports = [word_report(draw_findings(generator), draw_style(generator)) for _ in range(count)]
+    return [f"{each.findings} {each.impression}" for each in reports]
 
 
 def tiny(texts: Sequence[str]) -> Bundle:
