@@ -88,8 +88,11 @@ def ending(tokenizer: Any, generation_config: Any, template: str) -> Ending:
 
 
 def report_text(answer: Sequence[int], ending: Ending) -> str:
-    """The report among the written tokens: up to the end, without the answering speaker's name."""
-    text = ending.decode([token for token in answer if token not in ending.tokens])
+    """The report among the written tokens: up to the end, without the answering speaker's name.
+
+    A NUL, which a token of a single byte can be, is left out: no reader of CSV files would take it.
+    """
+    text = ending.decode([token for token in answer if token not in ending.tokens]).replace("\0", "")
     if ending.text:
         text = _SPEAKER.sub("", text.strip())
         text = text.split(ending.text, 1)[0]

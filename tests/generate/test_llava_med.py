@@ -1,0 +1,69 @@
+"""A converted LLaVA-Med v1.0 checkpoint writes from its own prompts, in batches as alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.model.made import GOLDEN, V1_CONFIG, VISION, filled, language_shapes, tower_shapes, write_folder
+
+from cxrgen.cli import main
+from cxrgen.files import read_csv
+from cxrgen.generate.settings import with_options
+from cxrgen.model.bundle import load_bundle
+from cxrgen.model.conversation import encode_prompt
+from cxrgen.model.convert import convert
+from cxrgen.model.pixels import film_pixels
+from cxrgen.records import Turn
+
+QUESTIONS = (
+    "Illustrate the image through a detailed medical report\n<image>",
+    "<image>\nIs there a pneumothorax?",
+    "What is a chest film?",
+)
+MOST = 24
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llava-med")
+    shapes = language_shapes(803) | {"model.mm_projector.weight": (64, 1024), "model.mm_projector.bias": (64,)}
+    v1 = write_folder(folder / "v1", filled(shapes), V1_CONFIG)
+    (v1 / "added_tokens.json").write_text(json.dumps({"<im_patch>": 800, "<im_start>": 801, "<im_end>": 802}))
+    clip = {"model_type": "clip", "vision_config": VISION}
+    tower = write_folder(folder / "clip", filled(tower_shapes()), clip, tokenizer=False)
+    convert(str(v1), folder / "stock", "stock", str(tower))
+    return folder / "stock"
+
+
+@pytest.mark.parametrize("conv_mode", [None, "simple", "vicuna_v1_1"])
+def test_batches_write_what_generate_writes_from_the_same_prompt(
+    stock: Path, tmp_path: Path, conv_mode: str | None
+) -> None:
+    items = []
+    for number, question in enumerate(QUESTIONS * 2):
+        image = {"image": f"000{number % 3 + 1}-0001.png"} if "<image>" in question else {}
+        turns = [{"from": "human", "value": question}, {"from": "report", "value": "Clear."}]
+        items.append({"id": f"{number}", **image, "conversations": turns})
+    (tmp_path / "test.json").write_text(json.dumps(items))
+    given = ("--model-name", stock, "--question-file", tmp_path / "test.json", "--image-folder", GOLDEN / "images")
+    files = ("--answers-file-pred", tmp_path / "pred.csv", "--max-new-tokens", MOST, "--batch-size", 4)
+    mode = ("--conv-mode", conv_mode) if conv_mode else ()
+    assert main(["generate", *map(str, given), *map(str, files), *mode]) == 0
+    reports = [row.cells["report"] for row in read_csv(tmp_path / "pred.csv").rows]
+
+    bundle = load_bundle(stock)
+    bundle = replace(bundle, format=with_options(bundle.format, conv_mode, None, None))
+    for item, report in zip(items, reports):
+        ids = torch.tensor(
+            [encode_prompt([Turn("human", item["conversations"][0]["value"])], bundle.tokenizer, bundle.format)]
+        )
+        films = [GOLDEN / "images" / item["image"]] if "image" in item else []
+        inputs = {"pixel_values": film_pixels(films, bundle.processor.image_processor, "square")} if films else {}
+        written = bundle.model.eval().generate(input_ids=ids, max_new_tokens=MOST, do_sample=False, **inputs)
+        text = bundle.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+        assert report == text.replace("\0", "").split("###")[0].strip()
+    assert len(set(reports)) > 1
