@@ -14,7 +14,7 @@ from cxrgen.data.conversations import read_conversations
 from cxrgen.errors import InputError
 from cxrgen.model.conversation import Format
 from cxrgen.records import Conversation, Prediction, Reject, read_studies
-from cxrgen.text.prompts import study_conversation, tells_prior
+from cxrgen.text.prompts import prior_reports, study_conversation
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
     rejects: list[Reject] = []
     if path.is_dir():
         studies = read_studies(path)
-        priors = {study.study_id: study.report for study in studies} if tells_prior(format.prompt) else {}
+        priors = prior_reports(studies, format.prompt)
         conversations = [
-            study_conversation(study, format.views, format.prompt, priors.get(study.prior_study_id or ""))
+            study_conversation(study, format.views, format.prompt, priors.get(study.study_id))
             for study in studies
             if study.split == split
         ]

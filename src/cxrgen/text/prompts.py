@@ -49,6 +49,14 @@ def tells_prior(prompt: str) -> bool:
     return prompt == "study-prior"
 
 
+def prior_reports(studies: Sequence[Study], prompt: str) -> dict[str, str]:
+    """Study id to the report of the study before, whatever its split; empty where the prompt tells none."""
+    if not tells_prior(prompt):
+        return {}
+    reports = {study.study_id: study.report for study in studies if study.report is not None}
+    return {study.study_id: reports[study.prior_study_id] for study in studies if study.prior_study_id in reports}
+
+
 def shown_views(study: Study, views: str) -> tuple[View, ...]:
     """The study's films that are shown under `views`: all, frontal or lateral."""
     if views not in ("all", FRONTAL, LATERAL):

@@ -48,6 +48,7 @@ class Arguments:
     mm_use_im_start_end: bool = _option(False, "put <im_start> and <im_end> around an image")
     mm_vision_select_layer: int = _option(0, "hidden layer that features are read from; 0: the checkpoint's")
     image_aspect_ratio: str = _option("", "square, pad or black; default: the checkpoint's, square for others'")
+    prompt: str = _option("study", "wording of the question: study, study-prior (with the report before), original")
     views: str = _option("all", "films of a study that are shown: all, frontal or lateral")
     view_dropout: float = _option(
         0.0, "share of studies of several views shown with their frontal only, drawn each epoch"

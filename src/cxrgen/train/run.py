@@ -125,7 +125,7 @@ def _set_up_torch(arguments: Arguments) -> None:
 
 def _material(arguments: Arguments, data: Path, split: str) -> Material:
     folder = Path(arguments.image_folder) if arguments.image_folder else None
-    return read_material(data, folder, split, arguments.views, arguments.view_dropout)
+    return read_material(data, folder, split, arguments.views, arguments.view_dropout, arguments.prompt)
 
 
 def _bundle(arguments: Arguments, out: Path, material: Material, resumed: bool) -> tuple[Bundle, bool]:

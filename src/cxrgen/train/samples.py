@@ -21,7 +21,7 @@ from cxrgen.model.bundle import Bundle
 from cxrgen.model.conversation import encode
 from cxrgen.progress import say
 from cxrgen.records import Conversation, Reject, Study, read_studies
-from cxrgen.text.prompts import IMAGE, study_conversation
+from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
 
 LONG = ("cut", "drop", "refuse")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -51,8 +51,10 @@ def read_material(
     rejects: list[Reject] = []
     if data.is_dir():
         folder = folder or data
-        studies = [study for study in read_studies(data, split) if study.report is not None]
-        variants = [_shown(study, views, view_dropout, prompt) for study in studies]
+        everyone = read_studies(data)
+        studies = [study for study in everyone if study.split == split and study.report is not None]
+        priors = prior_reports(everyone, prompt)
+        variants = [_shown(study, views, view_dropout, prompt, priors.get(study.study_id)) for study in studies]
     else:
         folder = folder or data.parent
         conversations, rejects = read_conversations(data)
@@ -75,9 +77,9 @@ def read_material(
     return Material(folder, tuple(study for study in studies if study.study_id in ids), tuple(kept), tuple(rejects))
 
 
-def _shown(study: Study, views: str, view_dropout: float, prompt: str) -> tuple[Conversation, ...]:
-    full = study_conversation(study, views, prompt)
-    frontal = study_conversation(study, "frontal", prompt)
+def _shown(study: Study, views: str, view_dropout: float, prompt: str, prior: str | None) -> tuple[Conversation, ...]:
+    full = study_conversation(study, views, prompt, prior)
+    frontal = study_conversation(study, "frontal", prompt, prior)
     return (full, frontal) if view_dropout > 0 and 0 < len(frontal.images) < len(full.images) else (full,)
 
 

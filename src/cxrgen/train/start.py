@@ -65,6 +65,7 @@ def _asked(arguments: Arguments) -> dict[str, Any]:
         "max_length": arguments.model_max_length,
         "aspect": arguments.image_aspect_ratio,
         "start_end": arguments.mm_use_im_start_end,
+        "prompt": arguments.prompt if arguments.prompt != "study" else "",
         "views": arguments.views if arguments.views != "all" else "",
     }
     return {name: value for name, value in wanted.items() if value}
