@@ -4,11 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 import cxrgen
 from cxrgen.cli import main
+from cxrgen.data.images import read_film
 from cxrgen.errors import InputError, UsageError
+from cxrgen.files import read_csv
 from cxrgen.generate.single import view_kinds
 
 
@@ -17,8 +23,6 @@ def test_one_study_reads_as_in_the_set(model: Path, prepared: Path, tmp_path: Pa
     out = tmp_path / "pred.csv"
     given = ("--model-name", model, "--question-file", prepared, "--answers-file-pred", out, "--max-new-tokens", 60)
     assert main(["generate", *map(str, given)]) == 0
-    from cxrgen.files import read_csv
-
     reports = {row.cells["study_id"]: row.cells["report"] for row in read_csv(out).rows}
     films = {number: prepared / "images" / f"{number:03}-frontal.png" for number in range(14)}
     assert writer.report([films[3], prepared / "images" / "003-lateral.png"]) == reports["003"]
@@ -45,19 +49,40 @@ def test_what_films_show() -> None:
             view_kinds(paths, wrong)
 
 
-def test_dicom_files_say_what_they_show(tmp_path: Path) -> None:
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+def write_dicom(path: Path, position: str, seed: int) -> Path:
+    """A 12-bit film of noise."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    film = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    film.SOPClassUID, film.Modality, film.ViewPosition = meta.MediaStorageSOPClassUID, "DX", position
+    film.Rows, film.Columns, film.SamplesPerPixel, film.PhotometricInterpretation = 96, 80, 1, "MONOCHROME2"
+    film.BitsAllocated, film.BitsStored, film.HighBit, film.PixelRepresentation = 16, 12, 11, 0
+    film.PixelData = np.random.default_rng(seed).integers(0, 4096, (96, 80), dtype=np.uint16).tobytes()
+    film.save_as(path)
+    return path
 
-    paths = []
-    for name, position in (("b", "LL"), ("a", "PA"), ("c", "")):
-        meta = FileMetaDataset()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        header = FileDataset(str(tmp_path / name), {}, file_meta=meta, preamble=b"\0" * 128)
-        header.ViewPosition = position
-        header.save_as(tmp_path / name)
-        paths.append(tmp_path / name)
+
+def test_dicom_files_say_what_they_show(tmp_path: Path) -> None:
+    positions = {"b": "LL", "a": "PA", "c": ""}
+    paths = [write_dicom(tmp_path / name, position, 0) for name, position in positions.items()]
     assert view_kinds(paths, None) == ["lateral", "frontal", "lateral"]
+
+
+def test_a_study_of_dicom_files_is_that_of_its_grey_films(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = [write_dicom(tmp_path / f"{kind}.dcm", kind, seed) for seed, kind in enumerate(("PA", "LL"))]
+    for film in films:
+        Image.fromarray(read_film(film).pixels).save(film.with_suffix(".png"))
+    printed = []
+    for suffix in (".dcm", ".png"):
+        given = [str(film.with_suffix(suffix)) for film in films]
+        command = ["generate", "--model-name", str(model), "--max-new-tokens", "60", "--images", *given]
+        assert main(command) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert printed[0].strip()
 
 
 def test_a_film_that_is_none(model: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cxrgen.generate.choose import ending, report_text, study_seed
 from cxrgen.generate.decode import Failed
 from cxrgen.generate.settings import Settings
 from cxrgen.model.conversation import Format, encode_prompt
+from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.pixels import open_film
 from cxrgen.records import Conversation, Prediction
 
@@ -37,7 +38,10 @@ class VllmEngine:
         except ImportError:
             raise InputError('--engine vllm: vLLM is not installed; pip install "cxrgen[vllm]"') from None
         self.vllm, self.settings = vllm, settings
-        self.tokenizer = AutoProcessor.from_pretrained(settings.model, local_files_only=True).tokenizer
+        tokenizer = AutoProcessor.from_pretrained(settings.model, local_files_only=True).tokenizer
+        if settings.format.template != "plain":
+            tokenizer, _ = checked_tokenizer(settings.model, tokenizer, settings.format)
+        self.tokenizer = tokenizer
         generation = GenerationConfig.from_pretrained(settings.model, local_files_only=True)
         self.ending = ending(self.tokenizer, generation, settings.format.template)
         try:
