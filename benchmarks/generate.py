@@ -68,7 +68,8 @@ def main() -> None:
         folder = Path(name)
         studies = make_studies(folder, 2 * groups * size)
         for label, bundle in (("tiny", tiny(texts)), ("small", small(texts))):
-            ratios = compare(bundle, studies[: groups * size], folder, size, batch_size=size // 2)
+            share = studies if label == "tiny" else studies[: groups * size]
+            ratios = compare(bundle, share, folder, size, batch_size=size // 2)
             parts |= {f"{label}_{key}": value for key, value in ratios.items()}
             say(f"{label}: {ratios}")
             for count in (1,) if options.quick else (1, 2, 4, 8):
