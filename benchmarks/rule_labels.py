@@ -2,8 +2,9 @@
 
 Each report of the Open-I collection carries codes that were given by hand (MeSH headings with qualifiers). `CODES` says
 which codes mean which observation; a label counts as positive when it is present or uncertain. The rules were improved
-on the even rows of the file only, so the odd rows are the honest half. `ratio` is reports a second over 5,000, on texts
-not seen before in the run; `limit_fraction` is the time of one plain search for a word over the time of the labels.
+on the even rows of the file only, so the odd rows are the honest half. `ratio` is reports a second of one core over
+5,000, on texts not seen before in the run; `limit_fraction` is the time of one plain search for a word over the time of
+the labels.
 
     python benchmarks/rule_labels.py [--quick] [--reports reports.csv]
 """
@@ -82,17 +83,17 @@ def read_reports(path: Path) -> list[Row]:
 
 
 def seconds(rows: Sequence[Row], rounds: int) -> tuple[float, float]:
-    """Best times of labelling all texts anew, and of one plain search in each."""
+    """Best times, of one core, of labelling all texts anew, and of one plain search in each."""
     texts, word = [text(row) for row in rows], re.compile("pneumothorax")
     best = [float("inf"), float("inf")]
     works: tuple[Callable[[str], object], ...] = (rule_labels.label, word.search)
     for _ in range(rounds):
         rule_labels._statements.cache_clear()
         for place, work in enumerate(works):
-            start = time.perf_counter()
+            start = time.process_time()
             for report in texts:
                 work(report)
-            best[place] = min(best[place], time.perf_counter() - start)
+            best[place] = min(best[place], time.process_time() - start)
     return best[0], best[1]
 
 

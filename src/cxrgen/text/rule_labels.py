@@ -44,7 +44,6 @@ def _one_of(words: dict[str, str], marks: dict[str, str]) -> tuple[re.Pattern[st
 _PHRASE, _PHRASE_NAMES = _one_of(PHRASES, {})
 _CUE, _CUE_KINDS = _one_of(CUES, MARKS)
 _SENTENCE = re.compile(r"(?<!\bdr)[.!?]+(?=\s|$)|\.(?=[a-z]{2})|\n\s*\n|\s\d+[.)]\s")
-_BLANKS = re.compile(r"\s+")
 _LISTED = re.compile(r"[^,;]*(?:,[^,;]*)*?,?\s(?:or|and|versus|vs)\b")
 
 
@@ -68,7 +67,7 @@ def label(report: str) -> dict[str, int]:
 def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
     """Each sentence of a report, lower case, with what it states: (observation, 1, 0 or -1) in reading order."""
     for piece in _SENTENCE.split(report.lower()):
-        sentence = _BLANKS.sub(" ", piece).strip()
+        sentence = " ".join(piece.split())
         yield sentence, _statements(sentence)
 
 
