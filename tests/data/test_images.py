@@ -219,6 +219,7 @@ def test_files_that_are_no_whole_film(tmp_path: Path, name: str, content: bytes,
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert code(tmp_path / "none.png") == "image-missing"
     assert code(tmp_path) == "not-an-image"
+    assert code(tmp_path / ("a" * 300 + ".png")) == "image-unreadable"
 
 
 def test_films_that_show_nothing(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cxrgen.errors import InputError, UsageError
 
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # where nothing in the file says what it is
 RENDERINGS = ("window", "percentile", "mimic")
 SMALLEST_SIDE = 64  # pixels; below this there is no film to describe
 
@@ -78,7 +79,7 @@ def read_film(path: Path, rendering: str = "window", max_pixels: int = 200_000_0
         raise UsageError(f"rendering {rendering!r}: there are {', '.join(RENDERINGS)}")
     try:
         head = _head(path)
-        if head[128:132] == b"DICM" or (path.suffix.lower() in {".dcm", ".dicom"} and not head.startswith(_MAGIC)):
+        if head[128:132] == b"DICM" or (path.suffix.lower() in DICOM_SUFFIXES and not head.startswith(_MAGIC)):
             from cxrgen.data.rendering import render  # pydicom takes a while to import; only DICOM sources pay
 
             pixels, notes = render(path, rendering, max_pixels)
@@ -105,11 +106,11 @@ def full_scale(maximum: int) -> int:
 
 
 def _head(path: Path) -> bytes:
-    if not path.exists():
-        raise FilmReject("image-missing", "no such file")
-    if not path.is_file():
-        raise FilmReject("not-an-image", "a folder or a device, not a file")
     try:
+        if not path.exists():
+            raise FilmReject("image-missing", "no such file")
+        if not path.is_file():
+            raise FilmReject("not-an-image", "a folder or a device, not a file")
         with open(path, "rb") as file:
             head = file.read(512)
     except OSError as error:

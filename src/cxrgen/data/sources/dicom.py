@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from cxrgen.data.ids import clean_id, match_ids
-from cxrgen.data.images import FilmReject
+from cxrgen.data.images import DICOM_SUFFIXES, FilmReject
 from cxrgen.data.rendering import RADIOGRAPHS, read_tags
 from cxrgen.data.sources import Found, SourceOptions
 from cxrgen.data.sources.rows import order_key
@@ -33,7 +33,6 @@ _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate",
     "StudyTime", "Modality", "ViewPosition", "ViewCodeSequence", "SeriesDescription", "ProtocolName", "Rows",
 )  # fmt: skip
-_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
 _LARGEST_TEXT = 1 << 20
@@ -96,8 +95,8 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _is_dicom(file: Path) -> bool:
     suffix = file.suffix.lower()
-    if suffix in _SUFFIXES or suffix in _NO_DICOM:
-        return suffix in _SUFFIXES
+    if suffix in DICOM_SUFFIXES or suffix in _NO_DICOM:
+        return suffix in DICOM_SUFFIXES
     try:
         with open(file, "rb") as opened:
             return opened.read(132)[128:] == b"DICM"
