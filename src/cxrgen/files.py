@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ from cxrgen.errors import InputError
 
 _MAX_CELL = 10_000_000  # characters; a report is a few thousand, an unbalanced quote swallows the rest of the file
 csv.field_size_limit(_MAX_CELL)
+_LONGEST_NAME = 50  # characters of a column name
+_DATA = re.compile(r"[.!?]\s*$|[.!?]\s|[/\\^]|^[\d\s.,:-]+$")  # sentences, paths, DICOM names, numbers and dates
 
 
 @contextmanager
@@ -148,7 +151,18 @@ def find_column(table: CsvTable, *names: str, needed: bool = True) -> str | None
         return None
     near = get_close_matches(names[0].lower(), folded, n=1)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    raise InputError(f"{table.path}: no column {names[0]!r}, found: {', '.join(table.columns)}{hint}")
+    raise InputError(f"{table.path}: no column {names[0]!r}, {listed_columns(table.columns)}{hint}")
+
+
+def listed_columns(columns: Iterable[str]) -> str:
+    """Column names for a message: "found: study_id, report".
+
+    Where any of them reads like data, the header row may be missing; then none is shown, since data can be a patient's.
+    """
+    names = list(columns)
+    if any(_DATA.search(name) or len(name) > _LONGEST_NAME for name in names):
+        return f"found: {len(names)} cells that read like data; is the header row missing?"
+    return f"found: {', '.join(names)}"
 
 
 def _decode(path: Path) -> tuple[str, list[str]]:

@@ -14,7 +14,7 @@ from cxrgen.data.ids import match_ids
 from cxrgen.data.sources import Found, SourceOptions
 from cxrgen.data.sources.rows import FIELDS, SECTIONS, RowReader, map_columns, read_rows
 from cxrgen.errors import InputError
-from cxrgen.files import read_csv
+from cxrgen.files import listed_columns, read_csv
 from cxrgen.records import Reject, Study
 
 _TEXTS = {name: FIELDS[name] for name in ("study_id", "report", *SECTIONS)}
@@ -28,7 +28,7 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     table = read_csv(file)
     columns = map_columns(table.columns, options.columns, str(file), _TEXTS, needed=("study_id",))
     if not columns.keys() & {"report", "findings", "impression"}:
-        raise InputError(f"{file}: no column for report, findings or impression, found: {', '.join(table.columns)}")
+        raise InputError(f"{file}: no column for report, findings or impression, {listed_columns(table.columns)}")
     reader = RowReader(columns, {}, Path, options.section_style)
     read = list(read_rows(((row.place, row.cells) for row in table.rows), reader))
     parts = [each for each in read if not isinstance(each, Reject)]

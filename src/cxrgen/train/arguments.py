@@ -38,7 +38,12 @@ class Arguments:
     image_folder: str = _option("", "where the images of a JSON file are; default: beside it", outcome=False)
     split: str = _option("train", "split of a prepared folder that is learnt from")
     model_name_or_path: str = _option("", "checkpoint to start from; none makes a new small model")
-    vision_tower: str = _option("", "folder of a vision tower that replaces the checkpoint's own")
+    language_model: str = _option(
+        "", "new model: folder of a language model to join a tower to, or smollm2-135m for the packaged one"
+    )
+    vision_tower: str = _option(
+        "", "folder of a vision tower that replaces the checkpoint's own, or is joined to --language_model"
+    )
     pretrain_mm_mlp_adapter: str = _option("", "projector weights to start from (.bin or .safetensors)")
     version: str = _option("", "conversation template: plain, v0, v1 or mistral; default: the checkpoint's, else v0")
     label_rule: str = _option("", "answer, or original for LLaVA-Med's own labels; default: the checkpoint's")

@@ -1,4 +1,4 @@
-"""The model that a training starts from: a checkpoint folder, or a new small model made from the training texts.
+"""The model that a training starts from: a checkpoint folder, two folders joined, or a new small model.
 
 A stock LLaVA folder without cxrgen.json starts with LLaVA-Med's conversation format; flags change single points of it.
 `--vision_tower` and `--pretrain_mm_mlp_adapter` bring weights of their own and are really loaded: tensors that are
@@ -19,7 +19,10 @@ from cxrgen.errors import InputError
 from cxrgen.model.build import NewModel, new_model
 from cxrgen.model.bundle import FORMAT_FILE, Bundle, check_stock, load_bundle
 from cxrgen.model.conversation import Format
+from cxrgen.model.join import image_tokens, join
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.model.packaged import SMOLLM2, packaged_language_model
+from cxrgen.model.tower_config import ConvTowerConfig
 from cxrgen.progress import say
 from cxrgen.train.arguments import Arguments
 from cxrgen.train.modules import mode_of
@@ -28,7 +31,7 @@ from cxrgen.train.modules import mode_of
 def start(arguments: Arguments, texts: Sequence[str]) -> Bundle:
     """Model, processor and format as the arguments ask for; `texts` are what a new model's tokenizer is learnt from."""
     if not arguments.model_name_or_path:
-        return _new(arguments, texts)
+        return _joined(arguments) if arguments.language_model else _new(arguments, texts)
     bundle = _opened(arguments)
     model = bundle.model
     if arguments.vision_tower:
@@ -54,6 +57,16 @@ def _new(arguments: Arguments, texts: Sequence[str]) -> Bundle:
     )
     model, processor = new_model(sizes, texts, arguments.seed)
     format = Format(template="plain", image_tokens=sizes.image_tokens, aspect="black")
+    return Bundle(model, processor, replace(format, **_asked(arguments)))
+
+
+def _joined(arguments: Arguments) -> Bundle:
+    """A given or packaged language model, with a given tower or a new small one."""
+    name = arguments.language_model
+    language = packaged_language_model() if name == SMOLLM2 else Path(name)
+    small = ConvTowerConfig(image_size=arguments.image_size, tokens=arguments.image_tokens)
+    model, processor = join(language, Path(arguments.vision_tower) if arguments.vision_tower else small, arguments.seed)
+    format = Format(template="plain", image_tokens=image_tokens(model.config.vision_config), aspect="black")
     return Bundle(model, processor, replace(format, **_asked(arguments)))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from cxrgen.data.ids import clean_id
 from cxrgen.data.paths import Locate
 from cxrgen.errors import InputError, UsageError
+from cxrgen.files import listed_columns
 from cxrgen.records import UNKNOWN, Reject, Study, View
 from cxrgen.text.sections import split_sections
 
@@ -91,8 +92,6 @@ def map_columns(
     for name in needed:
         if name not in columns:
             hint = _instead(names[name][0], folded)
-            if not set(columns):
-                hint += "; is the header row missing?"
             raise InputError(f"{place}: no column for {name}{hint}; say which with --map {name}=COLUMN")
     return columns
 
@@ -100,7 +99,7 @@ def map_columns(
 def _instead(column: str, folded: Mapping[str, str]) -> str:
     near = get_close_matches(column.strip().lower(), folded, n=1)
     guess = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    return f", found: {', '.join(folded.values())}{guess}"
+    return f", {listed_columns(folded.values())}{guess}"
 
 
 def label_columns(there: Iterable[str]) -> dict[str, str]:
