@@ -34,6 +34,7 @@ def test_mgca_takes_pa_and_ap_with_text_and_joins_validation_and_test(
     out = tmp_path / "out"
     code, said = prepare(table, "--out", out, "--select", "mgca", "--text", "mgca", "--max-rejects", "50%")
     assert code == 0, said
+    assert "MGCA: have findings or impression: 4 studies, 5 films, 4 patients" in said
     kept = read_studies(out)
     assert [(study.study_id, study.split, len(study.views)) for study in kept] == [
         ("1", "train", 1),

@@ -222,8 +222,7 @@ def _check_disk(out: Path, needed: float) -> None:
 def _plan(found: Found, chosen: Chosen, jobs: list[FilmJob], out: Path, film_options: FilmOptions, workers: int) -> str:
     """What would be done, for people."""
     lines = [f"columns: {', '.join(f'{name} = {column}' for name, column in sorted(found.columns.items())) or 'none'}"]
-    lines += [f"{count.step}: {count.studies} studies, {count.films} films, {count.subjects} patients"
-              for count in chosen.waterfall]  # fmt: skip
+    lines += _waterfall(chosen)
     lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in _splits(chosen).items()))
     words = unknown_views(chosen.studies)
     if words:
@@ -233,6 +232,13 @@ def _plan(found: Found, chosen: Chosen, jobs: list[FilmJob], out: Path, film_opt
     seconds = time_per_film(jobs, film_options) * len(jobs) / workers
     lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
     return "\n".join(lines)
+
+
+def _waterfall(chosen: Chosen) -> list[str]:
+    return [
+        f"{count.step}: {count.studies} studies, {count.films} films, {count.subjects} patients"
+        for count in chosen.waterfall
+    ]
 
 
 def _duration(seconds: float) -> str:
@@ -278,6 +284,8 @@ def _print_result(options: argparse.Namespace, found: Found, chosen: Chosen, job
     if options.json:
         print(json.dumps({**counts, "out": str(options.out)}))
     else:
+        for line in _waterfall(chosen):
+            say(f"  {line}")
         splits = ", ".join(f"{name} {n}" for name, n in _splits(chosen).items())
         say(f"{len(chosen.studies)} studies with {films} films ({splits})")
         say(f"left out: {len(chosen.rejects)}{_codes(chosen)}")
