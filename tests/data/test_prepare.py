@@ -206,7 +206,9 @@ def test_other_options_are_refused_and_force_makes_anew(course: Path, tmp_path: 
     code, said = prepare(course, "--out", out, "--size", 90)
     assert code == 1
     assert "was made with --size 512, not 90" in said
+    assert prepare(tmp_path / "typo", "--out", out, "--size", 90, "--force")[0] == 1
     assert (out / "studies.parquet").read_bytes() == before
+    assert all((out / view.path).is_file() for study in by_id(out).values() for view in study.views)
     assert prepare(course, "--out", out, "--size", 90, "--force")[0] == 0
     assert {view.width for study in by_id(out).values() for view in study.views} == {90}
     assert {view.path for study in by_id(out).values() for view in study.views} == {

@@ -88,9 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="films above are refused")
     parser.add_argument("--max-rejects", type=_share, default=0.02, help="share or percent, above: exit 3 (2%%)")
-    parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: all cores)"
-    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores films")
     parser.add_argument(
         "--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)"
@@ -130,6 +128,9 @@ def run(options: argparse.Namespace) -> int:
         print(_plan(found, chosen, jobs, out, film_options, options.workers))
         return 0
     _check_disk(out, bytes_needed(jobs, options.size))
+    if options.force:  # only now, when the source has proved to be usable
+        shutil.rmtree(out / "images", ignore_errors=True)
+        (out / JOURNAL).unlink(missing_ok=True)
     films = store_films(jobs, out, film_options, options.workers, recorded, options.engine)
     said, known = len(chosen.notes), len(chosen.rejects)
     after_films(chosen, films, settings)
@@ -195,8 +196,6 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
             f"{out}: holds {sorted(strangers)[0]!r} and no prepared set; give an empty or new folder as --out"
         )
     if force:
-        shutil.rmtree(out / "images", ignore_errors=True)
-        (out / JOURNAL).unlink(missing_ok=True)
         return
     before, _ = read_journal(out / JOURNAL)
     if before is None:
