@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.errors import InputError
 from cxrgen.files import read_json, write_json
@@ -92,6 +92,8 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
         format = Format(**json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
         with quiet():
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            # torchvision, where it is installed, resizes a little differently.
+            processor.image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
             if format.template != "plain":
                 _check_tokenizer(folder, processor, format)
             model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True, **how)
