@@ -35,7 +35,7 @@ _EXAMPLES = """examples:
       --vision_tower openai/clip-vit-large-patch14
   cxrgen merge --make-delta --base llama-7b --target LLaVA-Med-7B --delta my-delta
 """
-_SAMPLED_ROWS = 512
+_SAMPLED_ROWS = 128
 _ENOUGH, _DISTINCT = 500, 8  # changed values, and how many kinds of them; fewer say nothing about the base
 
 

@@ -217,8 +217,9 @@ def write_weights(folder: Path, tensors: Mapping[str, Rows], shard_bytes: int = 
     tracked = track(tensors, "weights", len(tensors))
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else "model.safetensors"
-        for _ in _write_shard(folder / file, {name: tensors[name] for name in names}):
-            next(tracked)
+        for finished in _write_shard(folder / file, {name: tensors[name] for name in names}):
+            if finished:
+                next(tracked)
             own, mapped = memory_in_use()
             peak = max(peak[0], own), max(peak[1], mapped)
         places.update(dict.fromkeys(names, file))
@@ -229,7 +230,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Rows], shard_bytes: int = 
 
 
 def _write_shard(path: Path, tensors: Mapping[str, Rows]) -> Iterator[str]:
-    """One file; yields each name when its tensor is written."""
+    """One file; yields each name when its tensor is written, and "" now and then while it is."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
     for name, tensor in tensors.items():
@@ -242,12 +243,14 @@ def _write_shard(path: Path, tensors: Mapping[str, Rows]) -> Iterator[str]:
         file.write(len(text).to_bytes(8, "little") + text)
         writing: Future[int] | None = None
         for name, tensor in tensors.items():
-            for start, block in blocks(tensor):
+            for number, (start, block) in enumerate(blocks(tensor)):
                 block = block.contiguous()
                 _check_finite(name, start, block)
                 if writing is not None:
                     writing.result()  # one block is written while the next is put together
                 writing = writer.submit(file.write, block.reshape(-1).view(torch.uint8).numpy().data)
+                if number % 16 == 15:
+                    yield ""
             yield name
         if writing is not None:
             writing.result()
