@@ -30,6 +30,7 @@ _EXAMPLES = """examples:
   cxrgen doctor
   cxrgen doctor llava-med
   cxrgen doctor LLaVA-Med-7B --json
+  cxrgen doctor llava-med --gpu
 """
 
 
@@ -54,6 +55,7 @@ class Report:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="checkpoint folder or projector file")
+    parser.add_argument("--gpu", action="store_true", help="try what needs a GPU; takes minutes where there is one")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -61,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     checks: list[Callable[[], Report]] = [installed, machine]
     if options.model is not None:
         checks = [lambda: _model(options.model)]
+    if options.gpu:
+        checks.append(lambda: _gpu(options.model))
     reports = [check() for check in checks]
     if options.json:
         print(json.dumps([asdict(report) for report in reports], indent=2))
@@ -149,6 +153,14 @@ def _model(path: Path) -> Report:
     kind, rows = describe(path)
     findings = [Finding(*row) for row in rows]
     return Report(f"{path}: {kind}", findings, any(each.way_out for each in findings))
+
+
+def _gpu(model: Path | None) -> Report:
+    from cxrgen.train.gpu_checks import FAILED, gpu_checks
+
+    outcomes = gpu_checks(model)
+    findings = [Finding(each.name, f"{each.result}: {each.detail}") for each in outcomes]
+    return Report("GPU self-test", findings, any(each.result == FAILED for each in outcomes))
 
 
 def _text(report: Report) -> str:
