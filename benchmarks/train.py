@@ -3,8 +3,8 @@
 The plain loop is what a general trainer does by default: batches in random order padded to their longest, logits of
 every position, the tower run again for every film. Ours groups lengths, computes the head at supervised positions and
 keeps the frozen tower's features. Both take the same samples, the same optimiser and the same number of steps; sides
-are interleaved step by step. The model has SmolLM2-135M's shape (`--quick`: three of its layers) and random weights, with
-a CLIP tower; reports have lengths drawn from Open-I's. `limit_fraction` is the time of ours' matrix products at
+are interleaved step by step. The model has SmolLM2-135M's shape (`--quick`: three of its layers) and random weights,
+with a CLIP tower; reports have lengths drawn from Open-I's. `limit_fraction` is the time of ours' matrix products at
 the speed that this machine reaches on one large product, over the time that ours took.
 """
 
