@@ -96,6 +96,7 @@ def test_projector_weights_are_really_loaded(tmp_path: Path, llava: Path, prepar
         start(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(tmp_path / "wrong.bin")), [])
 
 
+@pytest.mark.slow
 def test_the_resolved_recipe_repeats_the_run(prepared: Path, tmp_path: Path) -> None:
     first = train(small(prepared, tmp_path / "first", max_steps=2))
     recipe = tmp_path / "first" / "recipe.yaml"
