@@ -155,3 +155,21 @@ def test_batch_order_covers_everything_once_and_groups_lengths() -> None:
     assert order != batch_order(lengths, 16, seed=5, epoch=1)
     spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in order]
     assert sum(spread) / len(spread) < 10  # 97 / 50 within a stretch; random batches would spread over about 85
+
+
+def test_the_projector_starts_with_all_directions_alike() -> None:
+    from cxrgen.model.build import NewModel, new_model
+    from cxrgen.model.bundle import Bundle
+    from cxrgen.model.conversation import Format
+    from cxrgen.train.warmup import level_projector
+
+    sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=1, hidden_size=64, tower_size=16)
+    model, processor = new_model(sizes, ["The heart is enlarged."], seed=0)
+    generator = torch.Generator().manual_seed(0)
+    loudness = torch.logspace(1, -1, 16)  # the faintest direction a hundredth of the loudest
+    features = torch.randn(500, 4, 16, generator=generator) * loudness + 3.0
+    level_projector(Bundle(model, processor, Format(image_tokens=4)), features, seed=1)
+    heard = model.model.multi_modal_projector.linear_1(features.flatten(0, 1))
+    assert heard.mean(dim=0).abs().max() < 1e-3
+    spread = torch.linalg.eigvalsh(torch.cov((heard.T).double()))[-16:]
+    assert spread.max() / spread.min() < 20  # random directions alone; it was ten thousand

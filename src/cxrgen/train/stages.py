@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,9 +51,9 @@ def settings_of(arguments: Arguments, samples: int, order: Order) -> FitSettings
     steps = arguments.max_steps
     if steps < 0:
         steps = max(1, math.ceil(arguments.num_train_epochs * steps_in_epoch(samples, order)))
-    bf16 = arguments.bf16 and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    bf16 = arguments.bf16 and _has_bf16()
     if arguments.bf16 and not bf16:
-        say("--bf16: no CUDA device with bfloat16 here; computing in float32")
+        say("--bf16: no bfloat16 in this hardware; computing in float32")
     return FitSettings(
         steps=steps,
         learning_rate=arguments.learning_rate,
@@ -67,6 +68,14 @@ def settings_of(arguments: Arguments, samples: int, order: Order) -> FitSettings
         bf16=bf16,
         distribution="fsdp" if arguments.fsdp else "ddp",
     )
+
+
+def _has_bf16() -> bool:
+    """Whether bfloat16 is computed and not imitated: a recent CUDA device, or a processor with AVX512-BF16 or AMX."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    abilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.9
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
 def warm_ups(arguments: Arguments, bundle: Bundle, material: Material, order: Order, processes: Processes) -> None:

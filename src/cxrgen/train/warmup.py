@@ -26,6 +26,8 @@ from cxrgen.records import FRONTAL, LATERAL, Study
 
 SLOTS = (FRONTAL, LATERAL)  # the head reads one film of each
 UNKNOWN_LABEL = -1.0
+_SOME = 1000  # films that the projector's start is computed from
+_FAINTEST = 1e-4  # variance added to every direction, so that noise is not blown up without bound
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,36 @@ def warm_up_tower(
         optimizer.step()
         history.append(float(loss.detach()))
     tower.eval()
+    level_projector(bundle, _features_of_some(bundle, films, settings.seed), settings.seed)
     return history
+
+
+def level_projector(bundle: Bundle, features: torch.Tensor, seed: int) -> None:
+    """Start the projector anew so that it hears all directions of `features` (N, T, C) alike.
+
+    A warmed-up tower says much in a few loud directions and the small findings in faint ones, which a language model
+    finds late or never. The first layer becomes random directions of the whitened features (Bell and Sejnowski 1997).
+    """
+    flat = features.flatten(0, 1).double()
+    centred = flat - flat.mean(dim=0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
+    whitening = vectors @ torch.diag((values.clamp(min=0) + _FAINTEST).rsqrt()) @ vectors.T
+    layer = bundle.model.model.multi_modal_projector.linear_1
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64) / math.sqrt(flat.shape[1])
+    with torch.no_grad():
+        layer.weight.copy_(directions @ whitening)
+        if layer.bias is not None:
+            layer.bias.copy_(-(directions @ whitening) @ flat.mean(dim=0))
+
+
+def _features_of_some(bundle: Bundle, films: torch.Tensor, seed: int) -> torch.Tensor:
+    """The tower's features of up to a thousand films, drawn by `seed`."""
+    chosen = films[torch.randperm(len(films), generator=torch.Generator().manual_seed(seed))[:_SOME]]
+    batches = [chosen[start : start + 64] for start in range(0, len(chosen), 64)]
+    with torch.no_grad():
+        pixels = (normalise(batch, bundle.processor.image_processor) for batch in batches)
+        return torch.cat([tower_features(bundle.model, each) for each in pixels])
 
 
 def _rate_share(step: int, settings: WarmupSettings) -> float:
