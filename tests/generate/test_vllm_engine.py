@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,6 +71,13 @@ def test_prompts_are_those_of_training_with_one_token_a_film(
     assert (how.temperature, how.max_tokens) == (0.5, 40)
     assert bundle.tokenizer.eos_token_id in how.stop_token_ids
     assert len({how.seed for _, how in stand_in.asked}) == 14
+
+
+def test_an_adapter_is_to_be_merged_first(model: Path, tmp_path: Path, stand_in: StandIn) -> None:
+    settings = Settings(model, read_format(model))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="--merge_adapter"):
+        VllmEngine(replace(settings, model=tmp_path), 1)
 
 
 def test_a_film_that_cannot_be_read_fails_alone(model: Path, tmp_path: Path, stand_in: StandIn) -> None:

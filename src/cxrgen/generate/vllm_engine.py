@@ -37,6 +37,9 @@ class VllmEngine:
             import vllm
         except ImportError:
             raise InputError('--engine vllm: vLLM is not installed; pip install "cxrgen[vllm]"') from None
+        if (settings.model / "adapter_config.json").is_file():
+            # Its projector is trained along, which vLLM's own adapters cannot carry; merged weights are ordinary ones.
+            raise InputError(f"{settings.model}: an adapter; vLLM opens it merged: train with --merge_adapter True")
         self.vllm, self.settings = vllm, settings
         tokenizer = AutoProcessor.from_pretrained(settings.model, local_files_only=True).tokenizer
         if settings.format.template != "plain":
