@@ -108,6 +108,9 @@ def write_conversations(folder: Path, count: int = 8) -> Path:
     return file
 
 
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")  # torchrun, whether or not its folder is on the path
+
+
 def cxrgen(*words: object, code: int | None = 0, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     command = [*(launcher or (sys.executable, "-m", "cxrgen")), *map(str, words)]
     result = subprocess.run(

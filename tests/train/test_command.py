@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.material import SENTENCES, cxrgen, small, weights, write_conversations, write_llava, write_prepared
+from tests.train.material import (
+    SENTENCES,
+    TORCHRUN,
+    cxrgen,
+    small,
+    weights,
+    write_conversations,
+    write_llava,
+    write_prepared,
+)
 
 from cxrgen.errors import InputError, TooManyRejects, UsageError
 from cxrgen.train.run import train
@@ -50,7 +59,7 @@ def test_the_original_command(tmp_path: Path) -> None:
     data = write_conversations(tmp_path / "data", 60)
     places = {"model": model, "data": data, "images": data.parent / "images", "out": tmp_path / "out"}
     words = README_COMMAND.format(**places).split()
-    launcher = ("torchrun", "--nnodes=1", "--nproc_per_node=2", "--master_port=25001", "-m", "cxrgen")
+    launcher = (*TORCHRUN, "--nnodes=1", "--nproc_per_node=2", "--master_port=25001", "-m", "cxrgen")
     result = cxrgen("train", *words, launcher=launcher)
     assert "--lazy_preprocess changes nothing here" in result.stderr
     assert "1 of 60 items left out (1 image-missing)" in result.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.material import assert_equal, cxrgen, small, weights
+from tests.train.material import TORCHRUN, assert_equal, cxrgen, small, weights
 
 from cxrgen.model.batches import IGNORE, Sample, collate, pack
 from cxrgen.model.bundle import load_bundle
@@ -143,7 +143,7 @@ def test_the_order_of_samples_does_not_know_processes() -> None:
     assert sorted(name for step in expected[:3] for name in step) == sorted(str(n) for n in range(22))
 
 
-PROCESSES = ("torchrun", "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
+PROCESSES = (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
 
 
 def told(llava: Path, prepared: Path, out: Path, *more: object) -> tuple[object, ...]:

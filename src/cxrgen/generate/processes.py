@@ -133,6 +133,7 @@ def together(count: int) -> Iterator[None]:
     distributed.init_process_group("gloo", timeout=timedelta(days=30))
     try:
         yield
+        distributed.barrier()  # one that leaves while another still talks can take that one down with it
     finally:
         distributed.destroy_process_group()
 
