@@ -40,7 +40,7 @@ def test_no_id_date_or_file_name_is_left(private: Path, tmp_path: Path, prepare:
     code, said = prepare(private, "--out", out, "--pseudonyms", key, "--max-rejects", "100%")
     assert code == 0, said
     held = all_bytes(out) + said.encode().replace(str(tmp_path).encode(), b"")
-    for word in (b"Mustermann", b"Erika", b"1950"):
+    for word in (b"Mustermann", b"Erika", b"195001", b"1950-01"):  # hashes hold a "1950" now and then
         assert word not in held
     assert b"export.csv:8" in held, "the line of a table names nobody"
     assert key.stat().st_mode & 0o077 == 0
