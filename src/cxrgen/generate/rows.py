@@ -29,7 +29,9 @@ class Rows:
         self.positions = torch.empty(0, dtype=torch.long)  # (r, q), of the present call
         self.seen = 0  # columns that the present call may see
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, ...]:
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, ...]:
         """Write (r, H, q, D) to the call's rows and positions; returns these rows, (r, H, seen, D) each."""
         if layer == len(self.layers):
             self.layers.append([_empty(new.transpose(1, 2), self.count, self.columns) for new in (keys, values)])
