@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from cxrgen.errors import InputError
 from cxrgen.files import replacing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READ = ("1", "2")  # 1 had neither sex nor age
 SPLITS = ("train", "valid", "test")
 FRONTAL, LATERAL, OTHER, UNKNOWN = "frontal", "lateral", "other", "unknown"
 
@@ -49,6 +50,8 @@ class Study:
     labels: dict[str, int] | None = None  # the dataset's own: 1 present, 0 absent, -1 uncertain; not mentioned = no key
     flags: tuple[str, ...] = ()
     source: str = ""
+    sex: str = ""  # F, M, O (other); "" = unknown
+    age: int | None = None  # whole years at the examination; 90 stands for all above 89 in sets with pseudonyms
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ STUDY_SCHEMA = pa.schema(
         ("labels", pa.map_(pa.string(), pa.int8())),
         ("flags", pa.list_(pa.string())),
         ("source", pa.string()),
+        ("sex", pa.string()),
+        ("age", pa.int16()),
     ],
     metadata={"cxrgen_schema": str(SCHEMA_VERSION)},
 )
@@ -133,7 +138,8 @@ def write_studies(path: Path, studies: Iterable[Study]) -> None:
 def read_studies(path: Path, split: str | None = None) -> list[Study]:
     """Read studies.parquet, or the one in a prepared folder; `split` keeps that split only.
 
-    Raises InputError when the file is missing, is no Parquet file, or was written by another schema version.
+    Raises InputError when the file is missing, is no Parquet file, or was written by an unknown schema version;
+    what an older version did not know is unknown.
     """
     file = path / "studies.parquet" if path.is_dir() else path
     if not file.is_file():
@@ -143,8 +149,8 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{file}: no Parquet file ({type(error).__name__}); prepare the set again") from None
     version = (table.schema.metadata or {}).get(b"cxrgen_schema", b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise InputError(f"{file}: schema version {version}, needed {SCHEMA_VERSION}; prepare the set again")
+    if version not in _READ:
+        raise InputError(f"{file}: schema version {version}, known are {' and '.join(_READ)}; prepare the set again")
     studies = []
     for row in table.to_pylist():
         if split is None or row["split"] == split:

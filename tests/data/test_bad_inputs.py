@@ -470,6 +470,12 @@ def a_very_long_report(bench: Bench) -> None:
     bench.words += ["--max-words", "400"]
 
 
+@case(46, left=10)
+def a_very_long_report_cut(bench: Bench) -> None:
+    a_very_long_report(bench)
+    bench.words += ["--too-long", "cut"]
+
+
 @case(48, left=10)
 def rows_for_testing_without_text(bench: Bench) -> None:
     for row in (8, 9):
@@ -547,6 +553,18 @@ def test_a_marked_study_says_what_it_lacks(bench: Bench, prepare: Callable[..., 
     assert studies["0000"].report == "Synthetic chest 0."
     assert studies["0009"].report is None
     assert "no-target" in studies["0009"].flags
+
+
+def test_a_cut_report_ends_with_a_sentence(bench: Bench, prepare: Callable[..., tuple[int, str]]) -> None:
+    a_very_long_report_cut(bench)
+    study = prepared(bench, prepare)["0000"]
+    assert study.report == " ".join(["Synthetic words."] * 200)
+    assert study.flags == ("cut",)
+    numbers = json.loads((bench.folder.parent / "out" / "card.json").read_text())
+    assert numbers["limit"] == {"words": 400, "cut": 1, "left out": 0, "share": 0.1}
+    assert numbers["flags"] == {"cut": 1}
+    page = (bench.folder.parent / "out" / "card.html").read_text()
+    assert "10.0% of reports have more than 400 words (--max-words): 1 were cut" in page
 
 
 def test_equal_times_are_nobodys_prior(bench: Bench, prepare: Callable[..., tuple[int, str]]) -> None:

@@ -79,6 +79,7 @@ PRIVATE = {
     "ReferringPhysicianName": "Doktor^Hans",
     "StudyDate": "20210304",
     "StudyTime": "112233",
+    "PatientAge": "097Y",
 }
 
 
@@ -124,5 +125,7 @@ def test_no_tag_value_on_the_screen_in_open_files_or_in_names(
     shown = said + names + (out / "card.json").read_text() + (out / "recipe.json").read_text()
     if pseudonyms:
         shown += all_bytes(out).decode(errors="replace")
+    if pseudonyms:
+        assert read_studies(out)[0].age == 90
     values = [*PRIVATE.values(), "Mustermann", "Erika", "ACC998877", "Synthetic heart" if not pseudonyms else "Hans"]
     assert [value for value in values if value in shown] == []

@@ -67,6 +67,14 @@ def test_studies_patients_times_and_views_come_from_the_tags(export: Path) -> No
     assert found.rejects == []
 
 
+def test_sex_and_age_come_from_the_tags(tmp_path: Path) -> None:
+    exported(tmp_path, "1.dcm", "PAT-1", "ACC-1", PatientSex="F", PatientAge="058Y")
+    exported(tmp_path, "2.dcm", "PAT-2", "ACC-2", PatientSex="M", PatientAge="006M")
+    exported(tmp_path, "3.dcm", "PAT-3", "ACC-3")
+    people = [(study.sex, study.age) for study in read(tmp_path, SourceOptions()).studies]
+    assert people == [("F", 58), ("M", 0), ("", None)], "without the tag the date of birth is not looked at"
+
+
 NAMES = {
     "accession number": ("texts/ACC-1.txt", "texts/ACC-3.txt"),
     "study UID": ("texts/1.2.3.1.txt", "texts/1.2.3.3.txt"),

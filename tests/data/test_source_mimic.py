@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -136,7 +137,28 @@ def test_packed_tables_and_reports(tree: Path, tmp_path: Path) -> None:
         for file in tree.rglob("s*.txt"):
             packed_reports.write(file, file.relative_to(tree))
             file.unlink()
-    assert read(tree, SourceOptions()) == whole
+    packed_whole = read(tree, SourceOptions())
+    assert replace(packed_whole, files=()) == replace(whole, files=())
+    assert {file.name for file in packed_whole.files} == {
+        *(f"{file.name}.gz" for file in whole.files), "mimic-cxr-reports.zip",
+    }  # fmt: skip
+
+
+def test_sex_and_age_come_from_the_table_of_patients(tree: Path) -> None:
+    (tree / "hosp").mkdir()
+    header = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod"
+    rows = ["10000032,F,52,2180,2014 - 2016,2180-09-09", "11000011,M,91,2150,2011 - 2013,", "1,F,20,2150,,"]
+    table(tree / "hosp" / "patients.csv", header, rows)
+    found = read(tree, SourceOptions())
+    people = {study.study_id: (study.sex, study.age) for study in found.studies}
+    assert people == {"50414267": ("F", 52), "53189527": ("F", 52), "50000001": ("M", 90), "50000002": ("M", 90)}
+    assert "patients.csv: sex and age of 2 of 2 patients" in found.notes
+    table(tree / "hosp" / "patients.csv", header, ["10000032,F,50,2178,2014 - 2016,"])
+    assert [study.age for study in read(tree, SourceOptions()).studies] == [52, 52, None, None]
+    table(tree / "hosp" / "patients.csv", "name,ward", ["Mustermann,3"])
+    found = read(tree, SourceOptions())
+    assert {(study.sex, study.age) for study in found.studies} == {("", None)}
+    assert "patients.csv: not MIMIC-IV's table of patients; sex and age are unknown" in found.notes
 
 
 def test_reports_in_another_tree_and_a_given_film_folder(tree: Path, tmp_path: Path) -> None:

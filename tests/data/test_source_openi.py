@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,10 @@ def test_packed_files_are_the_same(collection: Path) -> None:
         tar.add(collection / "ecgen-radiology", "ecgen-radiology")
     for file in collection.glob("*/*.xml"):
         file.unlink()
-    assert read(collection, SourceOptions()) == read(collection / "NLMCXR_reports.tgz", SourceOptions()) == whole
+    packed = read(collection, SourceOptions())
+    assert read(collection / "NLMCXR_reports.tgz", SourceOptions()) == packed
+    assert packed.files == (collection / "NLMCXR_reports.tgz",)
+    assert replace(packed, files=()) == whole
     assert "packed" in recognise(collection)
     content = (collection / "NLMCXR_reports.tgz").read_bytes()
     (collection / "NLMCXR_reports.tgz").write_bytes(content[: len(content) // 2])

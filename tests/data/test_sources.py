@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from collections.abc import Callable
@@ -33,8 +34,8 @@ def test_the_source_of_the_docs_works(
     monkeypatch.setitem(sys.modules, "folders", module)
     monkeypatch.setitem(sources.SOURCES, "folders", "folders")
     for number in range(10):
-        write_film(tmp_path / "in" / f"S{number}" / "PA.png", number)
-        (tmp_path / "in" / f"S{number}" / "report.txt").write_text(f"FINDINGS: Synthetic {number}.\n")
+        write_film(tmp_path / "in" / f"P{number // 2}_S{number}" / "PA.png", number)
+        (tmp_path / "in" / f"P{number // 2}_S{number}" / "report.txt").write_text(f"FINDINGS: Synthetic {number}.\n")
     (tmp_path / "in" / "empty").mkdir()
     status, said = prepare(tmp_path / "in", "--out", tmp_path / "out", "--max-rejects", "10%")
     assert status == 0, said
@@ -42,7 +43,10 @@ def test_the_source_of_the_docs_works(
     studies = read_studies(tmp_path / "out")
     assert studies[3].report == "Synthetic 3."
     assert studies[3].views[0].view == "frontal"
-    assert len(code[1].splitlines()) <= 40
+    assert [study.subject_id for study in studies[:3]] == ["P0", "P0", "P1"]
+    with open(tmp_path / "out" / "rejects.csv", encoding="utf-8", newline="") as file:
+        assert [(row["id"], row["code"]) for row in csv.DictReader(file)] == [("empty", "image-missing")]
+    assert len(code[1].splitlines()) <= 30, "the docs promise thirty lines"
 
 
 def test_nothing_is_recognised_by_guessing(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 from PIL import Image
 
-from cxrgen.data.card_numbers import Count, card_numbers, frequent_sentences
+from cxrgen.data.card_films import kept_films
+from cxrgen.data.card_numbers import card_numbers, frequent_sentences
+from cxrgen.data.card_tokens import Tokens
 from cxrgen.data.films import StoredFilm
 from cxrgen.data.steps import Chosen
 from cxrgen.files import write_json, write_text
@@ -39,10 +41,10 @@ _SHARES = {"with a report", "with a lateral", "with a prior"}
 
 
 def write_card(
-    out: Path, chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any], count: Count | None = None
+    out: Path, chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any], tokens: Tokens | None = None
 ) -> None:
     """Write card.json and card.html of a prepared folder."""
-    numbers = card_numbers(chosen, films, recipe, count)
+    numbers = card_numbers(chosen, films, recipe, tokens)
     write_json(out / "card.json", numbers)
     studies = chosen.studies
     sections = [
@@ -50,7 +52,7 @@ def write_card(
         _waterfall(numbers),
         _splits(numbers),
         _texts(numbers, studies),
-        _films(numbers, films),
+        _films(numbers, kept_films(studies, films)),
         _look(studies, out),
         *([_labels(numbers)] if numbers["labels"] else []),
         _made(numbers),
@@ -99,9 +101,9 @@ def _splits(numbers: Mapping[str, Any]) -> Section:
             row.append("–" if value is None else f"{value}{share}")
         rows.append(row)
     parts = [table(("", *SPLITS), rows)]
-    if numbers["days_to_prior"]:
-        days = numbers["days_to_prior"]
-        parts.append(table(("quantiles", *days), [("days since the prior study", *days.values())]))
+    if any(numbers["days_to_prior"].values()):
+        parts.append(_quantiles("days since the prior study", numbers["days_to_prior"]))
+    parts += _people(numbers["people"])
     for title, key in (("Films of a study", "view_combinations"), ("Sections", "sections")):
         rows = [[name, *(counts[split] for split in SPLITS)] for name, counts in list(numbers[key].items())[:16]]
         parts += [tag("h3", title), table(("studies with", *SPLITS), rows)]
@@ -114,13 +116,14 @@ def _texts(numbers: Mapping[str, Any], studies: Sequence[Study]) -> Section:
     parts: list[Html] = []
     if lengths:
         parts.append(histogram(lengths, "Length of reports", label="words"))
-        quantiles = list(dict.fromkeys(q for split in SPLITS for q in numbers["words"][split]))
-        rows = [[split, *(numbers["words"][split].get(q, "–") for q in quantiles)] for split in SPLITS]
-        parts.append(table(("words, quantiles", *quantiles), rows))
+        parts.append(_quantiles("words", numbers["words"]))
+    if numbers["limit"]:
+        limit = numbers["limit"]
+        cut = f"{limit['cut']} were cut at the end of a sentence, {limit['left out']} left out."
+        said = f"{limit['share'] or 0:.1%} of reports have more than {limit['words']} words (--max-words): {cut}"
+        parts.append(paragraph(said))
     if numbers["tokens"]:
-        quantiles = list(numbers["tokens"]["prompt"])
-        rows = [[name, *(held.get(q, "–") for q in quantiles)] for name, held in numbers["tokens"].items()]
-        parts.append(table(("tokens, quantiles", *quantiles), rows))
+        parts += _tokens(numbers["tokens"])
     bars = [Bar(name, share, text=f"{share:.1%}") for name, share in numbers["texts"].items() if share is not None]
     parts.append(whisker_chart(bars, "Share of reports with"))
     sentences = frequent_sentences(studies)
@@ -129,18 +132,50 @@ def _texts(numbers: Mapping[str, Any], studies: Sequence[Study]) -> Section:
     return Section("Texts", parts)
 
 
-def _films(numbers: Mapping[str, Any], films: Sequence[StoredFilm]) -> Section:
+def _people(people: Mapping[str, Any]) -> list[Html]:
+    """Sex of patients and ages at their studies, for sources that say them."""
+    if not any(people.values()):
+        return []
+    sexes = list(next(each["sex"] for each in people.values() if each))
+    rows = [[name, *(people[split]["sex"][name] if people[split] else "–" for split in SPLITS)] for name in sexes]
+    ages = {split: people[split]["age"] if people[split] else {} for split in SPLITS}
+    return [
+        tag("h3", "Sex and age"),
+        table(("patients", *SPLITS), rows),
+        *([_quantiles("years of age, above 89 is 90", ages)] if any(ages.values()) else []),
+    ]
+
+
+def _quantiles(title: str, held: Mapping[str, Mapping[str, float]]) -> Html:
+    """A row of quantiles for each name that has any."""
+    names = list(dict.fromkeys(quantile for each in held.values() for quantile in each))
+    rows = [[row, *(each.get(name, "–") for name in names)] for row, each in held.items()]
+    return table((f"{title}, quantiles", *names), rows)
+
+
+def _tokens(tokens: Mapping[str, Any]) -> list[Html]:
+    shares = [(f"{length} tokens", f"{share:.1%}") for length, share in tokens["longer_than"].items()]
+    film = f"{tokens['tokens_a_film']} tokens a film" if tokens["tokens_a_film"] else "films not counted"
+    own = f"; the model's own limit is {tokens['longest']}" if tokens["longest"] else ""
+    return [
+        _quantiles("tokens", tokens["quantiles"]),
+        table(("prompt, films and report are longer than", "studies"), shares),
+        paragraph(f"What is longer than --model_max_length is cut or left out in training ({film}{own})."),
+    ]
+
+
+def _films(numbers: Mapping[str, Any], kept: Mapping[str, Sequence[StoredFilm]]) -> Section:
     held = numbers["films"]
-    parts: list[Html] = []
-    if any(film.path for film in films):
-        parts.append(
-            histogram([film.brightness for film in films if film.path], "Mean grey of films", label="0 to 255")
-        )
-    shapes = [film.width / film.height for film in films if film.path]
+    parts: list[Html] = [
+        histogram([film.brightness for film in films], f"Mean grey of films: {source}", label="0 to 255")
+        for source, films in sorted(kept.items())
+    ]
+    shapes = [film.width / film.height for films in kept.values() for film in films]
     if shapes:
         parts.append(histogram(shapes, "Width by height of films", label="above 1: wider than high"))
     for title, key in (
-        ("view", "views"), ("the source says", "as_the_source_says"), ("stored size", "stored_sizes"), ("note", "notes")
+        ("view", "views"), ("the source says", "as_the_source_says"), ("the file holds", "modes"),
+        ("size in the source", "source_sizes"), ("stored size", "stored_sizes"), ("note", "notes"),
     ):  # fmt: skip
         if held[key]:
             parts.append(table((title, "films"), list(held[key].items())[:20]))
@@ -190,4 +225,5 @@ def _made(numbers: Mapping[str, Any]) -> Section:
         table((title, "value"), [(name, str(value)) for name, value in sorted(recipe[key].items())], left=(0, 1))
         for title, key in (("option", "options"), ("version", "versions"), ("input", "inputs"))
     ]
+    parts.append(paragraph("The recipe has the SHA-256 ", tag("code", numbers["recipe_sha256"]), "."))
     return Section("How it was made", parts)

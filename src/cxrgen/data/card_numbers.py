@@ -6,27 +6,28 @@ Counts only, never a report's words: card.json can be shown to people who may no
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 from typing import Any
 
+from cxrgen.data.card_films import film_numbers
+from cxrgen.data.card_tokens import Tokens, token_numbers
 from cxrgen.data.films import StoredFilm
+from cxrgen.data.people import shown_age
+from cxrgen.data.quantiles import quantiles
 from cxrgen.data.steps import Chosen
-from cxrgen.errors import InputError, UsageError
 from cxrgen.records import FRONTAL, LATERAL, SPLITS, Study
+from cxrgen.text.headers import SECTION_NAMES
 from cxrgen.text.priors import speaks_of_prior
-from cxrgen.text.prompts import study_conversation
-
-Count = Callable[[str], int]  # a text's number of tokens
+from cxrgen.text.sentences import sentences
 
 _LONG_REPORT = 12  # words; shorter ones are alike without being copies
 _DATE = 8  # digits of a date at the start of an order key; pseudonymised keys are shorter
 _FIRST_DATE = 18000101  # smaller numbers count days
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 PATTERNS = {
     "blanks (___ or XXXX)": r"_{3,}|\bX{4,}\b",
     "measurements": r"\b\d+(\.\d+)?\s?(mm|cm|MM|CM)\b",
@@ -42,7 +43,7 @@ PRIVATE_PATTERNS = {
 
 
 def card_numbers(
-    chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any], count: Count | None = None
+    chosen: Chosen, films: Sequence[StoredFilm], recipe: dict[str, Any], tokens: Tokens | None = None
 ) -> dict[str, Any]:
     """Everything card.json holds."""
     studies = chosen.studies
@@ -51,52 +52,27 @@ def card_numbers(
         "findings": warnings(studies),
         "waterfall": [asdict(count) for count in chosen.waterfall],
         "splits": {split: _split(studies, split) for split in SPLITS},
-        "sections": _by_split(studies, lambda study: [name for name, text in study.sections.items() if text.strip()]),
+        "people": {split: _people(_of(studies, split)) for split in SPLITS},
+        "sections": _by_split(studies, _section_names),
         "view_combinations": _by_split(studies, lambda study: [combination(study)]),
         "labels": _labels(studies),
-        "days_to_prior": _quantiles(days_to_prior(studies)),
-        "words": {split: _quantiles(_words(studies, split)) for split in SPLITS},
-        "tokens": token_lengths(studies, count) if count else {},
+        "days_to_prior": {split: quantiles(days_to_prior(_of(studies, split))) for split in SPLITS},
+        "words": {split: quantiles(_words(studies, split)) for split in SPLITS},
+        "limit": _limit(chosen, int(recipe["options"].get("max_words") or 0)),
+        "tokens": token_numbers(studies, tokens, recipe["options"]["prompt"]) if tokens else {},
         "texts": {
             "words about earlier studies": _share(studies, speaks_of_prior),
             **{name: _share(studies, re.compile(pattern).search) for name, pattern in PATTERNS.items()},
         },
         "private_patterns": {name: _count(studies, pattern) for name, pattern in PRIVATE_PATTERNS.items()},
         "flags": dict(sorted(Counter(flag for study in studies for flag in study.flags).items())),
-        "films": _films(studies, films),
+        "films": film_numbers(studies, films),
         "left_out": dict(sorted(Counter(reject.code for reject in chosen.rejects).items())),
         "test_list_sha256": _list_hash(study.study_id for study in studies if study.split == "test"),
         "notes": chosen.notes,
         "recipe": recipe,
+        "recipe_sha256": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
     }
-
-
-def read_tokenizer(tokenizer: Path) -> Count:
-    """How many tokens a text has for the model in a folder.
-
-    Raises UsageError when the library is missing, InputError when the folder holds no tokenizer.json.
-    """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise UsageError('--tokenizer needs the tokenizers library: pip install "cxrgen[model]"') from None
-    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
-    try:
-        encode = Tokenizer.from_file(str(file)).encode
-    except Exception:  # the library raises nothing narrower, for missing and for damaged files
-        raise InputError(f"{file}: no tokenizer that can be read; give the folder of a model") from None
-    return lambda text: len(encode(text).ids)
-
-
-def token_lengths(studies: Sequence[Study], count: Count) -> dict[str, dict[str, int]]:
-    """Quantiles of the tokens of findings, impression, report and prompt; images not counted."""
-    texts: dict[str, list[str]] = {
-        "findings": [study.sections["findings"] for study in studies if study.sections.get("findings")],
-        "impression": [study.sections["impression"] for study in studies if study.sections.get("impression")],
-        "report": [study.report for study in studies if study.report],
-        "prompt": [study_conversation(study).turns[0].text for study in studies],
-    }
-    return {name: _quantiles([count(text) for text in held]) for name, held in texts.items()}
 
 
 def warnings(studies: Sequence[Study]) -> dict[str, int]:
@@ -139,14 +115,18 @@ def frequent_sentences(studies: Sequence[Study], most: int = 12) -> list[tuple[s
     counts: Counter[str] = Counter()
     for study in studies:
         if study.split == "train" and study.report:
-            sentences = re.split(r"(?<=[.!?])\s+", study.report)
-            counts.update({sentence.strip() for sentence in sentences if re.search(r"[^\W\d]", sentence)})
+            counts.update({each for each in sentences(study.report) if re.search(r"[^\W\d]", each)})
     return counts.most_common(most)
 
 
+def _of(studies: Sequence[Study], split: str) -> list[Study]:
+    return [study for study in studies if study.split == split]
+
+
 def _split(studies: Sequence[Study], split: str) -> dict[str, Any]:
-    mine = [study for study in studies if study.split == split]
+    mine = _of(studies, split)
     subjects = Counter(study.subject_id for study in mine)
+    moments = Counter((study.subject_id, study.order_key) for study in mine if study.order_key)
     return {
         "studies": len(mine),
         "films": sum(len(study.views) for study in mine),
@@ -155,10 +135,41 @@ def _split(studies: Sequence[Study], split: str) -> dict[str, Any]:
         "with a report": sum(study.report is not None for study in mine),
         "with a lateral": sum(any(view.view == LATERAL for view in study.views) for study in mine),
         "with a prior": sum(study.prior_study_id is not None for study in mine),
+        "without a time": sum(not study.order_key for study in mine),
+        "at the time of another of the patient": sum(n for n in moments.values() if n > 1),
     }
 
 
-def _by_split(studies: Sequence[Study], names: Callable[[Study], list[str]]) -> dict[str, dict[str, int]]:
+def _people(studies: Sequence[Study]) -> dict[str, Any]:
+    """Patients by sex, and ages at the examination; all above 89 are 90. Empty where the source says neither."""
+    sex_of = {study.subject_id: study.sex for study in studies if study.sex}
+    ages = [age for study in studies if (age := shown_age(study.age)) is not None]
+    if not sex_of and not ages:
+        return {}
+    sexes = Counter(sex_of.values())
+    unknown = len({study.subject_id for study in studies}) - len(sex_of)
+    counts = {name: sexes[sex] for sex, name in (("F", "female"), ("M", "male"), ("O", "other"))}
+    return {"sex": {**counts, "unknown": unknown}, "studies with an age": len(ages), "age": quantiles(ages)}
+
+
+def _limit(chosen: Chosen, max_words: int) -> dict[str, Any]:
+    """How many reports are above `--max-words`: cut at the end of a sentence, or left out. Empty without a limit."""
+    if not max_words:
+        return {}
+    cut, mute = (sum(flag in study.flags for study in chosen.studies) for flag in ("cut", "too-long"))
+    left_out = mute + sum(reject.code == "too-long" for reject in chosen.rejects)
+    everything = sum(study.report is not None for study in chosen.studies) + left_out
+    share = round((cut + left_out) / everything, 4) if everything else None
+    return {"words": max_words, "cut": cut, "left out": left_out, "share": share}
+
+
+def _section_names(study: Study) -> set[str]:
+    """The sections with text; a header that is a report's own words, and may be a name, is "other header"."""
+    names = {name for name, text in study.sections.items() if text.strip()}
+    return {name if name.removeprefix("earlier ") in SECTION_NAMES else "other header" for name in names}
+
+
+def _by_split(studies: Sequence[Study], names: Callable[[Study], Iterable[str]]) -> dict[str, dict[str, int]]:
     """Name -> split -> studies."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for study in studies:
@@ -183,13 +194,6 @@ def _labels(studies: Sequence[Study]) -> dict[str, dict[str, dict[str, int]]]:
 
 def _words(studies: Sequence[Study], split: str) -> list[int]:
     return [len(study.report.split()) for study in studies if study.split == split and study.report]
-
-
-def _quantiles(values: Sequence[int]) -> dict[str, int]:
-    ordered = sorted(values)
-    if not ordered:
-        return {}
-    return {f"{100 * q:.0f}%": ordered[min(len(ordered) - 1, int(q * len(ordered)))] for q in _QUANTILES}
 
 
 def _share(studies: Sequence[Study], holds: Callable[[str], object]) -> float | None:
@@ -221,19 +225,6 @@ def _day(order_key: str) -> int:
         return date(int(text[:4]), int(text[4:6]), int(text[6:])).toordinal()
     except ValueError:
         return 0
-
-
-def _films(studies: Sequence[Study], films: Sequence[StoredFilm]) -> dict[str, Any]:
-    views = Counter(view.view for study in studies for view in study.views)
-    raw = Counter(view.raw_view or "(none)" for study in studies for view in study.views)
-    sizes = Counter(f"{film.width}x{film.height}" for film in films if film.path)
-    notes = Counter(note.split(":")[0] for film in films for note in film.notes)
-    return {
-        "views": dict(views.most_common()),
-        "as_the_source_says": dict(raw.most_common()),
-        "stored_sizes": dict(sizes.most_common(12)),
-        "notes": dict(notes.most_common()),
-    }
 
 
 def _list_hash(ids: Iterable[str]) -> str:

@@ -68,6 +68,10 @@ class StoredFilm:
     sha256: str = ""  # of the stored file
     brightness: float = 0.0  # mean grey, 0 to 255
     look: str = ""  # 16 hex digits that stay when contrast changes; see `film_look`
+    mode: str = ""  # of the source file, as its bits and size; see `Film`
+    bits: int = 0
+    source_width: int = 0
+    source_height: int = 0
     notes: tuple[str, ...] = ()
     code: str = ""
     hint: str = ""
@@ -217,7 +221,8 @@ def store_film(job: FilmJob, out: Path, options: FilmOptions) -> StoredFilm:
         raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
     return StoredFilm(
         job.key, stamp, str(path), width, height, hashlib.sha256(data.getbuffer()).hexdigest(),
-        round(float(film.pixels.mean()), 2), film_look(picture), film.notes,
+        round(float(film.pixels.mean()), 2), film_look(picture), film.mode, film.bits, film.width, film.height,
+        film.notes,
     )  # fmt: skip
 
 

@@ -70,4 +70,6 @@ def _merge(known: Study, part: Study, last_wins: bool) -> Study:
         views=views,
         sections=sections,
         labels=labels,
+        sex=one.sex or other.sex,
+        age=other.age if one.age is None else one.age,
     )

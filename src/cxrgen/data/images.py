@@ -53,10 +53,17 @@ _PIXEL_LIMIT = threading.Lock()
 
 @dataclass(frozen=True)
 class Film:
-    """Pixels (H, W) uint8, bright = dense. Notes, "code: words", say what was unusual; they hold no name or text."""
+    """Pixels (H, W) uint8, bright = dense, and what the file held before it became them.
+
+    Notes, "code: words", say what was unusual; they hold no name or text.
+    """
 
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
+    width: int = 0  # of the file's own picture, upright, before it was reduced
+    height: int = 0
+    mode: str = ""  # Pillow's (L, I;16, RGB, ...) or DICOM's photometric interpretation
+    bits: int = 0  # a channel, as the file says
 
 
 class FilmReject(InputError):
@@ -82,10 +89,10 @@ def read_film(path: Path, rendering: str = "window", max_pixels: int = 200_000_0
         if head[128:132] == b"DICM" or (path.suffix.lower() in DICOM_SUFFIXES and not head.startswith(_MAGIC)):
             from cxrgen.data.rendering import render  # pydicom takes a while to import; only DICOM sources pay
 
-            pixels, notes = render(path, rendering, max_pixels)
+            pixels, notes, (mode, bits) = render(path, rendering, max_pixels)
             height, width = pixels.shape
         else:
-            pixels, notes, (width, height) = _read_picture(path, head, max_pixels, longest_side)
+            pixels, notes, (mode, bits), (width, height) = _read_picture(path, head, max_pixels, longest_side)
         if min(width, height) < SMALLEST_SIDE:
             raise FilmReject("too-small", f"{width} x {height} pixels; {SMALLEST_SIDE} a side are needed")
         if int(pixels.max()) - int(pixels.min()) < 2:
@@ -95,7 +102,7 @@ def read_film(path: Path, rendering: str = "window", max_pixels: int = 200_000_0
             pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
         if _looks_inverted(pixels):
             notes.append("maybe-inverted: the corners are brighter than the middle; nothing was changed")
-        return Film(pixels, tuple(notes))
+        return Film(pixels, tuple(notes), width, height, mode, bits)
     except FilmReject as reject:
         raise FilmReject(reject.code, reject.hint, path.name) from None
 
@@ -122,15 +129,15 @@ def _head(path: Path) -> bytes:
 
 def _read_picture(
     path: Path, head: bytes, max_pixels: int, longest_side: int
-) -> tuple[NDArray[np.uint8], list[str], tuple[int, int]]:
-    """Grey pixels, notes, and the film's own (width, height), which a reduced decode no longer shows."""
+) -> tuple[NDArray[np.uint8], list[str], tuple[str, int], tuple[int, int]]:
+    """Grey pixels, notes, (mode, bits), and the film's own (width, height), which a reduced decode no longer shows."""
     notes: list[str] = []
     try:
         with _opened(path) as image:
             size = image.size
             if size[0] * size[1] > max_pixels:
                 raise too_large(*size, max_pixels)
-            kind = image.format or ""
+            kind, held = image.format or "", (image.mode, _bits(image, head))
             if path.suffix.lower() not in _SUFFIXES.get(kind, {"." + kind.lower()}):
                 notes.append(f"other-type: the content is {kind}, the name says something else")
             if getattr(image, "n_frames", 1) > 1 and kind != "MPO":
@@ -151,7 +158,7 @@ def _read_picture(
             elif orientation >= 5:
                 size = size[1], size[0]
             pixels = _grey(upright, notes, white_is_zero=_white_is_zero(image))
-            return pixels, notes, size
+            return pixels, notes, held, size
     except FilmReject:
         raise
     except UnidentifiedImageError:
@@ -199,6 +206,16 @@ def _white_is_zero(image: Image.Image) -> bool:
     """Whether a TIFF counts from white, which Pillow turns round for 8 bits only."""
     tags = getattr(image, "tag_v2", None)
     return tags is not None and tags.get(262) == 0
+
+
+def _bits(image: Image.Image, head: bytes) -> int:
+    """Bits a channel, by the header of PNG and TIFF, else by the mode that Pillow reads it in."""
+    if image.format == "PNG":
+        return head[24]
+    sample = getattr(image, "tag_v2", {}).get(258)  # BitsPerSample
+    if sample:
+        return int(sample[0] if isinstance(sample, tuple) else sample)
+    return {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}.get(image.mode, 8)
 
 
 def _unknown(head: bytes) -> FilmReject:

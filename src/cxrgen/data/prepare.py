@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.data.card import write_card
-from cxrgen.data.card_numbers import Count, read_tokenizer
+from cxrgen.data.card_tokens import Tokens, read_tokenizer
 from cxrgen.data.films import (
     JOURNAL,
     FilmJob,
@@ -34,10 +34,10 @@ from cxrgen.data.films import (
 from cxrgen.data.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.data.sources import SOURCES, Found, SourceOptions, choose, read
 from cxrgen.data.steps import Chosen, Settings, after_films, before_films, film_jobs
-from cxrgen.data.targets import PRIORS, TARGETS
+from cxrgen.data.targets import LONG, PRIORS, TARGETS
 from cxrgen.data.texts import add_texts
 from cxrgen.data.views import unknown_views
-from cxrgen.data.write import write_recipe, write_set
+from cxrgen.data.write import input_hashes, write_recipe, write_set
 from cxrgen.errors import InputError, TooManyRejects, UsageError
 from cxrgen.progress import say
 from cxrgen.text.cleaning import RECIPES
@@ -73,7 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--priors", choices=PRIORS, default="keep", help="what texts say of earlier studies (default: keep)"
     )
-    parser.add_argument("--max-words", type=int, default=0, help="leave out longer reports; 0: none (default)")
+    parser.add_argument("--max-words", type=int, default=0, help="longest report; 0: no limit (default)")
+    parser.add_argument(
+        "--too-long", choices=LONG, default="reject", help="above --max-words: leave out, or cut where a sentence ends"
+    )
     parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal film")
     parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the films MGCA's script takes")
     parser.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
@@ -102,12 +105,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if not 0 <= options.valid_share + options.test_share < 1 or min(options.valid_share, options.test_share) < 0:
         raise UsageError("--valid-share and --test-share are at least 0 and together below 1")
-    if options.size < 16 or options.workers < 1:
-        raise UsageError("--size is at least 16, --workers at least 1")
+    if options.size < 16 or options.workers < 1 or options.max_words < 0:
+        raise UsageError("--size is at least 16, --workers at least 1, --max-words at least 0")
     out: Path = options.out
     film_options = FilmOptions(options.size, options.rendering, options.max_pixels)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
-    count = read_tokenizer(options.tokenizer) if options.tokenizer else None
+    tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = choose(options.source, options.kind)
     recorded = _recorded(options, kind)
     if not options.dry_run:
@@ -140,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"  {note}")
     if not chosen.studies:
         raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
-    _finish(options, chosen, jobs, films, recorded, count)
+    _finish(options, found, chosen, jobs, films, recorded, tokens)
     _print_result(options, found, chosen, jobs)
     return 0
 
@@ -256,19 +259,20 @@ def _codes(chosen: Chosen) -> str:
 
 def _finish(
     options: argparse.Namespace,
+    found: Found,
     chosen: Chosen,
     jobs: list[FilmJob],
     films: dict[str, StoredFilm],
     recorded: Mapping[str, Any],
-    count: Count | None,
+    tokens: Tokens | None,
 ) -> None:
     """Write the tables and the card; the journal goes last into its final order."""
     out: Path = options.out
     write_set(out, chosen.studies, chosen.rejects, options.prompt)
-    recipe = write_recipe(out, recorded, options.source, options.text_file)
-    write_card(out, chosen, [films[job.key] for job in jobs], recipe, count)
-    used = {view.path for study in chosen.studies for view in study.views}
     stored = [films[key] for key in sorted({job.key for job in jobs})]
+    recipe = write_recipe(out, recorded, input_hashes(found, stored))
+    write_card(out, chosen, [films[job.key] for job in jobs], recipe, tokens)
+    used = {view.path for study in chosen.studies for view in study.views}
     for path in {film.path for film in read_journal(out / JOURNAL)[1].values() if film.path} - used:
         (out / path).unlink(missing_ok=True)
     for left in (out / "images").glob("*/.*.tmp"):  # of workers that were ended while writing

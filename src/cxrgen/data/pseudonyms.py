@@ -2,7 +2,8 @@
 
 A pseudonym is the keyed hash (HMAC-SHA-256, 16 hex digits) of an id; the key lies in a file outside the prepared set
 and is made on first use. The same key gives the same pseudonyms, so sets can be made again and joined in the house.
-Dates become places in a patient's order. Texts and pixels stay as they are: look at the counts in the card.
+Dates become places in a patient's order, ages above 89 become 90. Texts and pixels stay as they are: look at the counts
+in the card.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cxrgen.data.people import shown_age
 from cxrgen.errors import InputError
 from cxrgen.files import write_text
 from cxrgen.records import Reject, Study
@@ -40,7 +42,7 @@ def read_key(path: Path, out: Path) -> bytes:
 
 
 def pseudonymise(studies: Sequence[Study], key: bytes) -> list[Study]:
-    """Studies with hashed ids and places in time instead of dates."""
+    """Studies with hashed ids, places in time instead of dates, and no age above 90."""
     named = _namer(key)
     moments: defaultdict[str, set[str]] = defaultdict(set)
     for study in studies:
@@ -54,6 +56,7 @@ def pseudonymise(studies: Sequence[Study], key: bytes) -> list[Study]:
             subject_id=named(study.subject_id),
             prior_study_id=study.prior_study_id and named(study.prior_study_id),
             order_key=place[study.subject_id][study.order_key] if study.order_key else "",
+            age=shown_age(study.age),
         )
         for study in studies
     ]

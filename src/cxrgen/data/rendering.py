@@ -37,8 +37,11 @@ _OTHER_THAN_PIXELS = 64 << 20  # bytes that a file may hold beside its pixels
 _Array = NDArray[Any]
 
 
-def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint8], list[str]]:
-    """Grey pixels (H, W) and notes of a DICOM file. `rendering` is window, percentile or mimic. Raises FilmReject."""
+def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint8], list[str], tuple[str, int]]:
+    """Grey pixels (H, W), notes and (photometric interpretation, bits stored) of a DICOM file.
+
+    `rendering` is window, percentile or mimic. Raises FilmReject.
+    """
     notes: list[str] = []
     try:
         with _quiet():
@@ -49,7 +52,7 @@ def render(path: Path, rendering: str, max_pixels: int) -> tuple[NDArray[np.uint
             _refuse_others(dataset, max_pixels)
             stored = _decoded(dataset)
             _note_what_is_unusual(dataset, notes)
-            return _RENDERINGS[rendering](stored, notes), notes
+            return _RENDERINGS[rendering](stored, notes), notes, _held(dataset)
     except FilmReject:
         raise
     except InvalidDicomError:
@@ -201,6 +204,12 @@ def _decoded(dataset: pydicom.Dataset) -> _Stored:
         raise FilmReject("multi-frame", f"its pixels have {values.ndim} dimensions; a film has rows and columns")
     lowest, highest = int(values.min()), int(values.max())
     return _Stored(dataset, values.astype(np.int32) - lowest, np.arange(lowest, highest + 1, dtype=values.dtype))
+
+
+def _held(dataset: pydicom.Dataset) -> tuple[str, int]:
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    bits = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16)
+    return photometric if photometric in ("MONOCHROME1", "MONOCHROME2") else "DICOM, other", bits
 
 
 def _note_what_is_unusual(dataset: pydicom.Dataset, notes: list[str]) -> None:

@@ -33,6 +33,7 @@ class Settings:
     text: str = "plain"
     priors: str = "keep"
     max_words: int = 0
+    too_long: str = "reject"
     by: str = "study"
     select: str = "all"
     no_frontal: str = "reject"
@@ -95,7 +96,10 @@ def before_films(found: Found, settings: Settings) -> Chosen:
         chosen.after("have a split", studies)
     if settings.no_frontal == "reject":
         chosen.after("have a frontal or unknown view", *_with_frontal(chosen.studies))
-    _target(chosen, settings, "drop" if settings.priors == "drop" else "keep")
+    if settings.priors == "match":  # the limit holds for what is left when it is known who has a prior
+        _target(chosen, replace(settings, priors="keep", max_words=0))
+    else:
+        _target(chosen, settings)
     chosen.notes += remarks(chosen.studies)
     if settings.by == "image":
         chosen.after("one row a frontal film", _by_image(chosen.studies))
@@ -157,7 +161,7 @@ def after_films(chosen: Chosen, films: dict[str, StoredFilm], settings: Settings
     if settings.by == "study":
         chosen.studies = link_priors(chosen.studies)  # only now is it known which studies are there
     if settings.priors == "match":
-        _target(chosen, settings, "match")
+        _target(chosen, settings)
 
 
 def _some_alike(study: Study, films: Mapping[str, StoredFilm]) -> bool:
@@ -167,8 +171,10 @@ def _some_alike(study: Study, films: Mapping[str, StoredFilm]) -> bool:
     return any(look_alike(one, other) for one, other in combinations(looks, 2))
 
 
-def _target(chosen: Chosen, settings: Settings, priors: str) -> None:
-    targeted = target_texts(chosen.studies, settings.target, settings.text, priors, settings.max_words)
+def _target(chosen: Chosen, settings: Settings) -> None:
+    targeted = target_texts(
+        chosen.studies, settings.target, settings.text, settings.priors, settings.max_words, settings.too_long
+    )
     chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
 
 

@@ -2,7 +2,8 @@
 
 A section that is missing is simply absent: many reports have an impression only, and asking for both must not lose
 them. A section that says only "None" or "N/A" is empty. A report in which neither findings nor impression was found
-counts with its last paragraph, and says so by a flag. Test studies without text stay, for generation only.
+counts with its last paragraph, and says so by a flag. A report over the limit of words is left out, or cut where a
+sentence ends. Test studies without text stay, for generation only.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from cxrgen.errors import InputError
 from cxrgen.records import Reject, Study
 from cxrgen.text.cleaning import clean
 from cxrgen.text.priors import without_priors
+from cxrgen.text.sentences import cut_at_sentence
 
 TARGETS = ("both", "findings", "impression")
 PRIORS = ("keep", "drop", "match")
+LONG = ("reject", "cut")
 _EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
 # Words of English reports that neighbouring languages do not have.
 _ENGLISH = frozenset(
@@ -42,6 +45,9 @@ _ENGLISH = frozenset(
 )
 _REPORTING = ("findings", "impression", "last_paragraph")
 _UNPARSED_LIMIT = 0.3
+_LONG_HINT = {"reject": "; --too-long cut keeps what fits", "cut": " in its first sentence alone"}
+# Flags that are set here, and set anew when the texts of a set are made again.
+_OF_THE_TEXT = frozenset({"no-findings", "no-impression", "last-paragraph", "no-target", "too-long", "cut"})
 _FEWEST = 20  # studies; with fewer, a share says nothing
 
 
@@ -52,12 +58,19 @@ class Targeted:
 
 
 def target_texts(
-    studies: Sequence[Study], target: str, recipe: str, priors: str = "keep", max_words: int = 0
+    studies: Sequence[Study],
+    target: str,
+    recipe: str,
+    priors: str = "keep",
+    max_words: int = 0,
+    too_long: str = "reject",
 ) -> Targeted:
-    """Each study with its `report` and flags; training studies without one, or above `max_words`, are rejected.
+    """Each study with its `report` and flags; training studies without one are rejected.
 
     `priors` is "keep", "drop" (what texts say of earlier studies is taken out) or "match" (only where the study has no
-    prior). Raises InputError when the headers of too many reports were not recognised.
+    prior). A report above `max_words` (0: no limit) is left out as one that is not there ("reject"), or ends with the
+    last sentence that fits and is flagged ("cut"); then test reports stay whole, for a score is against what was
+    written. Raises InputError when the headers of too many reports were not recognised.
     """
     _check_headers(studies)
     kept, rejects = [], []
@@ -72,13 +85,19 @@ def target_texts(
             code, hint = _why_none(study, target)
         elif report is None:
             code, hint = "text-dropped", f"nothing is left after text recipe {recipe} and --priors {priors}"
-        elif max_words and len(report.split()) > max_words:
-            code, hint = "too-long", f"the report has more than {max_words} words (--max-words)"
+        elif max_words and len(report.split()) > max_words and (too_long == "reject" or study.split != "test"):
+            report = cut_at_sentence(report, lambda text: len(text.split()) <= max_words) if too_long == "cut" else None
+            if report is None:
+                code, hint = "too-long", f"more than {max_words} words (--max-words){_LONG_HINT[too_long]}"
+            else:
+                flags += ("cut",)
         if code and study.split != "test":
             rejects.append(Reject(f"study {study.study_id}", study.study_id, code, hint))
             continue
-        flags += ("no-target",) if code else ()
-        kept.append(replace(study, report=None if code else report, flags=tuple(dict.fromkeys(study.flags + flags))))
+        if code:
+            flags += ("no-target", "too-long") if code == "too-long" else ("no-target",)
+        known = tuple(flag for flag in study.flags if flag not in _OF_THE_TEXT)
+        kept.append(replace(study, report=None if code else report, flags=tuple(dict.fromkeys(known + flags))))
     return Targeted(kept, rejects)
 
 

@@ -43,7 +43,8 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     notes += [f"{file.name}: {each}" for each in table.notes]
     notes += [f"{file.name}: {len(matched)} studies have their text there"]
     notes += [f"{file.name}: {unused} texts belong to no study"] if unused else []
-    return replace(found, studies=studies, rejects=[*found.rejects, *rejects, *conflicts], notes=found.notes + notes)
+    rejects = [*found.rejects, *rejects, *conflicts]
+    return replace(found, studies=studies, rejects=rejects, notes=found.notes + notes, files=(*found.files, file))
 
 
 def _joined(studies: Sequence[Study], matched: dict[str, str], sections: dict[str, dict[str, str]]) -> list[Study]:

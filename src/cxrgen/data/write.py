@@ -6,18 +6,21 @@ their owner only.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cxrgen
+from cxrgen.data.films import StoredFilm
+from cxrgen.data.sources import Found
 from cxrgen.files import sha256_file, write_csv, write_json
 from cxrgen.records import SCHEMA_VERSION, SPLITS, Conversation, Reject, Study, write_studies
 from cxrgen.text.prompts import study_conversation, tells_prior
 
-_INPUTS = ("*.csv", "*.csv.gz", "*.json", "*.jsonl", "*.txt", "*.tsv")
 _SPEAKERS = {"human": "human", "assistant": "gpt"}
 
 
@@ -44,7 +47,7 @@ def llava_item(conversation: Conversation) -> dict[str, Any]:
     return {"id": conversation.id, "image": images[0] if len(images) == 1 else images, "conversations": turns}
 
 
-def write_recipe(out: Path, options: Mapping[str, Any], source: Path, text_file: Path | None) -> dict[str, Any]:
+def write_recipe(out: Path, options: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
     """recipe.json: by what the set was made; returns it."""
     recipe = {
         "schema": SCHEMA_VERSION,
@@ -54,14 +57,21 @@ def write_recipe(out: Path, options: Mapping[str, Any], source: Path, text_file:
             "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "pillow", "pyarrow", "pydicom")},
         },
-        "inputs": input_hashes(source, text_file),
+        "inputs": dict(inputs),
     }
     write_json(out / "recipe.json", recipe)
     return recipe
 
 
-def input_hashes(source: Path, text_file: Path | None) -> dict[str, str]:
-    """SHA-256 of the tables that a set was made from, by file name; films have theirs in studies.parquet."""
-    files = [source] if source.is_file() else sorted(path for pattern in _INPUTS for path in source.glob(pattern))
-    files += [text_file] if text_file else []
-    return {path.name: sha256_file(path) for path in files}
+def input_hashes(found: Found, films: Iterable[StoredFilm]) -> dict[str, str]:
+    """SHA-256 of what a set was made from: tables and archives by name, all texts as read, all films as stored."""
+    texts = [(study.study_id, sorted(study.sections.items())) for study in found.studies]
+    return {
+        **{path.name: sha256_file(path) for path in found.files},
+        "(all texts, as read)": _sha256(json.dumps(sorted(texts))),
+        "(all films, as stored)": _sha256("\n".join(sorted(film.sha256 for film in films if film.sha256))),
+    }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -79,6 +79,7 @@ _WIDER = {
 }
 _KNOWN = {" ".join(re.findall("[a-z]+", header)): name for header, name in _OFFICIAL_NAMES.items()}
 _KNOWN |= {header: name for name, headers in _WIDER.items() for header in headers.split(", ")}
+SECTION_NAMES = frozenset(_KNOWN.values()) | {"last_paragraph", "full report"}  # any other is a report's own words
 # Names by a word within a header of header words only, the most telling first.
 _TELLING = {
     "addendum": ("addendum",),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from cxrgen.text.sentences import sentences
+
 _PRIOR = re.compile(
     r"""\b(?:
     compar(?:ed|ison|ing|ative)(?!\s*:?\s*(?:is\s+)?(?:none|not?\b|unavailable))
@@ -43,7 +45,7 @@ def without_priors(text: str) -> str:
     `speaks_of_prior` is false for every sentence of the result. White space becomes single blanks.
     """
     kept = []
-    for sentence in _sentences(text):
+    for sentence in sentences(" ".join(text.split())):
         number, words = _NUMBER.match(sentence).group(), _NUMBER.sub("", sentence, count=1)  # type: ignore[union-attr]
         if speaks_of_prior(words):
             words = _rewritten(words)
@@ -54,21 +56,6 @@ def without_priors(text: str) -> str:
 
 
 _NUMBER = re.compile(r"(?:\d{1,2}[.)]\s+)?")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(_])")
-_NO_END = re.compile(r"(?:^|\s)(?:\d{1,2}[.)]|(?:Drs?|Mrs?|Ms|vs|St|No|approx|e\.g|i\.e|a\.m|p\.m)\.)$")
-
-
-def _sentences(text: str) -> list[str]:
-    """Sentences; a number of a list, a title or an abbreviation ends none, and a decimal point is within its number."""
-    sentences: list[str] = []
-    for piece in _SENTENCE_END.split(" ".join(text.split())):
-        if sentences and _NO_END.search(sentences[-1]):
-            sentences[-1] += f" {piece}"
-        elif piece:
-            sentences.append(piece)
-    return sentences
-
-
 _ADVERBS = r"(?:(?:\w+ly|not|again|also|otherwise|quite)\s+)*"
 _END = r"(?=[,;]|[.!?]?$)"
 _IN_SIZE = r"(?:\s+in\s+\w+(?:\s+(?:and|or)\s+\w+)*)?"

@@ -7,7 +7,6 @@ within one. Left-out items are counted and listed; more than `--max-rejects` of 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +21,9 @@ from cxrgen.model.conversation import encode
 from cxrgen.progress import say
 from cxrgen.records import Conversation, Reject, Study, read_studies
 from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
+from cxrgen.text.sentences import cut_at_sentence
 
 LONG = ("cut", "drop", "refuse")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True)
@@ -133,13 +132,12 @@ def _encoded(bundle: Bundle, conversation: Conversation, long: str) -> tuple[Sam
 def _cut(bundle: Bundle, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
     """The last answer with as many whole sentences as fit; None when not even one does."""
     *before, last = conversation.turns
-    sentences = _SENTENCE_END.split(last.text)
-    for count in range(len(sentences) - 1, 0, -1):
-        turns = [*before, replace(last, text=" ".join(sentences[:count]))]
-        ids, labels = encode(turns, bundle.tokenizer, open_format)
-        if len(ids) <= bundle.format.max_length:
-            return ids, labels
-    return None
+
+    def encoded(text: str) -> tuple[list[int], list[int]]:
+        return encode([*before, replace(last, text=text)], bundle.tokenizer, open_format)
+
+    shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= bundle.format.max_length)
+    return None if shorter is None else encoded(shorter)
 
 
 def without_images(conversation: Conversation) -> Conversation:

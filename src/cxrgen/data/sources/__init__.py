@@ -36,6 +36,7 @@ class Found:
     rejects: list[Reject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()  # tables and archives that were read; recipe.json keeps their hashes
 
 
 # Tried in this order by `--kind auto`, the most particular first.

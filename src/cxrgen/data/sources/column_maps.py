@@ -19,6 +19,7 @@ class ColumnMap:
     columns: Mapping[str, tuple[str, ...]]
     second_view: str = ""  # a column that says the view more exactly where it is filled
     folder: str = ""  # a column with the folder of the image
+    birth_year: str = ""  # a column with the year of birth, which is read as the age
     study_parts: int = 0  # folders above the image whose names are the study, where no column is
     only_in_test: tuple[str, str] | None = None  # (column, value) that rows of the test split must have
     notes: tuple[str, ...] = ()
@@ -53,10 +54,12 @@ COLUMN_MAPS = (
             "subject_id": ("PatientID",),
             "view": ("Projection",),
             "date": ("StudyDate_DICOM",),
+            "age": ("PatientBirth",),
             "findings": ("Report",),
             "report": (),
         },
         folder="ImageDir",
+        birth_year="PatientBirth",
         notes=("reports are Spanish, lower-case and stemmed",),
     ),
     ColumnMap(

@@ -80,7 +80,8 @@ def read(path: Path, options: SourceOptions) -> Found:
     studies = [_with_report_file(study, path / "reports", options.section_style) for study in studies]
     notes += [f"{repeats} rows repeat others"] if repeats else []
     notes += [f"{joined} films that no table lists joined their study by name"] if joined else []
-    return Found(studies, rejects + conflicts + strangers, notes, columns)
+    files = (*_tables(path).values(), *_metadata_files(path)[:1])
+    return Found(studies, rejects + conflicts + strangers, notes, columns, files)
 
 
 def _tables(path: Path) -> dict[str, Path]:

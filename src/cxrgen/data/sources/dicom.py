@@ -19,6 +19,7 @@ from typing import IO
 
 from cxrgen.data.ids import clean_id, match_ids
 from cxrgen.data.images import DICOM_SUFFIXES, FilmReject
+from cxrgen.data.people import read_age, read_sex
 from cxrgen.data.rendering import RADIOGRAPHS, read_tags
 from cxrgen.data.sources import Found, SourceOptions
 from cxrgen.data.sources.rows import order_key
@@ -32,6 +33,7 @@ from cxrgen.text.sections import split_sections
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate",
     "StudyTime", "Modality", "ViewPosition", "ViewCodeSequence", "SeriesDescription", "ProtocolName", "Rows",
+    "PatientSex", "PatientAge",
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -49,6 +51,8 @@ class _Tagged:
     subject_id: str
     order_key: str
     view: View
+    sex: str
+    age: int | None
 
 
 def recognise(path: Path) -> str:
@@ -78,7 +82,10 @@ def read(path: Path, options: SourceOptions) -> Found:
             continue
         views = tuple(film.view for film in members)
         order = min((film.order_key for film in members if film.order_key), default="")
-        studies.append(Study(study_uid, next(iter(subjects), ""), order_key=order, views=views, source="dicom"))
+        sex = next((film.sex for film in members if film.sex), "")
+        age = next((film.age for film in members if film.age is not None), None)
+        subject = next(iter(subjects), "")
+        studies.append(Study(study_uid, subject, order_key=order, views=views, source="dicom", sex=sex, age=age))
     found = Found(studies, rejects, notes)
     table = options.text_file or _only_table(path)
     if table is not None:
@@ -139,7 +146,9 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     accession, study_id, patient = (tags.get(name, "") for name in ("AccessionNumber", "StudyID", "PatientID"))
     keys = dict(zip(_KEYS, (study_uid, accession, study_id, file.parent.name, file.stem, patient)))
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
-    return _Tagged(file, study_uid, keys, patient, order, View(str(file.absolute()), UNKNOWN, _raw(tags)))
+    view = View(str(file.absolute()), UNKNOWN, _raw(tags))
+    sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
+    return _Tagged(file, study_uid, keys, patient, order, view, sex, age)
 
 
 def view_and_time(file: Path) -> tuple[str, str]:

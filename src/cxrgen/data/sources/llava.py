@@ -58,7 +58,8 @@ def read(path: Path, options: SourceOptions) -> Found:
                 parts.append(part)
     studies, conflicts, repeats = gather(parts, options.on_duplicate)
     notes += [f"{repeats} items repeat others"] if repeats else []
-    return Found(studies, rejects + conflicts, notes, {"study_id": "id", "image": "image", "findings": "conversations"})
+    columns = {"study_id": "id", "image": "image", "findings": "conversations"}
+    return Found(studies, rejects + conflicts, notes, columns, tuple(_files(path).values()))
 
 
 def _files(path: Path) -> dict[str, Path]:

@@ -3,6 +3,7 @@
     mimic-cxr-2.0.0-{metadata,split,chexpert,negbio}.csv[.gz], cxr-record-list.csv[.gz]     tables, used where they are
     files/p10/p10000032/s50414267/{dicom_id}.jpg (or .dcm)                                  films
     files/p10/p10000032/s50414267.txt, mimic-cxr-reports.zip, mimic_cxr_sectioned.csv       reports
+    patients.csv[.gz] of MIMIC-IV, put anywhere below the folder                            sex and age
 
 Reports are split by the official parser. In style `tolerant` a report in which it finds neither findings nor impression
 is given to the tolerant one; in style `mimic` it stays as it is, so that numbers compare with published ones. A patient
@@ -25,6 +26,7 @@ from cxrgen.data.gather import gather
 from cxrgen.data.ids import clean_id
 from cxrgen.data.sources import Found, SourceOptions
 from cxrgen.data.sources.dicom import read_text, view_and_time
+from cxrgen.data.sources.mimic_patients import with_people
 from cxrgen.data.sources.rows import LABELS, label_columns, order_key
 from cxrgen.errors import InputError
 from cxrgen.files import CsvTable, find_column, read_csv
@@ -40,6 +42,7 @@ _TABLES = {
     "records": re.compile(r"cxr-record-list\.csv(\.gz)?"),
     "sectioned": re.compile(r"mimic_cxr_sectioned\.csv(\.gz)?"),
     "reports": re.compile(r"mimic-cxr-reports\.zip"),
+    "patients": re.compile(r"patients\.csv(\.gz)?"),
 }
 _GROUP = re.compile(r"p1\d")
 _PATIENT = re.compile(r"p1\d{7}")
@@ -81,8 +84,10 @@ def read(path: Path, options: SourceOptions) -> Found:
     damaged: list[Reject] = []
     studies, rejects, _ = gather(_films(path, release, notes, damaged), options.on_duplicate)
     studies = _with_splits_and_labels(studies, release.tables, notes)
+    if "patients" in release.tables:
+        studies = with_people(studies, read_csv(release.tables["patients"]), notes)
     studies, unread = _with_reports(studies, release, options.section_style, notes)
-    return Found(studies, damaged + rejects + unread, notes, {})
+    return Found(studies, damaged + rejects + unread, notes, files=tuple(release.tables.values()))
 
 
 def _look(path: Path) -> _Release:

@@ -68,7 +68,9 @@ def read(path: Path, options: SourceOptions) -> Found:
     without = sum(not study.views for study in studies)
     notes += [f"{without} reports name no film"] if without else []
     notes += [f"{_PROJECTIONS} is not there: views are unknown"] if not films_of else []
-    return Found([_located(study, folder) for study in studies], rejects, notes, {})
+    tables = [beside / name for name in (_REPORTS, _PROJECTIONS)]
+    files = ([archive] if archive else []) + [file for file in tables if file.is_file()]
+    return Found([_located(study, folder) for study in studies], rejects, notes, files=tuple(files))
 
 
 def _archive(path: Path) -> Path | None:

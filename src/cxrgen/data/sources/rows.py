@@ -18,6 +18,7 @@ from typing import Any
 
 from cxrgen.data.ids import clean_id
 from cxrgen.data.paths import Locate
+from cxrgen.data.people import read_age, read_sex
 from cxrgen.errors import InputError, UsageError
 from cxrgen.files import listed_columns
 from cxrgen.records import UNKNOWN, Reject, Study, View
@@ -32,6 +33,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "split": ("split", "fold", "partition"),
     "date": ("date", "studydate", "study_date", "order_key", "offset_days"),
     "time": ("time", "studytime", "study_time"),
+    "sex": ("sex", "gender", "patient_sex", "patientsex", "patientsex_dicom"),
+    "age": ("age", "patient_age", "patientage", "age_years"),
     "report": ("report", "text", "report_text"),
     "findings": ("findings", "section_findings"),
     "impression": ("impression", "section_impression", "conclusion"),
@@ -147,6 +150,8 @@ def _read_row(place: str, cells: Mapping[str, Any], reader: RowReader) -> tuple[
         sections=sections,
         labels=_labels(cells, reader.labels),
         source=reader.source,
+        sex=read_sex(text("sex")),
+        age=read_age(text("age")),
     )
     return place, study
 

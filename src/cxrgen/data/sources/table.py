@@ -14,6 +14,7 @@ from typing import Any
 
 from cxrgen.data.gather import gather
 from cxrgen.data.paths import locator
+from cxrgen.data.people import age_in_year
 from cxrgen.data.sources import Found, SourceOptions
 from cxrgen.data.sources.column_maps import ColumnMap, find_map
 from cxrgen.data.sources.rows import FIELDS, SECTIONS, RowReader, label_columns, map_columns, read_rows, several
@@ -83,7 +84,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     notes += [f"{repeats} rows repeat others"] if repeats else []
     if not any(name in mapped for name in (*SECTIONS[:2], "report")):
         notes.append("no column holds report text; name it with --map findings=COLUMN, or --text-file")
-    return Found(studies, rejects + conflicts, notes, mapped)
+    return Found(studies, rejects + conflicts, notes, mapped, (path,))
 
 
 def _file(path: Path) -> Path | None:
@@ -134,7 +135,7 @@ def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_mapped(cells: Mapping[str, Any], mapped: Mapping[str, str], dataset: ColumnMap | None) -> Mapping[str, Any]:
-    """A row with what the dataset spreads over two columns in one: CheXpert Plus's views, PadChest's folders."""
+    """A row with what a dataset spreads over columns in one: CheXpert Plus's views, PadChest's folders and ages."""
     if dataset is None:
         return cells
     row = dict(cells)
@@ -144,6 +145,8 @@ def _as_mapped(cells: Mapping[str, Any], mapped: Mapping[str, str], dataset: Col
     folder = str(cells.get(dataset.folder) or "").strip()
     if folder:
         row[mapped["image"]] = f"{folder}/{cells[mapped['image']]}"
+    if dataset.birth_year:
+        row[dataset.birth_year] = age_in_year(*(str(cells.get(mapped.get(name, ""), "")) for name in ("age", "date")))
     return row
 
 
