@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "cxrgen"
 
-GROUND = {"errors", "records", "files", "page", "progress", "__init__"}
+GROUND = {"errors", "records", "files", "page", "progress", "workers", "__init__"}
 MAY_IMPORT = {
     "text": GROUND,
     "phantom": GROUND | {"text"},

@@ -323,10 +323,20 @@ def test_matched_texts_follow_the_priors_that_are_left(
     assert told == [("1", None, "Synthetic effusion."), ("2", "1", "Stable synthetic effusion.")]
 
 
+def group_is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("signal_number", "workers_too"), [(signal.SIGKILL, True), (signal.SIGKILL, False), (signal.SIGINT, True)]
+)
 def test_a_run_that_is_ended_from_outside_continues(
-    tmp_path: Path, write_film: Write, write_table: Write, signal_number: signal.Signals
+    tmp_path: Path, write_film: Write, write_table: Write, signal_number: signal.Signals, workers_too: bool
 ) -> None:
     rows = []
     for number in range(120):
@@ -344,8 +354,13 @@ def test_a_run_that_is_ended_from_outside_continues(
     journal = out / "films.jsonl"
     while process.poll() is None and not (journal.is_file() and journal.read_text().count("\n") > 20):
         time.sleep(0.01)
-    os.killpg(process.pid, signal_number)
+    (os.killpg if workers_too else os.kill)(process.pid, signal_number)
     assert process.wait() != 0
+    for _ in range(600):  # workers leave with their parent
+        if not group_is_there(process.pid):
+            break
+        time.sleep(0.1)
+    assert not group_is_there(process.pid)
     assert not (out / "studies.parquet").exists()
     if signal_number == signal.SIGINT:
         assert process.stderr is not None

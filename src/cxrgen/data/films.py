@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from cxrgen.data.images import FilmReject, read_film
 from cxrgen.errors import InputError
 from cxrgen.files import replacing, sha256_file, write_text
 from cxrgen.progress import track
+from cxrgen.workers import start_worker
 
 JOURNAL = "films.jsonl"
 _JPEG_QUALITY = 95
@@ -174,7 +174,7 @@ def _make(jobs: Sequence[FilmJob], out: Path, options: FilmOptions, workers: int
     if workers == 1 or len(jobs) < 2:
         yield from map(make, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=_quiet) as pool:
+    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
         try:
             yield from pool.map(make, jobs, chunksize=min(32, max(1, len(jobs) // (4 * workers))))
         except BrokenProcessPool:
@@ -189,11 +189,6 @@ def _by_ray(jobs: Sequence[FilmJob], out: Path, options: FilmOptions, workers: i
     from cxrgen.data.ray_engine import store_with_ray  # only here: it needs store_film of this module
 
     yield from store_with_ray(jobs, out, options, workers)
-
-
-def _quiet() -> None:
-    """Ctrl-C is the parent's business: it ends the pool and says how to go on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def store_film(job: FilmJob, out: Path, options: FilmOptions) -> StoredFilm:

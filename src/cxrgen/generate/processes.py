@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 from cxrgen.errors import InputError
 from cxrgen.generate.partial import Identity, Partial, partial_path, read_finished
 from cxrgen.records import Conversation, Prediction
+from cxrgen.workers import end_with_parent
 
 # The number of a question that is done and "", or what is wrong with it.
 Event = tuple[int, str]
@@ -103,10 +103,7 @@ def write_in_processes(job: Job, count: int, finished: Mapping[int, Prediction])
 
 def _work(job: Job, rank: int, count: int, finished: Mapping[int, Prediction], end: Connection) -> None:
     """What a started process does: its share, every event told through `end`."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    # When the parent is killed, nobody joins the reports and the files stay locked: end as well, at once.
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()  # or nobody would join the reports, and the files would stay locked
     os.environ["LOCAL_RANK"] = str(rank)
     os.environ["LOCAL_WORLD_SIZE"] = str(count)
     try:
@@ -114,11 +111,6 @@ def _work(job: Job, rank: int, count: int, finished: Mapping[int, Prediction], e
             end.send(event)
     except InputError as error:
         end.send(str(error))
-
-
-def _end_with(process: Any) -> None:
-    process.join()
-    os._exit(1)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from cxrgen.phantom.patients import Drawn, draw_patient, visits
 from cxrgen.phantom.png import png_bytes
 from cxrgen.phantom.wording import STYLES
 from cxrgen.progress import say, track
+from cxrgen.workers import start_worker
 
 _EXAMPLES = """examples:
   cxrgen phantom --out phantom --studies 6000 --test-studies 200
@@ -82,7 +83,7 @@ def write_phantoms(
     if workers == 1:
         named = [write(plan) for plan in track(plans, "making studies", len(plans))]
     else:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
             named = list(track(pool.map(write, plans, chunksize=16), "making studies", len(plans)))
     _write_tables(out, sorted((study for each in named for study in each), key=lambda each: each.study_id), size)
 
