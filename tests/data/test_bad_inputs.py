@@ -295,6 +295,12 @@ def semicolons(bench: Bench) -> None:
     bench.source = "semi.csv"
 
 
+@case(24, says="columns are separated by tabs")
+def tabs(bench: Bench) -> None:
+    (bench.folder / "tabs.txt").write_text(bench.text("\t"))
+    bench.source = "tabs.txt"
+
+
 @case(25, left=10)
 def byte_order_mark(bench: Bench) -> None:
     (bench.folder / "bom.csv").write_text(bench.text(), encoding="utf-8-sig")
@@ -393,6 +399,19 @@ def a_drive(bench: Bench) -> None:
 def a_link_to_elsewhere(bench: Bench) -> None:
     (bench.folder / "link.png").symlink_to(bench.write_film(bench.folder.parent / "secret.png"))
     bench.put(0, "image", "link.png")
+
+
+@case(35, says="holds NUL bytes", stops=True)
+def a_nul_in_a_path(bench: Bench) -> None:
+    bench.put(0, "image", "film0.png\0.txt")
+
+
+@case(35, code="bad-path")
+def a_nul_in_a_path_of_a_json(bench: Bench) -> None:
+    items = [dict(zip(bench.columns, row)) for row in bench.rows]
+    items[0]["image"] = "film0.png\0.txt"
+    (bench.folder / "table.json").write_text(json.dumps(items))
+    bench.source = "table.json"
 
 
 @case(36, left=10)
@@ -619,6 +638,45 @@ def test_a_full_disk_and_a_forbidden_folder(
     code, said = prepare(bench.folder / "table.csv", "--out", out)
     assert code == 0
     assert "storing films: 6/6" in said
+
+
+@pytest.mark.parametrize("place", ["film.txt", "film.txt/out", "locked/out"])
+def test_a_place_that_cannot_be_written_to(
+    bench: Bench, prepare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Case 47: told before any film is read."""
+    from cxrgen.data import prepare as command
+
+    (bench.folder / "table.csv").write_text(bench.text())
+    (bench.folder.parent / "film.txt").write_text("a file")
+    (bench.folder.parent / "locked").mkdir()
+    real = command.os.access
+    monkeypatch.setattr(command.os, "access", lambda path, mode: Path(path).name != "locked" and real(path, mode))
+    code, said = prepare(bench.folder / "table.csv", "--out", bench.folder.parent / place)
+    assert code == 1
+    assert "no folder that can be written to; choose another --out" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_disk_that_is_full_when_the_tables_are_written(
+    bench: Bench, prepare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 47: one line, and a second run makes no film again."""
+    from cxrgen.data import prepare as command
+
+    def refuses(*words: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (bench.folder / "table.csv").write_text(bench.text())
+    out = bench.folder.parent / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "write_set", refuses)
+        code, said = prepare(bench.folder / "table.csv", "--out", out)
+    assert code == 1
+    assert said.splitlines()[-1].endswith("No space left on device; make room or choose another --out, then run again")
+    code, said = prepare(bench.folder / "table.csv", "--out", out)
+    assert code == 0
+    assert "storing films: 0/0" in said
 
 
 def test_every_case_is_tested() -> None:

@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def run(options: argparse.Namespace) -> int:
     if options.force:  # only now, when the source has proved to be usable
         shutil.rmtree(out / "images", ignore_errors=True)
         (out / JOURNAL).unlink(missing_ok=True)
-    films = store_films(jobs, out, film_options, options.workers, recorded, options.engine)
+    with _writing(out):
+        films = store_films(jobs, out, film_options, options.workers, recorded, options.engine)
     said, known = len(chosen.notes), len(chosen.rejects)
     after_films(chosen, films, settings)
     if key:
@@ -143,7 +145,8 @@ def run(options: argparse.Namespace) -> int:
         say(f"  {note}")
     if not chosen.studies:
         raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
-    _finish(options, found, chosen, jobs, films, recorded, tokens)
+    with _writing(out):
+        _finish(options, found, chosen, jobs, films, recorded, tokens)
     _print_result(options, found, chosen, jobs)
     return 0
 
@@ -192,7 +195,10 @@ def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
 
 
 def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
-    """A folder holds one set made with one choice of options, or nothing."""
+    """A folder that can be written to holds one set made with one choice of options, or nothing."""
+    above = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"{out}: {above} is no folder that can be written to; choose another --out")
     strangers = [path.name for path in out.glob("*")] if out.is_dir() and not (out / JOURNAL).is_file() else []
     if strangers:
         raise InputError(
@@ -210,6 +216,15 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
             f"{out}: was made with --{flag} {before.get(other[0])}, not {recorded.get(other[0])}; "
             "give another --out, or --force to make it anew"
         )
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """What the system refuses while a set is written, in one line; what was written so far is continued."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
 
 
 def _check_disk(out: Path, needed: float) -> None:
