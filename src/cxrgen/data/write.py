@@ -65,13 +65,19 @@ def write_recipe(out: Path, options: Mapping[str, Any], inputs: Mapping[str, str
 
 def input_hashes(found: Found, films: Iterable[StoredFilm]) -> dict[str, str]:
     """SHA-256 of what a set was made from: tables and archives by name, all texts as read, all films as stored."""
-    texts = [(study.study_id, sorted(study.sections.items())) for study in found.studies]
+    texts = (
+        json.dumps([study.study_id, sorted(study.sections.items())])
+        for study in sorted(found.studies, key=lambda each: each.study_id)
+    )
     return {
         **{path.name: sha256_file(path) for path in found.files},
-        "(all texts, as read)": _sha256(json.dumps(sorted(texts))),
-        "(all films, as stored)": _sha256("\n".join(sorted(film.sha256 for film in films if film.sha256))),
+        "(all texts, as read)": _sha256(texts),
+        "(all films, as stored)": _sha256(sorted(film.sha256 for film in films if film.sha256)),
     }
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sha256(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
