@@ -61,6 +61,7 @@ def test_a_report_ends_at_the_mark_of_its_template(bundle: Bundle) -> None:
         "The lungs are clear.\n### Human: Why?\n### Assistant: Because.",
         " Assistant: The lungs are clear.\n###",
         "### Assistant: The lungs are clear. ###",
+        "GPT: The lungs are clear.",
         "The lungs are clear.",
     ],
 )

@@ -49,3 +49,20 @@ def test_what_the_command_line_says_stands_before_the_checkpoint() -> None:
     assert with_options(trained, "vicuna_v1_1", None, None) == Format(template="v1", views="frontal", compat="original")
     with pytest.raises(UsageError, match="vicuna_v1_1"):
         with_options(trained, "vicuna", None, None)
+    bair = with_options(trained, "bair_v1", "original", None)
+    assert bair == Format(template="v1", views="frontal", compat="bair_v1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "compat", "said"),
+    [
+        ("multimodal", None, "LLaVA-Med's own"),
+        ("simpel", None, "simple, vicuna_v1_1"),
+        (None, "original", "leave it out"),
+    ],
+)
+def test_prompts_that_are_not_here_are_refused_with_those_that_are(
+    mode: str | None, compat: str | None, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        with_options(Format(template="plain"), mode, compat, None)

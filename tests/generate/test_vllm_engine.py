@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
+from tests.model.test_adapter import write_adapter
+from transformers import AutoModelForImageTextToText
 
 from cxrgen.cli import main
 from cxrgen.errors import InputError
 from cxrgen.files import read_csv
 from cxrgen.generate.settings import Settings, read_format
 from cxrgen.generate.vllm_engine import VllmEngine
-from cxrgen.model.bundle import Bundle, save_bundle
+from cxrgen.model.bundle import Bundle, load_bundle, save_bundle
 from cxrgen.model.conversation import encode_prompt
 from cxrgen.records import Conversation, Turn
 
@@ -31,6 +34,7 @@ class StandIn:
     def __post_init__(self) -> None:
         self.options: dict[str, Any] = {}
         self.asked: list[tuple[dict[str, Any], Any]] = []
+        self.adapter: Any = None
 
     def LLM(self, **options: Any) -> StandIn:
         self.options = options
@@ -39,7 +43,8 @@ class StandIn:
     def SamplingParams(self, **options: Any) -> SimpleNamespace:
         return SimpleNamespace(**options)
 
-    def generate(self, prompts: list[dict[str, Any]], how: list[Any], use_tqdm: bool) -> list[Any]:
+    def generate(self, prompts: list[dict[str, Any]], how: list[Any], use_tqdm: bool, lora_request: Any) -> list[Any]:
+        self.adapter = lora_request
         self.asked += zip(prompts, how)
         return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=self.answer)]) for _ in prompts]
 
@@ -73,11 +78,30 @@ def test_prompts_are_those_of_training_with_one_token_a_film(
     assert len({how.seed for _, how in stand_in.asked}) == 14
 
 
-def test_an_adapter_is_to_be_merged_first(model: Path, tmp_path: Path, stand_in: StandIn) -> None:
-    settings = Settings(model, read_format(model))
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(InputError, match="--merge_adapter"):
-        VllmEngine(replace(settings, model=tmp_path), 1)
+def test_an_adapter_is_handed_over_unmerged(
+    prepared: Path, tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = write_adapter(tmp_path)
+    request = SimpleNamespace(LoRARequest=lambda name, number, path: (name, number, Path(path)))
+    monkeypatch.setitem(sys.modules, "vllm.lora", SimpleNamespace(request=request))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "vllm.lora.request", request)  # type: ignore[arg-type]
+    engine = VllmEngine(Settings(adapter, read_format(adapter)), 1)
+    list(engine.write([Conversation("1", (), (Turn("human", "Why?"),))], tmp_path, lambda number, why: None))
+    told = stand_in.options
+    assert (told["enable_lora"], told["max_lora_rank"]) == (True, 8)  # the least room for rank 4
+    assert (Path(told["model"]) / "trained.safetensors").is_file()
+    _, number, low_rank = stand_in.adapter
+    assert number > 0
+    assert (low_rank / "adapter_model.safetensors").is_file()
+    with pytest.raises(InputError, match="bfloat16"):
+        VllmEngine(Settings(adapter, read_format(adapter), dtype="float32"), 1)
+
+
+def test_whole_weights_are_handed_over_without_adapter(model: Path, tmp_path: Path, stand_in: StandIn) -> None:
+    engine = VllmEngine(Settings(model, read_format(model)), 1)
+    list(engine.write([Conversation("1", (), (Turn("human", "Why?"),))], tmp_path, lambda number, why: None))
+    assert (stand_in.options["model"], stand_in.adapter) == (str(model), None)
+    assert "enable_lora" not in stand_in.options
 
 
 def test_a_film_that_cannot_be_read_fails_alone(model: Path, tmp_path: Path, stand_in: StandIn) -> None:
@@ -114,3 +138,24 @@ def test_the_real_one_writes_what_transformers_writes(clip_bundle: Bundle, prepa
     pairs = list(zip(reports["transformers"], reports["vllm"]))
     assert len(pairs) == 14
     assert sum(one == other for one, other in pairs) >= 10
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_real_one_runs_an_adapter_as_it_runs_it_merged(prepared: Path, tmp_path: Path) -> None:
+    """In bfloat16, in which vLLM's adapters run; merging rounds a little, so a few reports may differ."""
+    pytest.importorskip("vllm")
+    adapter = write_adapter(tmp_path)
+    bundle = load_bundle(adapter)
+    base = AutoModelForImageTextToText.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
+    save_bundle(tmp_path / "merged", replace(bundle, model=merged))
+    reports = {}
+    for name in ("base", "adapter", "merged"):
+        out = tmp_path / f"{name}.csv"
+        given = ("--model-name", tmp_path / name, "--question-file", prepared, "--answers-file-pred", out)
+        more = ("--engine", "vllm", "--dtype", "bfloat16", "--max-new-tokens", 20)
+        assert main(["generate", *map(str, given), *map(str, more)]) == 0
+        reports[name] = [row.cells["report"] for row in read_csv(out).rows]
+    assert sum(one == other for one, other in zip(reports["adapter"], reports["merged"])) >= 8
+    assert reports["adapter"] != reports["base"]

@@ -19,7 +19,7 @@ Choose = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
 
 STOP_TEXTS = {"v0": "###", "v1": "</s>"}  # beside the end token; v0 writes its mark as text
 _TAIL = 12  # tokens that are read again when a token may have completed a stop text
-_SPEAKER = re.compile(r"^(?:###\s*)?(?:assistant|response)\s*:\s*", re.IGNORECASE)
+_SPEAKER = re.compile(r"^(?:###\s*)?(?:assistant|response|gpt)\s*:\s*", re.IGNORECASE)
 
 
 def greedy(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from cxrgen.errors import InputError
 from cxrgen.files import sha256_file
+from cxrgen.model.sources import base_of
 from cxrgen.records import Prediction
 
 try:
@@ -38,8 +39,14 @@ def partial_paths(predictions: Path) -> list[Path]:
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """Of the small files' contents and of the weights' sizes and times: reading 14 GB twice would take minutes."""
+    """Of the small files' contents and of the weights' sizes and times: reading 14 GB twice would take minutes.
+
+    Of an adapter, its base counts as well.
+    """
     digest = sha256()
+    base = base_of(folder)
+    if base is not None:
+        digest.update(checkpoint_digest(base).encode())
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         if path.suffix == ".json":
             state = sha256_file(path)

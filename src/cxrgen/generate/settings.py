@@ -14,17 +14,21 @@ from typing import ClassVar
 from cxrgen.errors import InputError, UsageError
 from cxrgen.generate.drafts import MOST_ROWS
 from cxrgen.model.conversation import Format
+from cxrgen.model.sources import base_of
 from cxrgen.records import read_studies
 
 # The original's names for prompts: template, and whether the model has to write the answering speaker's name itself.
 CONV_MODES = {
     "simple": ("v0", "original"),
     "vicuna_v1_1": ("v1", "original"),
+    "bair_v1": ("v1", "bair_v1"),
     "mistral_instruct": ("mistral", ""),
     "v0": ("v0", ""),
     "v1": ("v1", ""),
     "plain": ("plain", ""),
 }
+# LLaVA-Med has these as well, but their wording is long and its own.
+_NOT_HERE = ("default", "simple_legacy", "multimodal", "llava_v1")
 ENGINES = ("transformers", "vllm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -63,7 +67,8 @@ def read_format(model: Path) -> Format:
     """The format of a checkpoint folder, without opening the checkpoint. Raises InputError when it is none."""
     if not model.is_dir():
         raise InputError(f"{model}: no such folder; give a checkpoint written by `cxrgen train`")
-    for name in ("config.json", "cxrgen.json"):
+    whole = base_of(model) is None  # an adapter folder has its base's config.json
+    for name in ("config.json", "cxrgen.json") if whole else ("cxrgen.json",):
         if not (model / name).is_file():
             raise InputError(f"{model}: no {name}, so this is no checkpoint of cxrgen")
     try:
@@ -76,12 +81,15 @@ def with_options(format: Format, conv_mode: str | None, compat: str | None, view
     """The checkpoint's format with what is said otherwise; None says nothing."""
     if conv_mode is not None:
         if conv_mode not in CONV_MODES:
+            own = "its wording is LLaVA-Med's own and not part of this package; " if conv_mode in _NOT_HERE else ""
             known = ", ".join(CONV_MODES)
-            raise UsageError(f"--conv-mode {conv_mode}: there are {known}; left out, it is the checkpoint's own")
+            raise UsageError(f"--conv-mode {conv_mode}: {own}there are {known}; left out, it is the checkpoint's own")
         template, original = CONV_MODES[conv_mode]
         format = replace(format, template=template, compat=original)
     if compat is not None:
-        format = replace(format, compat=compat)
+        if format.template == "plain":
+            raise UsageError("--compat original: this checkpoint was not trained on LLaVA-Med's prompts; leave it out")
+        format = replace(format, compat=format.compat or compat)
     return format if views is None else replace(format, views=views)
 
 
@@ -104,9 +112,11 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 def _drafts(options: argparse.Namespace) -> tuple[str, ...]:
     """The training reports of a prepared folder, where they can help: see `drafts`."""
+    if options.drafts == "off":
+        return ()
     folder: Path | None = options.question_file if options.drafts == "auto" else Path(options.drafts)
-    if options.drafts == "off" or folder is None or not folder.is_dir():
+    if options.drafts == "auto" and (folder is None or not folder.is_dir() or options.batch_size >= MOST_ROWS):
         return ()
-    if options.drafts == "auto" and options.batch_size >= MOST_ROWS:
-        return ()
+    if folder is None or not folder.is_dir():
+        raise UsageError(f"--drafts {options.drafts}: no such folder; give a prepared folder, auto or off")
     return tuple(study.report for study in read_studies(folder, "train") if study.report is not None)

@@ -38,6 +38,7 @@ _SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
 )
 _SYSTEM_V0, _SYSTEM_V1 = _SYSTEM.format("human"), _SYSTEM.format("user")
+_SYSTEM_BAIR = "BEGINNING OF CONVERSATION:"
 _NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
 _GREETING = "###Human: Hi!###Assistant: Hi there!  How can I help you today?\n"
 
@@ -59,14 +60,14 @@ class Format:
     prompt: str = "study"  # wording of the human turn
     views: str = "all"  # films of a study that are shown
     tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
-    compat: str = ""  # "original": generation starts from LLaVA-Med's own inference prompt
+    compat: str = ""  # original | bair_v1: generation starts from one of LLaVA-Med's own inference prompts
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("template", self.template, TEMPLATES),
             ("spacing", self.spacing, SPACINGS),
             ("label rule", self.label_rule, LABEL_RULES),
-            ("compat", self.compat, ("", "original")),
+            ("compat", self.compat, ("", "original", "bair_v1")),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
@@ -108,8 +109,8 @@ def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format) -> list
         raise InputError("a conversation without a human turn; nothing to answer")
     if format.template == "plain":
         return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format))]
-    if format.compat == "original" and format.template in ("v0", "v1"):
-        text = original_prompt(turns[0].text, format.template)
+    if format.compat and format.template in ("v0", "v1"):
+        text = original_prompt(turns[0].text, format.template, format.compat)
     else:
         text, answers = _WRITERS[format.template]([*turns, Turn(ASSISTANT, "")])
         text = text[: answers[-1][0]]
@@ -141,16 +142,16 @@ def encode_conversation(
     return encode([_turn(each) for each in turns], tokens, format)
 
 
-def original_prompt(question: str, template: str) -> str:
+def original_prompt(question: str, template: str, compat: str = "original") -> str:
     """The text from which the original generates: the image after the question, and for v0 a greeting before it.
 
-    The model itself has to write the answering speaker's name first.
+    The model itself has to write the answering speaker's name first. `compat` "bair_v1" is v1 under another headline.
     """
     words = question.replace(IMAGE, "").strip()
     message = "\n".join([words, *[IMAGE] * question.count(IMAGE)])
     if template == "v0":
         return f"{_SYSTEM_V0}{_GREETING}###Human: {message}###"
-    return f"{_SYSTEM_V1} USER: {message} "
+    return f"{_SYSTEM_BAIR if compat == 'bair_v1' else _SYSTEM_V1} USER: {message} "
 
 
 def _turn(given: Any) -> Turn:

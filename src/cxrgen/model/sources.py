@@ -1,4 +1,4 @@
-"""Where weights come from: a folder, a zip, or a name on the Hugging Face hub.
+"""Where weights come from: a folder, a zip, or a name on the Hugging Face hub; and an adapter's base.
 
 A hub name is fetched because it was typed, and only then; nothing that stands in a config file is ever fetched. A zip
 is unpacked beside the place where the result goes, its weights and settings only, and removed afterwards.
@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cxrgen.errors import InputError
+from cxrgen.files import read_json
 from cxrgen.progress import say
 
+ADAPTER_CONFIG = "adapter_config.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 _BRING = (
@@ -62,6 +64,24 @@ def at_hand(where: str) -> Path | None:
         return Path(snapshot_download(name, local_files_only=True))
     except (OSError, ValueError):
         return None
+
+
+def base_of(folder: Path) -> Path | None:
+    """The folder that an adapter folder was trained over; None for a folder of whole weights.
+
+    Raises InputError when that folder is not on this machine.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    config = read_json(folder / ADAPTER_CONFIG)
+    name = str(config.get("base_model_name_or_path")) if isinstance(config, dict) else "?"
+    base = at_hand(name)
+    if base is None or not (base / "config.json").is_file():
+        raise InputError(
+            f"{folder}: an adapter of {name}, which is not here; bring it, or name its place in "
+            f"base_model_name_or_path of {ADAPTER_CONFIG}"
+        )
+    return base
 
 
 def _hub_name(where: str) -> str | None:
