@@ -116,3 +116,17 @@ def test_another_checkpoint_has_another_digest(tmp_path: Path) -> None:
     larger = checkpoint_digest(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     assert len({before, larger, checkpoint_digest(tmp_path)}) == 3
+
+
+def test_a_run_that_wrote_nothing_binds_no_later_one(tmp_path: Path) -> None:
+    """It may have ended because of the very option that is changed now."""
+    path = partial_path(tmp_path / "pred.csv", 0)
+    Partial(path, WHO).close()
+    other = {**WHO, "temperature": 0.7}
+    assert read_finished(tmp_path / "pred.csv", other) == {}
+    partial = Partial(path, other)
+    partial.add(0, reports(1)[0])
+    partial.close()
+    assert read_finished(tmp_path / "pred.csv", other) == reports(1)
+    with pytest.raises(InputError, match="temperature"):
+        read_finished(tmp_path / "pred.csv", WHO)

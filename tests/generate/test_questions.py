@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cxrgen.errors import UsageError
+from cxrgen.errors import InputError, UsageError
 from cxrgen.generate.questions import read_questions, references
 from cxrgen.generate.settings import with_options
 from cxrgen.model.conversation import Format
-from cxrgen.records import FRONTAL, Study, View, write_studies
+from cxrgen.records import FRONTAL, LATERAL, Study, View, read_studies, write_studies
 
 from .conftest import write_film
 
@@ -66,3 +66,15 @@ def test_prompts_that_are_not_here_are_refused_with_those_that_are(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         with_options(Format(template="plain"), mode, compat, None)
+
+
+def test_a_study_of_which_nothing_is_shown_is_no_question(patient: Path) -> None:
+    write_film(patient / "b.png", 1)
+    lateral = Study("3", "q", "test", "1", (View("b.png", LATERAL),), {}, "Clear.")
+    write_studies(patient / "studies.parquet", [*read_studies(patient), lateral])
+    asked = read_questions(patient, None, "test", Format(views="frontal"))
+    assert [each.id for each in asked.conversations] == ["2"]
+    assert [(each.id, each.hint) for each in asked.rejects] == [("3", "no frontal film to show")]
+    assert len(read_questions(patient, None, "test", Format()).conversations) == 2
+    with pytest.raises(InputError, match="no lateral film to show in any of 1"):
+        read_questions(patient, None, "train", Format(views="lateral"))

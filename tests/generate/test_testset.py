@@ -282,6 +282,33 @@ def test_a_model_without_its_processor(
     assert not (tmp_path / "pred.csv").exists()
 
 
+def test_answers_never_take_the_place_of_questions_or_folders(
+    model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = llava_json(prepared, tmp_path / "test.json", lines=False)
+    before = questions.read_bytes()
+    for flag, value, said in (
+        ("--answers-file-pred", questions, "would overwrite"),
+        ("--answers-file-gt", tmp_path / "x" / ".." / "test.json", "would overwrite"),
+        ("--answers-file-pred", tmp_path, "a folder"),
+        ("--answers-file-gt", tmp_path / "x" / ".." / "pred.csv", "one file"),
+        ("--images", questions, "leave out --question-file"),
+    ):
+        assert main(words(model, questions, tmp_path, flag, value)) == 2
+        assert said in capsys.readouterr().err
+    assert questions.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["test.json"]
+
+
+def test_doubled_ids_are_said(model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    questions = llava_json(prepared, tmp_path / "test.json", lines=False)
+    items = json.loads(questions.read_text(encoding="utf-8"))
+    questions.write_text(json.dumps([items[0], items[1], items[0]]), encoding="utf-8")
+    assert main(words(model, questions, tmp_path, "--image-folder", prepared / "images")) == 0
+    assert [row[0] for row in rows(tmp_path / "pred.csv")[1:]] == ["000-1", "001-1", "000-1"]
+    assert "1 ids stand at several questions, 000-1 for one" in capsys.readouterr().err
+
+
 # Several processes, and processes that are killed.
 
 

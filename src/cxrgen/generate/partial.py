@@ -64,7 +64,7 @@ def read_finished(predictions: Path, identity: Identity) -> dict[int, Prediction
     finished: dict[int, Prediction] = {}
     for path in partial_paths(predictions):
         lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line feed was cut off
-        if not lines:
+        if len(lines) < 2:  # no report in it, so nothing that could be of another model
             continue
         try:
             begun = json.loads(lines[0])
@@ -93,7 +93,7 @@ class Partial:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         self._lock()
         written = path.read_bytes()
-        whole = written.rfind(b"\n") + 1
+        whole = written.rfind(b"\n") + 1 if written.count(b"\n") > 1 else 0  # without a report it begins anew
         if whole < len(written):
             os.ftruncate(self.file, whole)
         if not whole:

@@ -1,7 +1,7 @@
 """What is asked: a prepared set, LLaVA JSON, JSON lines, or chat questions; each as conversations.
 
-A prepared set is asked as the checkpoint was trained, unless options say otherwise. The answer turn of an item is its
-reference; an item without one has none.
+A prepared set is asked as the checkpoint was trained, unless options say otherwise; a study of which no film is to be
+shown is not asked about. The answer turn of an item is its reference; an item without one has none.
 """
 
 from __future__ import annotations
@@ -31,15 +31,19 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
     if path.is_dir():
         studies = read_studies(path)
         priors = prior_reports(studies, format.prompt)
-        conversations = [
+        asked = [
             study_conversation(study, format.views, format.prompt, priors.get(study.study_id))
             for study in studies
             if study.split == split
         ]
+        conversations = [each for each in asked if each.images]
+        kind = "film" if format.views == "all" else f"{format.views} film"
+        rejects = [Reject("study", each.id, "no-film", f"no {kind} to show") for each in asked if not each.images]
     else:
         conversations, rejects = read_conversations(path)
     if not conversations:
-        raise InputError(f"{path}: nothing to report on in split {split!r}")
+        why = f"; {rejects[0].hint} in any of {len(rejects)} studies" if rejects else ""
+        raise InputError(f"{path}: nothing to report on in split {split!r}{why}")
     films = [folder / name for each in conversations for name in each.images]
     if films and not any(film.is_file() for film in films):
         raise InputError(f"{films[0]}: no such image, nor any other of {len(films)}; is --image-folder right?")

@@ -55,8 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--top-p", type=float, default=1.0, help="with a temperature: the likeliest tokens of this total")
     how.add_argument("--seed", type=int, default=0, help="with a temperature (default: 0)")
     how.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    how.add_argument("--load-in-4bit", action="store_true", help="quantise the language model to 4 bits (bitsandbytes)")
-    how.add_argument("--load-in-8bit", action="store_true", help="quantise the language model to 8 bits (bitsandbytes)")
+    bits = how.add_mutually_exclusive_group()
+    bits.add_argument(
+        "--load-in-4bit", action="store_true", help="quantise the language model to 4 bits (bitsandbytes)"
+    )
+    bits.add_argument(
+        "--load-in-8bit", action="store_true", help="quantise the language model to 8 bits (bitsandbytes)"
+    )
     how.add_argument("--engine", default="transformers", choices=("transformers", "vllm"), help="vllm needs a GPU")
     how.add_argument("--drafts", default="auto", help="prepared folder whose training reports give drafts; or off")
     how.add_argument("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
@@ -66,16 +71,29 @@ def run(options: argparse.Namespace) -> int:
     if (options.model_name is None) == (options.baseline is None):
         raise UsageError("give either --model-name or --baseline")
     if options.images:
+        if options.question_file or options.baseline:
+            raise UsageError("--images is one study by a model; leave out --question-file and --baseline")
         return _one_study(options)
     if options.question_file is None or options.answers_file_pred is None:
         raise UsageError("--question-file and --answers-file-pred are needed, or --images for one study")
-    if options.answers_file_gt == options.answers_file_pred:
-        raise UsageError("--answers-file-pred and --answers-file-gt are one file")
+    _check_outputs(options)
     if options.baseline:
         return _from_training(options)
     from cxrgen.generate.testset import write_test_set
 
     return write_test_set(options)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Told before the work, not after it: a place where no file can be, or where another one is."""
+    written = [path for path in (options.answers_file_pred, options.answers_file_gt) if path]
+    for path in written:
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder; name a file in it")
+        if path.resolve() == options.question_file.resolve():
+            raise UsageError(f"{path}: the question file, which the answers would overwrite")
+    if len({path.resolve() for path in written}) < len(written):
+        raise UsageError("--answers-file-pred and --answers-file-gt are one file")
 
 
 def _from_training(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -42,6 +43,8 @@ def write_test_set(options: argparse.Namespace) -> int:
     questions = read_questions(options.question_file, options.image_folder, options.split, settings.format)
     predictions: Path = options.answers_file_pred
     rank, count = launched()
+    if rank == 0:
+        _say_doubled(questions.conversations)
     if options.num_chunks < 1:
         raise UsageError("--num-chunks is at least 1")
     if count > 1 and (options.num_chunks > 1 or options.restart):
@@ -61,6 +64,13 @@ def write_test_set(options: argparse.Namespace) -> int:
         for path in partial_paths(predictions) if rank == 0 else [partial_path(predictions, rank)]:
             path.unlink(missing_ok=True)
     return _outcome(options, questions, finished) if rank == 0 else 0
+
+
+def _say_doubled(conversations: Sequence[Conversation]) -> None:
+    counts = Counter(each.id for each in conversations)
+    doubled = [name for name, count in counts.items() if count > 1]
+    if doubled:
+        say(f"{len(doubled)} ids stand at several questions, {doubled[0]} for one; scores need one report an id")
 
 
 def _write_reports(job: Job, processes: int, rank: int, count: int, finished: dict[int, Prediction]) -> dict[int, str]:
