@@ -92,6 +92,8 @@ def test_a_film_that_is_none(model: Path, tmp_path: Path) -> None:
         writer.report(tmp_path / "film.png")
     with pytest.raises(UsageError, match="without a film"):
         writer.report([])
+    with pytest.raises(UsageError, match="engine transformers"):
+        cxrgen.load(model, engine="vllm")
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

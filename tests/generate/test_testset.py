@@ -256,6 +256,7 @@ def test_views_and_indication_are_shown_as_the_checkpoint_says(
         (("--model-name", "nowhere"), 1, "no such folder"),
         (("--answers-file-gt", "{out}/pred.csv"), 2, "one file"),
         (("--baseline", "frequent"), 2, "either"),
+        (("--indication", "Cough."), 2, "--images"),
     ],
 )
 def test_what_cannot_be_meant_is_told_in_one_line(

@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
         if options.question_file or options.baseline:
             raise UsageError("--images is one study by a model; leave out --question-file and --baseline")
         return _one_study(options)
+    if options.indication or options.prior or options.image_views:
+        raise UsageError("--indication, --prior and --image-views are of one study, given by --images")
     if options.question_file is None or options.answers_file_pred is None:
         raise UsageError("--question-file and --answers-file-pred are needed, or --images for one study")
     _check_outputs(options)

@@ -20,9 +20,11 @@ Paths = str | os.PathLike[str]
 
 
 class Writer:
-    """A checkpoint in memory, and how it writes."""
+    """A checkpoint in memory, and how it writes. Raises UsageError for another engine than transformers."""
 
     def __init__(self, settings: Settings) -> None:
+        if settings.engine != "transformers":
+            raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
         self.settings = settings
         self.bundle = open_bundle(settings)
 
