@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from tests.generate.conftest import make_clip_bundle
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from cxrgen.cli import main
 from cxrgen.errors import InputError
+from cxrgen.generate.partial import checkpoint_digest
 from cxrgen.model.adapter import part
 from cxrgen.model.bundle import load_bundle, save_all_but_weights, save_bundle
 from cxrgen.model.sources import base_of
@@ -94,3 +96,17 @@ def test_a_base_that_is_gone_is_named(adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gone"):
         base_of(tmp_path / "adapter")
     assert base_of(adapter.parent / "base") is None
+
+
+def test_the_command_writes_with_the_adapter_and_knows_its_base(adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text(json.dumps([{"id": "1", "conversations": [{"from": "human", "value": "Why?"}]}]))
+    reports = set()
+    for model in (adapter, adapter.parent / "base"):
+        given = ("--model-name", model, "--question-file", tmp_path / "q.json", "--max-new-tokens", 20)
+        assert main(["generate", *map(str, given), "--answers-file-pred", str(tmp_path / "pred.csv")]) == 0
+        reports.add((tmp_path / "pred.csv").read_bytes())
+    assert len(reports) == 2
+    before = checkpoint_digest(adapter)
+    settings = adapter.parent / "base" / "generation_config.json"
+    settings.write_text(settings.read_text() + "\n")
+    assert checkpoint_digest(adapter) != before
