@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxrgen.errors import UsageError
 from cxrgen.metrics import rule
 from cxrgen.metrics.labels import f1_counts, f1_values, label_cosine, label_table
 
 
 def corpus(hypotheses: list[str], references: list[str], **extra: str) -> dict[str, float]:
-    measured = rule.measure(hypotheses, references, **extra)  # type: ignore[arg-type]
+    measured = rule.measure(hypotheses, references, **extra)
     return {name: float(value) for name, value in measured.aggregate(measured.counts.sum(axis=0)).items()}
 
 
@@ -27,9 +28,12 @@ def test_wording_costs_nothing() -> None:
 def test_uncertain_is_what_the_caller_says() -> None:
     pair = (["Possible pneumonia."], ["Pneumonia."])
     assert corpus(*pair)["rule_f1_pneumonia"] == 1
-    assert corpus(*pair, uncertain="negative")["rule_f1_pneumonia"] == 0
-    assert np.isnan(corpus(*pair, uncertain="ignore")["rule_f1_pneumonia"])
-    assert "uncertain:ignore" in rule.measure(*pair, uncertain="ignore").signature
+    assert corpus(*pair, preset="uncertain-negative")["rule_f1_pneumonia.uncertain-negative"] == 0
+    assert corpus(*pair, preset="uncertain-own-class")["rule_f1_pneumonia.uncertain-own-class"] == 0
+    assert np.isnan(corpus(*pair, preset="uncertain-ignore")["rule_f1_pneumonia.uncertain-ignore"])
+    assert "uncertain:ignore" in rule.measure(*pair, preset="uncertain-ignore").signature
+    with pytest.raises(UsageError, match="no preset 'ignore' of rule labels; there are: uncertain-positive"):
+        rule.measure(*pair, preset="ignore")
 
 
 def test_corpus_is_not_the_mean_and_leading_dimensions_work() -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.errors import InputError, UsageError
+from cxrgen.errors import InputError
 from cxrgen.files import sha256_file
 from cxrgen.metrics import Floats, Measured
 from cxrgen.metrics.encoders import batches, device, packaged_minilm, padded
@@ -30,23 +30,20 @@ from cxrgen.metrics.labels import (
     BLANK,
     PRESENT,
     UNCERTAIN,
+    UNCERTAIN_RULES,
+    USUAL_RULE,
     Labels,
-    Uncertain,
     f1_counts,
     f1_values,
     label_cosine,
+    uncertain_rule,
 )
 from cxrgen.progress import track
 
 if TYPE_CHECKING:
     import torch
 
-PRESETS: dict[str, Uncertain] = {  # what an uncertain label counts as
-    "uncertain-positive": "positive",
-    "uncertain-negative": "negative",
-    "uncertain-ignore": "ignore",
-}
-DEFAULT = "uncertain-positive"
+PRESETS, DEFAULT = UNCERTAIN_RULES, USUAL_RULE
 HEADS = (4,) * 13 + (2,)  # classes of each head; the order of the heads is that of rule_labels.OBSERVATIONS
 LABEL_OF_CLASS = np.array([BLANK, PRESENT, ABSENT, UNCERTAIN], dtype=np.int8)
 _LONGEST = 512
@@ -69,8 +66,7 @@ def measure(
     scores alone, by its own name. Raises UsageError for an unknown preset, InputError without the checkpoint or when it
     is another file.
     """
-    if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r} of CheXbert; there are: {', '.join(PRESETS)}")
+    uncertain = uncertain_rule(preset, "CheXbert")
     aggregate = partial(_values, preset=preset)
     if not hypotheses:
         return Measured(np.zeros((0, 45)), aggregate, f"chexbert|{preset}")
@@ -79,7 +75,7 @@ def measure(
     model = load_chexbert(Path(checkpoint))
     said, wanted = model.read(hypotheses), model.read(references)
     cosines = np.stack([cosine(said.vectors, wanted.vectors), label_cosine(said.labels, wanted.labels)], axis=1)
-    f1 = f1_counts(said.labels, wanted.labels, PRESETS[preset])
+    f1 = f1_counts(said.labels, wanted.labels, uncertain)
     counts = np.concatenate([f1, cosines, np.ones((len(f1), 1))], axis=1)
     return Measured(
         counts,

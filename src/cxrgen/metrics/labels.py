@@ -2,7 +2,8 @@
 
 Three counts an observation and study (hits, false alarms, misses) carry every average. Papers differ in two choices
 that move the numbers by many points and are seldom stated, so both stand in the signature here: what an uncertain label
-counts as, and whether an observation nobody has counts as 0 in the macro average or is left out of it.
+counts as, and whether an observation nobody has counts as 0 in the macro average or is left out of it. What uncertain
+counts as is a preset of the metrics, the same names for either labeller.
 """
 
 from __future__ import annotations
@@ -17,13 +18,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrgen.errors import UsageError
 from cxrgen.metrics import Floats
 from cxrgen.text.rule_labels import OBSERVATIONS, label
 
-Uncertain = Literal["positive", "negative", "ignore"]
+Uncertain = Literal["positive", "negative", "ignore", "own-class"]
 Empty = Literal["zero", "skip"]
 Labels = NDArray[np.int8]
 
+UNCERTAIN_RULES: dict[str, Uncertain] = {  # name of the preset: what an uncertain label counts as
+    "uncertain-positive": "positive",
+    "uncertain-negative": "negative",
+    "uncertain-ignore": "ignore",
+    "uncertain-own-class": "own-class",
+}
+USUAL_RULE = "uncertain-positive"
 PRESENT, ABSENT, UNCERTAIN, BLANK = 1, 0, -1, -2
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 _FIVE_COLUMNS = [OBSERVATIONS.index(name) for name in FIVE]
@@ -46,19 +55,29 @@ def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
     return np.array(rows, dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
 
 
+def uncertain_rule(preset: str, metric: str) -> Uncertain:
+    """What an uncertain label counts as by a preset; raises UsageError, naming the metric, for one that is none."""
+    if preset not in UNCERTAIN_RULES:
+        raise UsageError(f"no preset {preset!r} of {metric}; there are: {', '.join(UNCERTAIN_RULES)}")
+    return UNCERTAIN_RULES[preset]
+
+
 def f1_counts(hypotheses: Labels, references: Labels, uncertain: Uncertain = "positive") -> Floats:
     """Hits, false alarms and misses of (N, 14) tables as counts of shape (N, 42): 14 hits, 14 false alarms, 14 misses.
 
-    `uncertain` says what an uncertain label is; "ignore" leaves an observation out of a study when
-    either side is uncertain of it.
+    `uncertain` says what an uncertain label is. "ignore" leaves an observation out of a study when either side is
+    uncertain of it. "own-class" asks for the same answer: uncertain against uncertain is a hit, uncertain against
+    present a false alarm and a miss, which is micro F1 over the classes present and uncertain of each observation.
     """
-    positive = (PRESENT, UNCERTAIN) if uncertain == "positive" else (PRESENT,)
+    positive = (PRESENT, UNCERTAIN) if uncertain in ("positive", "own-class") else (PRESENT,)
     said, wanted = np.isin(hypotheses, positive), np.isin(references, positive)
-    counted = np.ones_like(said)
     if uncertain == "ignore":
-        counted = (hypotheses != UNCERTAIN) & (references != UNCERTAIN)
-    parts = (said & wanted & counted, said & ~wanted & counted, ~said & wanted & counted)
-    return np.concatenate(parts, axis=-1).astype(np.float64)
+        certain = (hypotheses != UNCERTAIN) & (references != UNCERTAIN)
+        said, wanted = said & certain, wanted & certain
+    hits = said & wanted
+    if uncertain == "own-class":
+        hits &= hypotheses == references
+    return np.concatenate([hits, said & ~hits, wanted & ~hits], axis=-1).astype(np.float64)
 
 
 def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
