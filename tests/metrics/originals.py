@@ -1,5 +1,8 @@
 """The programs that the overlap scores must equal, called the way their users call them; nothing here is our own.
 
+R2Gen's cleaner cannot be installed. It is written again here from its description, letter by letter and without
+regular expressions, so that it shares nothing with `cxrgen.text.cleaning`.
+
 Run as a script, it records what they answer on the made-up strings of `odd_strings.json`, so that the check lives on
 where Java or a package is absent: `python tests/metrics/originals.py`.
 """
@@ -83,6 +86,25 @@ def coco_scorer(name: str, hypotheses: Texts, references: Texts) -> float:
     return float((Rouge() if name == "rouge" else Cider()).compute_score(gts, res)[0])
 
 
+def r2gen(text: str, mimic: bool) -> str:
+    """What R2Gen scores of a report of MIMIC-CXR or of IU X-ray: its words turned to numbers and back, so one blank."""
+    if mimic:
+        text = text.replace("\n", " ")
+        for double, times in (("__", 7), ("  ", 6)):
+            for _ in range(times):
+                text = text.replace(double, double[0])
+    for _ in range(8 if mimic else 3):
+        text = text.replace("..", ".")
+    text = text.replace("1. ", "")
+    for before in (". ", " "):
+        for number in "2345":
+            text = text.replace(f"{before}{number}. ", ". ")
+    removed = set(".,?;*!%^&_+()[]{}\"/\\'") | set(map(chr, range(ord(":"), ord("[") + 1)))
+    sentences = text.strip().lower().split(". ")
+    kept = ["".join(sign for sign in sentence.strip() if sign not in removed) for sentence in sentences]
+    return " ".join((" . ".join(kept) + " .").split())
+
+
 def sacrebleu_set(hypotheses: Texts, references: Texts) -> float:
     """sacrebleu's BLEU-4 of the set, as a part of 1."""
     from sacrebleu.metrics import BLEU
@@ -145,6 +167,8 @@ def everything(hypotheses: Texts, references: Texts, with_meteor: bool = False) 
     values = {
         "coco-ptb": coco(said, wanted),
         "coco-raw": coco(hypotheses, references),
+        "r2gen": coco(*([r2gen(text, True) for text in side] for side in (hypotheses, references))),
+        "r2gen-iu": coco(*([r2gen(text, False) for text in side] for side in (hypotheses, references))),
         "sacrebleu": sacrebleu(hypotheses, references),
         "cxr-report-metric": report_metric(hypotheses, references),
         "rouge-score": rouge_score(hypotheses, references, stemmer=False),

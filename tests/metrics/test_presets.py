@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cxrgen.errors import UsageError
-from cxrgen.metrics import bleu, measure, metric_of
+from cxrgen.metrics import bleu, cider, measure, metric_of, rouge
 from cxrgen.metrics.ptb import tokens
 from cxrgen.metrics.stems import stem
 
@@ -28,14 +28,17 @@ PACKAGES = ("pycocoevalcap", "sacrebleu", "fast_bleu", "rouge_score")
 # Metric, suffix of its scores, the original's answers, the scores there.
 SAME = [
     ("bleu", "", "coco-ptb", ("bleu_1", "bleu_2", "bleu_3", "bleu_4")),
-    *((f"bleu.{p}", f".{p}", p, ("bleu_1", "bleu_2", "bleu_3", "bleu_4")) for p in ("coco-raw", "sacrebleu")),
+    *(
+        (f"bleu.{p}", f".{p}", p, ("bleu_1", "bleu_2", "bleu_3", "bleu_4"))
+        for p in ("coco-raw", "r2gen", "r2gen-iu", "sacrebleu")
+    ),
     ("bleu.radeval", ".radeval", "coco-raw", ("bleu_1", "bleu_2", "bleu_3", "bleu_4")),
     ("bleu.cxr-report-metric", ".cxr-report-metric", "cxr-report-metric", ("bleu_1", "bleu_2", "bleu_3", "bleu_4")),
     ("rouge", "", "coco-ptb", ("rouge_l",)),
-    ("rouge.coco-raw", ".coco-raw", "coco-raw", ("rouge_l",)),
+    *((f"rouge.{p}", f".{p}", p, ("rouge_l",)) for p in ("coco-raw", "r2gen", "r2gen-iu")),
     *((f"rouge.{p}", f".{p}", p, ("rouge_1", "rouge_2", "rouge_l")) for p in ("rouge-score", "radeval")),
     ("cider", "", "coco-ptb", ("cider",)),
-    ("cider.coco-raw", ".coco-raw", "coco-raw", ("cider",)),
+    *((f"cider.{p}", f".{p}", p, ("cider",)) for p in ("coco-raw", "r2gen", "r2gen-iu")),
 ]
 
 
@@ -66,6 +69,12 @@ def assert_same(hypotheses: list[str], references: list[str], answers: dict[str,
             np.testing.assert_allclose(ours, answers[original][name], rtol=0, atol=least, err_msg=f"{metric} {name}")
 
 
+def test_every_preset_stands_beside_its_original() -> None:
+    held = {metric for metric, *_ in SAME}
+    for metric, module in (("bleu", bleu), ("rouge", rouge), ("cider", cider)):
+        assert {metric, *(f"{metric}.{preset}" for preset in module.PRESETS if preset != module.DEFAULT)} <= held
+
+
 def test_odd_strings_as_recorded(strings: list[str], recorded: dict[str, Any]) -> None:
     assert len(strings) >= 200
     assert_same(*originals.odd_pairs(strings), recorded["values"])
@@ -83,6 +92,7 @@ def test_odd_strings_through_the_originals(strings: list[str], hypotheses: list[
     assert [" ".join(tokens(text)) for text in texts] == [" ".join(w for w in x.split(" ") if w) for x in lines]
     few = random.Random(5).sample(strings, 60)
     assert_same(few, few[::-1], originals.everything(few, few[::-1]))
+    assert_same(hypotheses, references, originals.everything(hypotheses, references))
 
 
 @pytest.mark.slow
