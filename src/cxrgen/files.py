@@ -179,8 +179,8 @@ def _decode(path: Path) -> tuple[str, list[str]]:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if encoding == "utf-8-sig":
-            return text, []
+        if encoding != "cp1252":
+            return text, ["read as utf-16"] if encoding == "utf-16" else []
         other = sum(not line.isascii() for line in text.splitlines())
         return text, [f"read as {encoding}, not UTF-8; {other} lines hold letters that depend on it"]
     raise InputError(f"{path}: neither UTF-8 nor Windows-1252; export it as UTF-8")

@@ -32,6 +32,34 @@ def test_cells_are_verbatim_and_odd_ones_are_counted(tmp_path: Path) -> None:
     assert any(note.startswith("1 predictions are empty") for note in pairs.notes)
 
 
+@pytest.mark.parametrize("ids", [("1", "2"), ("1.0", "2.0"), ("s0001", "s0002")])
+def test_ids_that_a_program_changed_are_told(tmp_path: Path, ids: tuple[str, str]) -> None:
+    gt = _write(tmp_path / "gt.csv", "study_id,report\n0001,x\n0002,y\n")
+    pred = _write(tmp_path / "pred.csv", "study_id,report\n{},x\n{},y\n".format(*ids))
+    for allowed in (False, True):
+        with pytest.raises(InputError, match=r"differ only in leading zeros, an s or \.0: write them as text"):
+            read_pairs(pred, gt, allowed)
+    other = _write(tmp_path / "other.csv", "study_id,report\n0003,x\n0004,y\n")
+    with pytest.raises(InputError) as error:
+        read_pairs(other, gt)
+    assert "differ only" not in str(error.value)
+
+
+def test_a_file_scored_against_itself_is_remarked(tmp_path: Path) -> None:
+    gt = _write(tmp_path / "gt.csv", "study_id,report\n1,x\n2,y\n")
+    pred = _write(tmp_path / "pred.csv", "study_id,report\n2,y\n1,x\n")
+    assert any("its own reference" in note for note in read_pairs(pred, gt).notes)
+    almost = _write(tmp_path / "almost.csv", "study_id,report\n2,y\n1,X\n")
+    assert not any("its own reference" in note for note in read_pairs(almost, gt).notes)
+
+
+def test_a_column_without_a_name_is_still_named(tmp_path: Path) -> None:
+    """As pandas writes a table with its row numbers."""
+    gt = _write(tmp_path / "gt.csv", ",study_id,report\n0,1,x\n")
+    pred = _write(tmp_path / "pred.csv", "study_id,report\n1,y\n")
+    assert "gt.csv: columns not used: (no name)" in read_pairs(pred, gt).notes
+
+
 def test_byte_order_mark_and_semicolons(tmp_path: Path) -> None:
     gt = _write(tmp_path / "gt.csv", "\ufeffstudy_id;report\n01;a\n")
     pred = _write(tmp_path / "pred.csv", "\ufeffstudy_id,report\n01,b\n")

@@ -46,13 +46,14 @@ def read_pairs(predictions: Path, references: Path, allow_missing: bool = False)
         "doubled": tuple(sorted(doubled)),
     }
     kept = tuple(name for name in wanted if name in predicted and name not in doubled)
+    hint = _hint(left_out["missing"], left_out["extra"])
     if any(left_out.values()) and not allow_missing:
         raise InputError(
-            f"{predictions} does not match {references} one to one: {listed(left_out)}; "
+            f"{predictions} does not match {references} one to one: {listed(left_out)}{hint}; "
             "complete the file, or score the rest with --allow-missing"
         )
     if not kept:
-        raise InputError(f"{predictions} and {references} have no study id in common ({listed(left_out)})")
+        raise InputError(f"{predictions} and {references} have no study id in common ({listed(left_out)}){hint}")
     subjects = tuple(wanted[name][1] for name in kept)
     pairs = Pairs(
         kept,
@@ -114,6 +115,14 @@ def listed(problems: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(parts) or "nothing left out"
 
 
+def _hint(missing: Iterable[str], extra: Iterable[str]) -> str:
+    """What to do where ids of both files are the same but for what a program did to them; else empty."""
+    bare = [{name.removesuffix(".0").lower().lstrip("s").lstrip("0") for name in names} for names in (missing, extra)]
+    if not bare[0] & bare[1]:
+        return ""
+    return "; some ids differ only in leading zeros, an s or .0: write them as text (in pandas, read with dtype=str)"
+
+
 def _read(path: Path) -> tuple[dict[str, tuple[str, str]], set[str], list[str]]:
     """Id to (report, subject), the doubled ids, and what was unusual about the file."""
     table = read_csv(path)
@@ -135,7 +144,7 @@ def _read(path: Path) -> tuple[dict[str, tuple[str, str]], set[str], list[str]]:
 
 def _unused(table: CsvTable) -> list[str]:
     known = {"study_id", "id", "report", "subject_id"}
-    others = [column for column in table.columns if column.lower() not in known]
+    others = [column or "(no name)" for column in table.columns if column.lower() not in known]
     return [f"{table.path.name}: columns not used: {', '.join(others)}"] if others else []
 
 
@@ -148,5 +157,7 @@ def _remarks(pairs: Pairs) -> Iterable[str]:
         empty = sum(not text.strip() for text in texts)
         if empty:
             yield f"{empty} {side} are empty; they are scored as empty texts"
+    if pairs.hypotheses == pairs.references and any(pairs.references):
+        yield "every prediction is its own reference, word for word; is --pred the right file?"
     if any(pairs.left_out.values()):
         yield f"left out: {listed(pairs.left_out)}"
