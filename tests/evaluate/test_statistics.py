@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cxrgen.evaluate import statistics
 from cxrgen.evaluate.statistics import (
     bootstrap_weights,
     clusters,
@@ -36,6 +37,17 @@ def test_resampling_equals_scoring_the_drawn_studies_again() -> None:
     for row, value in zip(weights, fast):
         drawn = np.concatenate([np.repeat(counts[i], int(row[groups.index[i]])) for i in range(12)], axis=None)
         assert value == pytest.approx(drawn.mean())
+
+
+def test_resamples_in_parts_are_the_same_and_draws_are_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 patients must not need gigabytes: draws are two bytes each and become floats a part at a time."""
+    groups = clusters([str(i) for i in range(30)])
+    weights = bootstrap_weights(groups.count, resamples=25, seed=4)
+    assert weights.itemsize == 2
+    measured = _mean(np.random.default_rng(2).normal(size=30))
+    whole = resampled(measured, groups, weights)["mean"]
+    monkeypatch.setattr(statistics, "_WEIGHTS_AT_ONCE", 70)  # two resamples at a time, the last one alone
+    np.testing.assert_allclose(resampled(measured, groups, weights)["mean"], whole, rtol=1e-12)
 
 
 def test_interval_has_the_right_width_and_patients_widen_it() -> None:
