@@ -95,6 +95,13 @@ def test_limits_and_remarks_stand_beside_the_scores(csvs: Path, capsys: pytest.C
         assert _evaluate(csvs, "--limits", str(limits)) == 1
 
 
+@pytest.mark.parametrize("names", ["", " , "])
+def test_nothing_to_measure_is_wrong_usage(csvs: Path, names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _evaluate(csvs, "--metrics", names) == 2
+    assert "--metrics names nothing" in capsys.readouterr().err
+    assert not (csvs / "out").exists()
+
+
 def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = (csvs / "pred.csv").read_text().splitlines()
     (csvs / "pred.csv").write_text("\n".join(lines[:-1]) + "\n")

@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
     if absent:
         raise UsageError(f"--{absent[0]} is missing; --pred, --gt and --out are needed")
     names = [*chosen, *settings]
+    if not names:
+        raise UsageError("--metrics names nothing; leave it out to measure all that need no weights")
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
