@@ -30,11 +30,21 @@ _LONGEST_NAME = 50  # characters of a column name
 _DATA = re.compile(r"[.!?]\s*$|[.!?]\s|[/\\^]|^[\d\s.,:-]+$")  # sentences, paths, DICOM names, numbers and dates
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it as needed; raises InputError where that, or writing there, cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made a folder ({error.strerror}); choose another place") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: nothing can be written there; change its permissions or choose another place")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path in `path`'s folder; on leaving without an error it is renamed to `path`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

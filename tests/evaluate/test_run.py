@@ -102,6 +102,26 @@ def test_nothing_to_measure_is_wrong_usage(csvs: Path, names: str, capsys: pytes
     assert not (csvs / "out").exists()
 
 
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    csvs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrgen.evaluate.run.evaluate", None)  # not reached
+    for out, message in ((csvs / "gt.csv", "cannot be made a folder"), (csvs / "gt.csv" / "out", "cannot be made")):
+        assert _evaluate(csvs, "--out", str(out)) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cxrgen evaluate")]
+        assert message in line
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # tests may run as root, who may write anywhere
+    assert _evaluate(csvs) == 1
+    assert "nothing can be written there" in capsys.readouterr().err
+
+
+def test_a_seed_below_zero_is_wrong_usage(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _evaluate(csvs, "--seed", "-1") == 2
+    assert "--seed -1: give 0 or more" in capsys.readouterr().err
+    assert main(["compare", "a", "b", "--permutations", "0"]) == 2
+    assert "--permutations 1 or more" in capsys.readouterr().err
+
+
 def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = (csvs / "pred.csv").read_text().splitlines()
     (csvs / "pred.csv").write_text("\n".join(lines[:-1]) + "\n")

@@ -70,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if len(options.folders) < 2:
         raise UsageError("two folders or more are needed; the first is the one the others are compared with")
+    if options.seed < 0 or options.permutations < 1:
+        raise UsageError("--seed is 0 or more, --permutations 1 or more")
     first, *others = (read_results(folder) for folder in options.folders)
     names = _names([results.folder for results in (first, *others)])
     found: dict[str, list[Difference]] = {}

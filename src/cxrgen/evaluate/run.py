@@ -21,7 +21,7 @@ from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, SUM_OF, Scores, chosen_metrics, evaluate, is_finer, sum_score
 from cxrgen.evaluate.self_test import noticed, shown
-from cxrgen.files import sha256_file
+from cxrgen.files import make_folder, sha256_file
 from cxrgen.page import number
 from cxrgen.progress import say
 from cxrgen.records import Study, read_studies
@@ -69,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
     chosen = chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
     settings = weights.settings(options, chosen)
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed}: give 0 or more")
     if options.self_test:
         return _self_test(names, settings, options.json)
     absent = [flag for flag in ("pred", "gt", "out") if getattr(options, flag) is None]
@@ -82,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
+    make_folder(options.out)  # a place that cannot be written is said before the work
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
