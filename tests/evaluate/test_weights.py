@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from cxrgen.cli import main
 from cxrgen.errors import InputError, UsageError
 from cxrgen.evaluate import weights
 from cxrgen.evaluate.results import read_results
+from cxrgen.files import write_csv
 from cxrgen.metrics import METRICS, bertscore, chexbert, composite
+from cxrgen.metrics.encoders import packaged_minilm
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 
@@ -40,6 +44,67 @@ def test_each_flag_asks_for_its_metric(tmp_path: Path) -> None:
     assert settings("--encoder", str(tmp_path), "--cache", "kept") == expected
     with pytest.raises(InputError, match=r"config\.json: no such file"):
         settings("--encoder", str(tmp_path / "nowhere"))
+
+
+def test_settings_of_an_encoder_give_a_score_of_its_own(tmp_path: Path) -> None:
+    tiny = GOLDEN / "tiny_roberta"
+    words = ("--encoder-layer", "2", "--encoder-idf", "--encoder-baseline", "table.tsv")
+    asked = {"layer": 2, "idf": True, "baseline": Path("table.tsv")}
+    assert settings("--encoder", str(tiny), *words) == {"bertscore_encoder": {"encoder": tiny, **asked}}
+    real = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
+    (tmp_path / "config.json").write_text(json.dumps(real), encoding="utf-8")
+    both = settings("--encoder", str(tmp_path), "--encoder-idf", "--cache", "kept")
+    plain = {"encoder": tmp_path, "cache": Path("kept")}
+    assert both == {"bertscore": plain, "bertscore_encoder": {**plain, "idf": True}}
+    with pytest.raises(UsageError, match="--encoder-layer is a setting of the encoder; give its folder"):
+        settings("--encoder-layer", "0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "layer"),
+    [
+        (["--encoder-layer", "5"], 5),
+        (["--encoder-idf"], 6),
+        (["--encoder-layer", "5", "--encoder-idf", "--encoder-baseline", "TABLE"], 5),
+    ],
+)
+def test_settings_of_an_encoder_as_bert_score_knows_them(csvs: Path, words: list[str], layer: int) -> None:
+    """The whole command beside the package, on the golden pairs that have words: on no text the package fails."""
+    package = pytest.importorskip("bert_score")
+    try:
+        encoder = packaged_minilm()
+    except InputError as error:
+        pytest.skip(str(error))
+    sides = []
+    for name in ("predictions.csv", "references.csv"):
+        with open(GOLDEN / name, encoding="utf-8", newline="") as file:
+            sides.append([row["report"] for row in csv.DictReader(file)])
+    pairs = [pair for pair in zip(*sides) if all(text.strip() for text in pair)]
+    for place, file in enumerate((csvs / "pred.csv", csvs / "gt.csv")):
+        write_csv(file, ["study_id", "report"], [(str(number), pair[place]) for number, pair in enumerate(pairs)])
+    table = csvs / "table.tsv"
+    rows = [f"{number},0.25,{number / 10},0.125\n" for number in range(7)]
+    table.write_text("LAYER,P,R,F\n" + "".join(rows), encoding="utf-8")
+    words = [word.replace("TABLE", str(table)) for word in words]
+    files = ["--pred", str(csvs / "pred.csv"), "--gt", str(csvs / "gt.csv"), "--out", str(csvs / "out")]
+    assert main(["evaluate", *files, "--metrics", "bertscore_encoder", "--encoder", str(encoder), *words]) == 0
+    ours = pq.read_table(csvs / "out" / "per_study.parquet")["bertscore_encoder"].to_pylist()
+    rescaled = "--encoder-baseline" in words
+    theirs = package.score(
+        *map(list, zip(*pairs)),
+        model_type=str(encoder),
+        num_layers=layer,
+        idf="--encoder-idf" in words,
+        rescale_with_baseline=rescaled,
+        baseline_path=str(table) if rescaled else None,
+        lang="en",
+        device="cpu",
+    )
+    np.testing.assert_allclose(ours, theirs[2].tolist(), atol=1e-4)
+    scores = json.loads((csvs / "out" / "scores.json").read_text())["metrics"]
+    signature = scores["bertscore_encoder"]["signature"]
+    assert f"layer:{layer}|idf:{'of the references' if '--encoder-idf' in words else 'no'}" in signature
 
 
 def test_a_cache_serves_whatever_bertscore_is_asked_for() -> None:

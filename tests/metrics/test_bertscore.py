@@ -73,6 +73,33 @@ def test_settings_and_odd_texts_of_a_tiny_roberta(golden: dict[str, Any], run: s
     close(values, golden["runs"][f"roberta/{run}"])
 
 
+def test_a_table_of_baselines_as_bert_score_ships_them(golden: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "tiny.tsv"
+    table.write_text("LAYER,P,R,F\n0,0.3,0.3,0.3\n2,{},{},{}\n".format(*golden["baseline"]["2"]), encoding="utf-8")
+    places = [place for place, pair in enumerate(golden["pairs"]) if "  " not in "|".join(pair)]
+    said, wanted = zip(*(golden["pairs"][place] for place in places))
+    measured = measure("bertscore_encoder", said, wanted, encoder=TINY, layer=2, baseline=table)
+    expected = [golden["runs"]["roberta/L2/rescaled"]["f"][place] for place in places]
+    np.testing.assert_allclose(measured.aggregate(measured.counts)["bertscore_encoder"], expected, atol=1e-4)
+    with pytest.raises(InputError, match=r"no baseline of layer 3; it has 0, 2"):
+        measure("bertscore_encoder", said, wanted, encoder=TINY, baseline=table)  # its last layer is the third
+    for content, message in (
+        ("LAYER,P,R,F\n2,0.3,high,0.3\n", "not a table of baselines"),
+        ("LAYER,P,R,F\n2,0.3,1.0,0.3\n", "not below 1"),
+        ("layer,P,R\n2,0.3,0.3\n", "no column 'F'"),
+    ):
+        table.write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            bertscore.read_baseline(table, 2)
+
+
+def test_the_published_row_is_that_of_the_package() -> None:
+    package = pytest.importorskip("bert_score")
+    table = Path(package.__file__).parent / "rescale_baseline" / "en" / "distilroberta-base.tsv"
+    row = bertscore.read_baseline(table, bertscore.DISTILROBERTA_LAYER)
+    assert row == pytest.approx(bertscore.DISTILROBERTA_BASELINE, abs=1e-8)
+
+
 def test_idf_and_odd_texts_of_minilm(golden: dict[str, Any], minilm: Path) -> None:
     said, wanted = zip(*golden["pairs"])
     close(bertscore.score(said, wanted, minilm), golden["runs"]["minilm/L6"])

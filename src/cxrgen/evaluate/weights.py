@@ -24,6 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--encoder", type=Path, metavar="DIR", help="distilroberta-base: bertscore; another one: bertscore_encoder"
     )
     flags.add_argument(
+        "--encoder-layer",
+        type=int,
+        metavar="N",
+        help="layer of --encoder, counted from 1 (default: the last); with this and the next two the score is "
+        "bertscore_encoder, whatever the encoder",
+    )
+    flags.add_argument(
+        "--encoder-idf", action="store_true", help="weigh each token by its rarity among the references being scored"
+    )
+    flags.add_argument(
+        "--encoder-baseline",
+        type=Path,
+        metavar="TSV",
+        help="rescale by this table of baselines as bert-score ships it: LAYER,P,R,F",
+    )
+    flags.add_argument(
         "--radeval",
         type=Path,
         metavar="PYTHON",
@@ -35,15 +51,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def settings(options: argparse.Namespace, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What each metric that needs weights is called with, by the metric's name; `metrics` are those chosen by name.
 
-    Raises UsageError for a flag that no metric would use, and InputError for an encoder folder without config.json.
+    distilroberta-base always gives `bertscore` as it is defined; with a layer, idf or baseline of the user's it gives
+    `bertscore_encoder` beside it. Raises UsageError for a flag that no metric would use, and InputError for an encoder
+    folder without config.json.
     """
     found: dict[str, dict[str, Any]] = {}
     if options.chexbert is not None:
         presets = [name for name in metrics if name.startswith("chexbert.")]
         found |= {name: {"checkpoint": options.chexbert} for name in ("chexbert", *presets)}
+    of_encoder = _of_encoder(options)
     if options.encoder is not None:
-        name = "bertscore" if is_distilroberta(options.encoder) else "bertscore_encoder"
-        found[name] = {"encoder": options.encoder}
+        plain = {"encoder": options.encoder}
+        real = is_distilroberta(options.encoder)
+        found |= {"bertscore": plain} if real else {}
+        found |= {"bertscore_encoder": plain | of_encoder} if of_encoder or not real else {}
+    elif of_encoder:
+        raise UsageError(
+            f"--encoder-{next(iter(of_encoder))} is a setting of the encoder; give its folder with --encoder"
+        )
     if options.cache is not None:
         scored = [name for name in {*found, *metrics} if name.startswith("bertscore")]
         if not scored:
@@ -59,3 +84,9 @@ def settings(options: argparse.Namespace, metrics: Sequence[str]) -> dict[str, d
     if "radcliq" in metrics:  # made of other metrics, with their settings
         found["radcliq"] = {"settings": dict(found)}
     return found
+
+
+def _of_encoder(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `bertscore_encoder` that were asked for, by the end of their flag's name."""
+    given = {"layer": options.encoder_layer, "idf": options.encoder_idf or None, "baseline": options.encoder_baseline}
+    return {name: value for name, value in given.items() if value is not None}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cxrgen.errors import InputError
-from cxrgen.files import read_json
+from cxrgen.files import find_column, read_csv, read_json
 from cxrgen.metrics import Floats, Measured
 from cxrgen.metrics.encoders import batches, device, packaged_minilm, padded, weights_hash
 from cxrgen.metrics.vectors import Vectors
@@ -71,9 +71,15 @@ def measure_minilm(hypotheses: Sequence[str], references: Sequence[str], **setti
 
 
 def measure_encoder(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> Measured:
-    """`bertscore_encoder`: any encoder folder (`encoder`) at its last layer or `layer`; see `score` for the rest."""
+    """`bertscore_encoder`: any encoder folder (`encoder`) at its last layer or `layer`; see `score` for the rest.
+
+    `baseline` may also be the file of a table of baselines, from which the layer's row is taken.
+    """
     if hypotheses and settings.get("encoder") is None:
         raise InputError("bertscore_encoder needs the folder of a text encoder; give it with --encoder")
+    if hypotheses and isinstance(settings.get("baseline"), Path):
+        layer = load_encoder(settings["encoder"], settings.get("layer")).layer
+        settings["baseline"] = read_baseline(settings["baseline"], layer)
     return _measured("bertscore_encoder", hypotheses, references, settings)
 
 
@@ -101,6 +107,25 @@ def _signature(
         f"encoder:{Path(encoder).name}|weights:{loaded.weights[:12]}|layer:{loaded.layer}|"
         f"idf:{'of the references' if idf else 'no'}|rescaled:{rescaled}|blanks:squeezed|level:mean of studies"
     )
+
+
+def read_baseline(path: Path, layer: int) -> Triple:
+    """The row of a layer in a table of baselines as bert-score ships them: columns LAYER, P, R, F.
+
+    Raises InputError for a file of another shape, without the layer, or with a baseline that cannot rescale.
+    """
+    table = read_csv(path)
+    columns = [str(find_column(table, name)) for name in ("LAYER", "P", "R", "F")]
+    try:
+        rows = {int(row.cells[columns[0]]): [float(row.cells[name]) for name in columns[1:]] for row in table.rows}
+    except ValueError:
+        raise InputError(f"{path}: not a table of baselines; each row is a layer and three numbers") from None
+    if layer not in rows:
+        raise InputError(f"{path}: no baseline of layer {layer}; it has {', '.join(map(str, rows))}")
+    if not all(value < 1 for value in rows[layer]):  # also NaN
+        raise InputError(f"{path}: a baseline of layer {layer} is not below 1; scores cannot be rescaled by it")
+    precision, recall, f1 = rows[layer]
+    return precision, recall, f1
 
 
 def is_distilroberta(folder: Path) -> bool:
