@@ -48,7 +48,9 @@ def test_srr_weighs_by_support(stand_in: Path) -> None:
 
 
 def test_without_radeval_the_way_out_is_named() -> None:
-    with pytest.raises(InputError, match=r"No module named 'radeval'\).*pip install radeval 'numpy<2'.* --radeval"):
+    with pytest.raises(
+        InputError, match=r"No module named 'radeval'\).*pip install radeval 'numpy<2'.* --radeval.*GREEN"
+    ):
         measure("green", ["a"], ["a"])
 
 

@@ -119,7 +119,7 @@ def _way_out(metric: str, result: Mapping[str, str], program: str, script: str) 
         return (
             f"the package radeval cannot be used by {program} ({result['error']}); make an environment for it, "
             "`python -m venv radeval && radeval/bin/pip install radeval 'numpy<2' 'pyarrow<22'`, and give "
-            "radeval/bin/python with --radeval"
+            f"radeval/bin/python with --radeval; it will need {WEIGHTS[metric]}"
         )
     if result["stage"] == "load":
         return (

@@ -17,10 +17,9 @@ from cxrgen.phantom.parser import UNKNOWN, parse
 
 _DETAILS = ("side", "lobe", "size", "change", "cause")  # columns {finding}_{detail} that count as right or wrong
 _PLACES = (*_DETAILS, "depth")
-_FIRST_PLACE = 3 * len(
-    NAMES
-)  # counts: hits, false alarms, misses of each finding, then right and counted of each place,
-_FIRST_DISTANCE = _FIRST_PLACE + 2 * len(_PLACES)  # then centimetres off and distances given
+# Counts: hits, false alarms, misses of each finding; right and counted of each place; centimetres off, distances given.
+_FIRST_PLACE = 3 * len(NAMES)
+_FIRST_DISTANCE = _FIRST_PLACE + 2 * len(_PLACES)
 
 
 def measure(
