@@ -19,13 +19,16 @@ IGNORE = -100
 _STRETCH = 50  # batches that are sorted by length together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One encoded conversation. `labels` is IGNORE where nothing is learnt; `images` in the order of their tokens."""
+    """One encoded conversation. `labels` is IGNORE where nothing is learnt; `images` in the order of their tokens.
+
+    Half a million of them are held at once, so the numbers come as `array("i")`, four bytes each.
+    """
 
     id: str
-    input_ids: tuple[int, ...]
-    labels: tuple[int, ...]
+    input_ids: Sequence[int]
+    labels: Sequence[int]
     images: tuple[str, ...]
 
 

@@ -7,6 +7,7 @@ within one. Left-out items are counted and listed; more than `--max-rejects` of 
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -126,7 +127,7 @@ def _encoded(bundle: Bundle, conversation: Conversation, long: str) -> tuple[Sam
         code = "cut"
     if all(label == IGNORE for label in labels):
         code = "nothing-learnt"
-    return Sample(conversation.id, tuple(ids), tuple(labels), conversation.images), code
+    return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images), code
 
 
 def _cut(bundle: Bundle, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
