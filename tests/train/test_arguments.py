@@ -58,6 +58,19 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
     assert parse(str(recipe)).num_train_epochs == 3.0
 
 
+def test_resuming_takes_a_boolean_or_a_checkpoint(tmp_path: Path) -> None:
+    assert parse().resume is False
+    assert parse("--resume").resume is parse("--resume_from_checkpoint", "True").resume is True
+    assert parse("--resume_from_checkpoint", "False").resume is False
+    assert parse("--resume_from_checkpoint", "out/checkpoint-3").resume == "out/checkpoint-3"
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("resume_from_checkpoint: out/checkpoint-3\n")
+    assert parse(str(recipe)).resume == "out/checkpoint-3"
+    recipe.write_text("resume: 3\n")
+    with pytest.raises(InputError, match="resume must be bool or str, not 3"):
+        parse(str(recipe))
+
+
 def test_missing_flags_and_recipes() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -65,3 +78,23 @@ def test_missing_flags_and_recipes() -> None:
         resolve(parser.parse_args([]))
     with pytest.raises(InputError, match="neither a file nor"):
         parse("no-such-recipe")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--image_aspect_ratio keep", "there are square, pad, black"),
+        ("--eval_strategy epoch", "there are no, steps"),
+        ("--views PA", "there are all, frontal, lateral"),
+        ("--gradient_accumulation_steps 0", "at least 1"),
+        ("--per_device_eval_batch_size 0", "at least 1"),
+        ("--eval_studies 0", "at least 1"),
+        ("--lora_rank 0", "at least 1"),
+        ("--global_batch_size -8", "at least 0"),
+        ("--learning_rate nan", "at least 0"),
+        ("--num_train_epochs -1", "at least 0"),
+    ],
+)
+def test_values_that_cannot_be_meant(words: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"{words.split()[0]} .*: {message}"):
+        parse(*words.split())

@@ -129,6 +129,12 @@ def test_a_model_card_says_where_the_data_come_from(prepared: Path, tmp_path: Pa
     assert "credentialed" not in (tmp_path / "a" / "README.md").read_text()
     train(small(write_prepared(tmp_path / "data", source="mimic"), tmp_path / "b", max_steps=1))
     assert "Derived from credentialed data (mimic)" in (tmp_path / "b" / "README.md").read_text()
+    train(small(write_prepared(tmp_path / "layout", source="course"), tmp_path / "c", max_steps=1))
+    assert "are derived from credentialed data" in (tmp_path / "c" / "README.md").read_text()
+    (tmp_path / "data" / "train.json").write_text(write_conversations(tmp_path / "json").read_text())
+    told = {"image_folder": str(tmp_path / "json" / "images"), "max_rejects": 0.2}
+    train(small(tmp_path / "data" / "train.json", tmp_path / "d", **told, max_steps=1))
+    assert "Derived from credentialed data (mimic)" in (tmp_path / "d" / "README.md").read_text()
 
 
 def test_long_answers_are_cut_at_a_sentence_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

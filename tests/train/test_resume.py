@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +152,34 @@ def test_an_earlier_run_is_never_overwritten_by_accident(
     assert len(losses(out)) == 2
 
 
+def test_a_finished_run_without_checkpoints_stays_too(prepared: Path, tmp_path: Path) -> None:
+    told = {"max_steps": 1, "save_strategy": "no"}
+    train(small(prepared, tmp_path / "run", **told))
+    for more in ({}, {"resume": True}):
+        with pytest.raises(InputError, match="holds a finished run, without checkpoints"):
+            train(small(prepared, tmp_path / "run", **told, **more))
+    train(small(prepared, tmp_path / "run", **told, overwrite_output_dir=True))
+
+
+def test_a_checkpoint_by_its_name(unbroken: Path, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    told = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
+    shutil.copytree(unbroken, out)
+    assert [step for step, _ in checkpoints(out)] == [6, 8]
+    for named, message in (
+        (tmp_path, r"no checkpoint \(no state\.json there\)"),
+        (out / "checkpoint-7", "no checkpoint"),
+        (unbroken / "checkpoint-6", f"of another run; .* --output_dir {unbroken}"),
+        (out / "checkpoint-6", "checkpoint-8 of .* comes after it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(small(prepared, out, **told, resume=str(named)))
+    (out / "log.jsonl").write_text("".join((out / "log.jsonl").read_text().splitlines(keepends=True)[:7]))
+    train(small(prepared, out, **told, resume=str(out / "checkpoint-6"), overwrite_output_dir=True))
+    assert losses(out) == losses(unbroken)
+    assert_equal(weights(out), weights(unbroken))
+
+
 def test_a_damaged_checkpoint_is_named(prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(small(prepared, out, max_steps=4))
@@ -161,9 +191,59 @@ def test_a_damaged_checkpoint_is_named(prepared: Path, tmp_path: Path) -> None:
         train(small(prepared, out, max_steps=4, resume=True))
 
 
+def test_a_fork_does_not_hold_the_folder(tmp_path: Path) -> None:
+    """A loader worker may outlive a killed run by seconds; --resume does not wait for it."""
+    ready, tell = os.pipe()
+    with locked(tmp_path / "run"):
+        worker = os.fork()
+        if not worker:
+            os.write(tell, b"!")
+            time.sleep(60)
+            os._exit(0)
+        os.read(ready, 1)
+    try:
+        with locked(tmp_path / "run"):
+            assert os.waitpid(worker, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
 def test_two_runs_on_one_folder(prepared: Path, tmp_path: Path) -> None:
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is writing there"):
         train(small(prepared, tmp_path / "run"))
+
+
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.train.material import small
+from cxrgen.cli import main
+import cxrgen.train.run as run
+args = small(Path(sys.argv[1]), Path(sys.argv[2]), max_steps=2, save_strategy="no")
+def limited(function, size):
+    def inner(*given, **named):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        return function(*given, **named)
+    return inner
+name, size = sys.argv[4].split(":")
+setattr(run, name, limited(getattr(run, name), int(size)))
+run.resolve = lambda options: args
+sys.exit(main(["train"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["write_recipe:100", "train_on_films:100", "save_model:20000", "save_model:1500"])
+def test_no_room_is_one_line_wherever_it_is_met(prepared: Path, tmp_path: Path, where: str) -> None:
+    """The recipe, the log, the weights, the tokenizer."""
+    words = [sys.executable, "-c", NO_ROOM, str(prepared), str(tmp_path / "run"), str(ROOT), where]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "cannot be written" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 FULL_DISK = """

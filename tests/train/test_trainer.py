@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,6 +139,24 @@ def test_bad_runs_are_stopped_with_their_step() -> None:
         broken.lm_head.weight[3] = math.nan
     with pytest.raises(InputError, match="step 1: the loss is nan"):
         fit(broken, batches([samples(2)]), FitSettings(steps=1, learning_rate=1e-3))
+
+
+def test_gradients_are_clipped_or_not() -> None:
+    """0 is no clipping, as in other trainers; clipped to nought, nothing would be learnt without a word."""
+    from tests.train.material import Gradients, small
+
+    from cxrgen.train.stages import order_of, settings_of
+    from cxrgen.train.trainer import join_processes
+
+    norms = []
+    for most in (0.0, 1e-3):
+        arguments = small(Path("data"), Path("out"), max_grad_norm=most, max_steps=1)
+        watcher = Gradients()
+        settings = settings_of(arguments, 6, order_of(arguments, join_processes()))
+        fit(tiny_model(), batches([samples(6)]), dataclasses.replace(settings, train=("",)), watcher)
+        norms.append(math.sqrt(sum(float((each**2).sum()) for each in watcher.seen.values())))
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_learning_rate_rises_from_nought_and_falls_to_nought() -> None:

@@ -13,7 +13,7 @@ from tests.train.material import SENTENCES, TORCHRUN, assert_equal, cxrgen, smal
 
 from cxrgen.errors import InputError, UsageError
 from cxrgen.train.checkpoints import checkpoints
-from cxrgen.train.log import RunLog, open_trackers
+from cxrgen.train.log import RunLog, check_trackers, open_trackers
 from cxrgen.train.run import train
 from cxrgen.train.validate import SCORES, fixed_part
 
@@ -88,10 +88,52 @@ def test_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record.add(1, {"loss": 2.0})
     assert seen == [{"project": "cxrgen", "name": "mine", "config": {"seed": 1}}, (1, {"loss": 2.0})]
     with pytest.raises(UsageError, match="there are none, tensorboard, trackio, wandb"):
-        open_trackers("excel", tmp_path, "", {})
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match="pip install wandb"):
-        open_trackers("wandb", tmp_path, "", {})
+        check_trackers("excel")
+    assert open_trackers("none", tmp_path, "", {}) == []
+
+
+def test_a_tracker_that_fails_does_not_stop_the_training(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_server(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route")
+
+    stand_in = types.ModuleType("trackio")
+    stand_in.init = lambda **_: None  # type: ignore[attr-defined]
+    stand_in.log = no_server  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "trackio", stand_in)
+    train(small(prepared, tmp_path / "run", max_steps=3, report_to="trackio"))
+    assert len(log(tmp_path / "run", "loss")) == 3
+    assert capsys.readouterr().err.count("a tracker of --report_to failed (ConnectionError)") == 1
+    stand_in.init = no_server  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"--report_to trackio: cannot be opened \(ConnectionError: no route\)"):
+        train(small(prepared, tmp_path / "other", max_steps=3, report_to="trackio"))
+
+
+@pytest.mark.parametrize("name", ["trackio", "wandb", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_said_before_anything_is_done(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        InputError, match=f"--report_to {name}: {name} is not installed .pip install {name}.; log.jsonl"
+    ):
+        train(small(prepared, tmp_path / "run", report_to=f"none, {name}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_reads_what_was_logged(prepared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(small(prepared, tmp_path / "run", max_steps=3, report_to="tensorboard"))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    lines = log(tmp_path / "run", "loss")
+    for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second"):
+        seen = [(event.step, event.value) for event in events.Scalars(name)]
+        assert [step for step, _ in seen] == [1, 2, 3]
+        assert [value for _, value in seen] == pytest.approx([line[name] for line in lines], rel=1e-6)
 
 
 @pytest.mark.slow

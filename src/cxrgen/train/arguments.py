@@ -78,7 +78,7 @@ class Arguments:
     tower_learning_rate: float = _option(1.5e-3, "peak learning rate of the tower's warm-up")
     text_steps: int = _option(0, "steps on texts alone before films are shown, for a new language model")
 
-    max_steps: int = _option(-1, "training steps; -1 counts epochs instead")
+    max_steps: int = _option(-1, "training steps; -1 (or 0) counts epochs instead")
     num_train_epochs: float = _option(1.0, "passes over the data")
     per_device_train_batch_size: int = _option(8, "samples a process takes at a time", outcome=False)
     gradient_accumulation_steps: int = _option(1, "batches in a step", outcome=False)
@@ -90,7 +90,7 @@ class Arguments:
     warmup_ratio: float = _option(0.03, "share of the steps in which the learning rate rises")
     warmup_steps: int = _option(0, "the same as a number of steps; 0: by the ratio")
     lr_scheduler_type: str = _option("cosine", "cosine, linear or constant")
-    max_grad_norm: float = _option(1.0, "gradients are clipped to this norm")
+    max_grad_norm: float = _option(1.0, "gradients are clipped to this norm; 0: never")
     bf16: bool = _option(False, "compute in bfloat16 where the hardware has it")
     tf32: bool = _option(False, "let float32 products use TF32 where the hardware has it")
     fsdp: str = _option("", "anything but empty: shard model and optimiser over processes (FSDP2)", outcome=False)
@@ -99,7 +99,9 @@ class Arguments:
     save_strategy: str = _option("steps", "steps or no: checkpoints to resume from", outcome=False)
     save_steps: int = _option(500, "steps between checkpoints", outcome=False)
     save_total_limit: int = _option(2, "checkpoints kept besides the best", outcome=False)
-    resume: bool = _option(False, "continue from the last whole checkpoint in output_dir", outcome=False)
+    resume: bool | str = _option(
+        False, "continue from the last whole checkpoint in output_dir, or from the one that is named", outcome=False
+    )
     overwrite_output_dir: bool = _option(False, "start anew where an earlier run left checkpoints", outcome=False)
     eval_strategy: str = _option("no", "steps or no: validation while training", outcome=False)
     eval_steps: int = _option(500, "steps between validations", outcome=False)
@@ -130,6 +132,21 @@ ALIASES = {  # other names of a field: the original's, and those of older and ne
     "evaluation_strategy": "eval_strategy",
     "resume_from_checkpoint": "resume",
     "max_length": "model_max_length",
+}
+CHOICES = {
+    "save_strategy": ("no", "steps"),
+    "eval_strategy": ("no", "steps"),
+    "long": ("cut", "drop", "refuse"),
+    "views": ("all", "frontal", "lateral"),
+    "image_aspect_ratio": ("", "square", "pad", "black"),
+}
+AT_LEAST = {
+    **dict.fromkeys(("save_steps", "eval_steps", "logging_steps", "gradient_accumulation_steps"), 1),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "tower_batch_size"), 1),
+    **dict.fromkeys(("eval_studies", "eval_max_new_tokens", "lora_rank", "save_total_limit"), 1),
+    **dict.fromkeys(("global_batch_size", "dataloader_num_workers", "warmup_steps", "tower_steps", "text_steps"), 0),
+    **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "warmup_ratio", "num_train_epochs"), 0),
+    **dict.fromkeys(("model_max_length", "early_stopping_patience", "threads", "lora_dropout"), 0),
 }
 MODE_FLAGS = ("tune_mm_mlp_adapter", "freeze_backbone", "freeze_mm_mlp_adapter")  # together they name a mode
 WITHOUT_MEANING = {  # the original's flags that change nothing here, and why
@@ -165,8 +182,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each in fields(Arguments):
         names = [_flag(each.name), *others.get(each.name, [])]
         shown = f"{each.metadata['help']} (default: {each.default!r})".replace("%", "%%")
-        if types[each.name] is bool:
-            parser.add_argument(*names, nargs="?", const=True, type=_boolean, default=MISSING, help=shown)
+        if types[each.name] in (bool, bool | str):
+            kind = _boolean if types[each.name] is bool else _boolean_or_text
+            parser.add_argument(*names, nargs="?", const=True, type=kind, default=MISSING, help=shown)
         else:
             parser.add_argument(*names, type=types[each.name], default=MISSING, help=shown)
     for name in MODE_FLAGS:
@@ -190,14 +208,12 @@ def resolve(options: argparse.Namespace) -> Arguments:
     for name in ("data_path", "output_dir"):
         if not getattr(arguments, name):
             raise UsageError(f"--{name.replace('_', '-')} is needed")
-    for name in ("save_strategy", "eval_strategy"):
-        if getattr(arguments, name) not in ("no", "steps"):
-            raise UsageError(f"--{name} {getattr(arguments, name)}: there are no and steps")
-    if arguments.long not in ("cut", "drop", "refuse"):
-        raise UsageError(f"--long {arguments.long}: there are cut, drop and refuse")
-    for name in ("save_steps", "eval_steps", "logging_steps", "per_device_train_batch_size"):
-        if getattr(arguments, name) < 1:
-            raise UsageError(f"--{name} {getattr(arguments, name)}: at least 1")
+    for name, known in CHOICES.items():
+        if getattr(arguments, name) not in known:
+            raise UsageError(f"--{name} {getattr(arguments, name)}: there are {', '.join(filter(None, known))}")
+    for name, least in AT_LEAST.items():
+        if not getattr(arguments, name) >= least:
+            raise UsageError(f"--{name} {getattr(arguments, name)}: at least {least}")
     return arguments
 
 
@@ -241,21 +257,26 @@ def _read_recipe(name: str) -> Mapping[str, Any]:
     return checked
 
 
-def _checked(recipe: str, key: str, value: Any, kind: type) -> Any:
+def _checked(recipe: str, key: str, value: Any, kind: Any) -> Any:
     """YAML reads 1e-3 as text, 1 as a whole number and no as false; what is wanted decides what is meant."""
+    kinds = typing.get_args(kind) or (kind,)
     try:
         if kind is float and not isinstance(value, bool):
             return float(value)
         if kind is str and value is False:
             return "no"
-        if type(value) is kind:
+        if type(value) in kinds:
             return value
     except (TypeError, ValueError):
         pass
-    raise InputError(f"{recipe}: {key} must be {kind.__name__}, not {value!r}")
+    raise InputError(f"{recipe}: {key} must be {' or '.join(each.__name__ for each in kinds)}, not {value!r}")
 
 
 def _boolean(text: str) -> bool:
     if text.lower() in _TRUE + _FALSE:
         return text.lower() in _TRUE
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _boolean_or_text(text: str) -> bool | str:
+    return _boolean(text) if text.lower() in _TRUE + _FALSE else text

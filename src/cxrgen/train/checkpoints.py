@@ -9,6 +9,7 @@ run was sharded, so another number of processes can go on from them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -36,6 +37,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; the lock goes with the process, however it ends.
 
+    Loader workers are forks and would hold it some seconds longer than a killed run, so they let go of it at once.
     Raises InputError when another run holds it, or when the folder cannot be written.
     """
     try:
@@ -43,6 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         file = open(folder / ".lock", "w")  # noqa: SIM115 - the lock lives as long as the file is open
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --output_dir") from None
+    os.register_at_fork(after_in_child=file.close)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,6 +54,12 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder}: another run is writing there; wait for it or give another --output_dir"
             ) from None
         yield
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write found no room; safetensors and tokenizers say so in words of their own only."""
+    known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return known or bool(re.search(r"os error (27|28|122)\b|No space left|StorageFull|FileTooLarge", str(error)))
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -96,11 +105,8 @@ def save_checkpoint(folder: Path, state: FitState, told: Mapping[str, Any], more
             write_json(temporary / STATE, {**content, "told": dict(told), "more": dict(more)})
             os.rename(temporary, target)
             _sync(folder)
-        except Exception as error:  # safetensors reports a full disk by an exception of its own
-            if (
-                not isinstance(error, OSError)
-                and "safetensors" not in type(error).__module__.lower() + repr(error).lower()
-            ):
+        except Exception as error:
+            if not isinstance(error, OSError) and not disk_is_full(error):
                 raise
             kept = checkpoints(folder)
             stands = f"{kept[-1][1].name} stands" if kept else "there is none before it"

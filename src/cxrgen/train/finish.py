@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,25 @@ PROJECTOR_FILE = "projector.safetensors"
 _CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
 
 
-def save_model(out: Path, bundle: Bundle, processes: Processes, merge: bool, projector_only: bool) -> None:
+def save_model(
+    out: Path, bundle: Bundle, processes: Processes, merge: bool, projector_only: bool, opened_anew: Callable[[], Any]
+) -> None:
     """Write the trained model into the run folder; all processes must call it, the first writes.
 
-    `projector_only` adds the projector as a small file of its own, which another run can start from.
+    `projector_only` adds the projector as a small file of its own, which another run can start from. Frozen weights
+    that were held in bfloat16 are taken from `opened_anew`, the model that the run started from, so nothing of them is
+    lost.
     """
     fold_rows(bundle.model)
     state = {name: whole(tensor) for name, tensor in bundle.model.state_dict().items()}
     if not processes.first:
         return
     adapters = bool(getattr(bundle.model, "_hf_peft_config_loaded", False))
+    if not adapters and any(tensor.dtype == torch.bfloat16 for tensor in state.values()):
+        model = opened_anew()
+        kept = {name: tensor for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
+        model.load_state_dict(kept, strict=False)
+        bundle, state = replace(bundle, model=model), model.state_dict()
     new = out / ".model.tmp"
     shutil.rmtree(new, ignore_errors=True)
     transformers.logging.disable_progress_bar()
@@ -107,6 +116,9 @@ def write_model_card(
     if credentialed:
         lines += ["", f"**Derived from credentialed data ({', '.join(credentialed)}).** Share the weights only as the "
                   "data's licence allows."]  # fmt: skip
+    elif "course" in sources:
+        lines += ["", "The files came in the course's layout. Where they are MIMIC-CXR's and not synthetic, the "
+                  "weights are derived from credentialed data: share them only as its licence allows."]  # fmt: skip
     lines += ["", "## Training", "", "| setting | value |", "|---|---|", *rows, ""]
     lines += [f"{counts.get('trained', 0):,} of {counts.get('parameters', 0):,} parameters were trained."]
     if scores:

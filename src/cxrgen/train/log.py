@@ -16,6 +16,7 @@ from typing import Any
 from cxrgen.errors import InputError, UsageError
 from cxrgen.files import write_text
 from cxrgen.page import Html, Section, facts, line_chart, paragraph, render, table
+from cxrgen.progress import say
 
 LOG, PAGE = "log.jsonl", "training.html"
 Line = dict[str, Any]
@@ -27,7 +28,7 @@ class RunLog:
 
     def __init__(self, folder: Path, trackers: Sequence[Tracker] = ()) -> None:
         self.path = folder / LOG
-        self.trackers = trackers
+        self.trackers = list(trackers)
 
     def restart(self, step: int) -> list[Line]:
         """Forget everything after `step`; returns the lines that stay. Half a last line is dropped."""
@@ -38,8 +39,12 @@ class RunLog:
     def add(self, step: int, values: Mapping[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
-        for tracker in self.trackers:
-            tracker(values, step)
+        for tracker in list(self.trackers):
+            try:
+                tracker(values, step)
+            except Exception as error:  # whatever another's library or server may do, the training goes on
+                self.trackers.remove(tracker)
+                say(f"step {step}: a tracker of --report_to failed ({type(error).__name__}) and is told no more")
 
 
 def read_log(path: Path) -> list[Line]:
@@ -55,31 +60,37 @@ def read_log(path: Path) -> list[Line]:
     return lines
 
 
-def open_trackers(names: str, folder: Path, run_name: str, told: Mapping[str, Any]) -> list[Tracker]:
-    """Trackers by their names, separated by commas; `none` is no tracker.
+def check_trackers(names: str) -> list[str]:
+    """The trackers that are asked for, by names separated by commas; `none` is no tracker.
 
-    Raises UsageError for an unknown name and InputError for one that is not installed.
+    Raises UsageError for an unknown name and InputError for one that is not installed, before a run costs anything.
     """
-    trackers = []
-    for name in names.split(","):
-        name = name.strip()
+    wanted = [name for each in names.split(",") if (name := each.strip()) != "none"]
+    for name in wanted:
         if name not in _TRACKERS:
-            raise UsageError(f"--report_to {name}: there are {', '.join(_TRACKERS)}")
+            raise UsageError(f"--report_to {name}: there are none, {', '.join(_TRACKERS)}")
         try:
-            tracker = _TRACKERS[name](folder, run_name or folder.name, told)
-        except ImportError as error:
-            raise InputError(f"--report_to {name}: {error.name} is not installed (pip install {name})") from None
-        if tracker is not None:
-            trackers.append(tracker)
+            importlib.import_module(name)
+        except ImportError:
+            raise InputError(
+                f"--report_to {name}: {name} is not installed (pip install {name}); log.jsonl is written in any case"
+            ) from None
+    return wanted
+
+
+def open_trackers(names: str, folder: Path, run_name: str, told: Mapping[str, Any]) -> list[Tracker]:
+    """Trackers by their names. Raises InputError for one that cannot be opened: wandb without a login, say."""
+    trackers = []
+    for name in check_trackers(names):
+        try:
+            trackers.append(_TRACKERS[name](folder, run_name or folder.name, told))
+        except Exception as error:  # another's library; its first line says what it lacks
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise InputError(f"--report_to {name}: cannot be opened ({type(error).__name__}: {reason})") from None
     return trackers
 
 
-def _none(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker | None:
-    return None
-
-
-def _tensorboard(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker | None:
-    importlib.import_module("tensorboard")
+def _tensorboard(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker:
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(folder / "tensorboard"))
@@ -92,10 +103,10 @@ def _tensorboard(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracke
     return track
 
 
-def _wandb_like(module_name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker | None]:
+def _wandb_like(module_name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker]:
     """trackio keeps its runs on this machine; wandb sends them where its own settings say."""
 
-    def open_tracker(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker | None:
+    def open_tracker(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker:
         module = importlib.import_module(module_name)
         module.init(project="cxrgen", name=run_name, config=dict(told))
         return lambda values, step: module.log(dict(values), step=step)
@@ -103,8 +114,7 @@ def _wandb_like(module_name: str) -> Callable[[Path, str, Mapping[str, Any]], Tr
     return open_tracker
 
 
-_TRACKERS: dict[str, Callable[[Path, str, Mapping[str, Any]], Tracker | None]] = {
-    "none": _none,
+_TRACKERS: dict[str, Callable[[Path, str, Mapping[str, Any]], Tracker]] = {
     "tensorboard": _tensorboard,
     "trackio": _wandb_like("trackio"),
     "wandb": _wandb_like("wandb"),

@@ -150,6 +150,20 @@ def _layers_used(feature_layer: int | Sequence[int], layers: int) -> int:
     return max(index if index >= 0 else layers + 1 + index for index in wanted)
 
 
+def hold_in_bf16(model: Any) -> None:
+    """Frozen matrices of linear and convolution layers in bfloat16.
+
+    Autocast would make the same of them in every step, so no number changes, and a frozen 7B model takes half the
+    memory. What autocast leaves in float32 (embeddings, norms), what is trained and what shares its matrix stay.
+    """
+    embeddings = model.get_input_embeddings().weight
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            weight = module.weight
+            if weight.dtype == torch.float32 and not weight.requires_grad and weight is not embeddings:
+                weight.data = weight.data.to(torch.bfloat16)
+
+
 def train_rows(model: Any, ids: Sequence[int]) -> None:
     """Train the input embeddings of `ids` as a small parameter of their own, the matrix staying frozen.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from cxrgen.errors import UsageError
+from cxrgen.errors import InputError, UsageError
 from cxrgen.files import write_csv
 from cxrgen.model.bundle import Bundle, load_bundle, save_bundle
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
@@ -26,15 +26,15 @@ from cxrgen.progress import say
 from cxrgen.records import Reject
 from cxrgen.train.arguments import Arguments, resolve
 from cxrgen.train.arguments import add_arguments as add_argument_flags
-from cxrgen.train.checkpoints import locked
+from cxrgen.train.checkpoints import disk_is_full, locked
 from cxrgen.train.finish import save_model, with_target
-from cxrgen.train.log import LOG, RunLog, open_trackers, read_log
+from cxrgen.train.log import LOG, RunLog, check_trackers, open_trackers, read_log
 from cxrgen.train.modules import LoraSettings, choose, mode_of, row_ids
 from cxrgen.train.processes import Processes, join_processes
 from cxrgen.train.samples import Material, check_rejects, encode_material, read_material
 from cxrgen.train.stages import order_of, settings_of, train_on_films, warm_ups
 from cxrgen.train.start import start
-from cxrgen.train.told import START, data_recipe, resumed_from, told_of, write_recipe, write_records
+from cxrgen.train.told import START, data_recipe, resumed_from, sources_of, told_of, write_recipe, write_records
 from cxrgen.train.validate import Subset, fixed_part
 from cxrgen.train.watch import RunWatcher, WatchSettings
 
@@ -63,8 +63,15 @@ def train(arguments: Arguments) -> list[float]:
     """The whole run: data, model, warm-ups, training, checkpoint. Returns the training loss of each step."""
     processes = join_processes()
     out = Path(arguments.output_dir)
+    if processes.first:
+        check_trackers(arguments.report_to)
     with locked(out) if processes.first else nullcontext():
-        return _train(arguments, out, processes)
+        try:
+            return _train(arguments, out, processes)
+        except Exception as error:  # wherever it was met: the log, the recipe, the model, another's file
+            if isinstance(error, InputError) or not disk_is_full(error):
+                raise
+            raise InputError(f"{out}: cannot be written ({error}); make room and --resume") from None
 
 
 def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]:
@@ -81,6 +88,9 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
         warm_ups(arguments, bundle, material, order, processes)
     samples, rejects = encode_material(bundle, material.variants, arguments.long)
     _list_rejects([*material.rejects, *rejects], len(material.variants) + len(material.rejects), arguments, processes)
+    sources, rejects_before = sources_of(Path(arguments.data_path), material), len(material.rejects)
+    folder = material.folder
+    del material  # the texts of half a million reports are gigabytes, and samples are all that is still needed
     subset = _subset(arguments, bundle)
     if processes.first:
         if fresh and (arguments.tower_steps or arguments.text_steps) and arguments.save_strategy != "no":
@@ -88,19 +98,19 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
         write_recipe(out, arguments)
     counts = _choose(arguments, bundle)
     counts |= {"samples": len(samples), "left_out": len([each for each in rejects if each.code != "cut"])}
-    counts["left_out"] += len(material.rejects)
+    counts["left_out"] += rejects_before
     settings = settings_of(arguments, len(samples), order)
-    watcher = _watcher(arguments, out, told, bundle, subset, resumed, processes)
+    watcher = _watcher(arguments, out, told, bundle, subset, resumed, processes, settings.bf16)
     try:
-        train_on_films(arguments, bundle, samples, settings, order, material.folder, watcher, processes)
+        train_on_films(arguments, bundle, samples, settings, order, folder, watcher, processes)
     finally:
         watcher.end()
     processes.wait()
     mode = mode_of(arguments.train_modules)
-    save_model(out, bundle, processes, arguments.merge_adapter, mode.rows and not mode.adapters)
+    projector_only = mode.rows and not mode.adapters
+    save_model(out, bundle, processes, arguments.merge_adapter, projector_only, lambda: start(arguments, []).model)
     lines = read_log(out / LOG)
     if processes.first:
-        sources = sorted({study.source for study in material.studies if study.source})
         write_records(out, arguments, told, sources, counts, lines)
         say(f"trained on {len(samples)} studies in {time.monotonic() - clock:.0f} s")
     processes.wait()
@@ -163,6 +173,7 @@ def _watcher(
     subset: Subset | None,
     resumed: tuple[Path, dict[str, Any]] | None,
     processes: Processes,
+    bf16: bool,
 ) -> RunWatcher:
     settings = WatchSettings(
         folder=out,
@@ -173,6 +184,7 @@ def _watcher(
         best_by=arguments.metric_for_best_model,
         patience=arguments.early_stopping_patience,
         logging_steps=arguments.logging_steps,
+        bf16=bf16,
     )
     trackers = open_trackers(arguments.report_to, out, arguments.run_name, told) if processes.first else []
     return RunWatcher(settings, bundle, subset, RunLog(out, trackers), resumed)

@@ -24,7 +24,7 @@ from cxrgen.model.pixels import film_pixels
 from cxrgen.progress import say, track
 from cxrgen.text.places import placed_labels
 from cxrgen.train.arguments import Arguments
-from cxrgen.train.modules import mode_of
+from cxrgen.train.modules import hold_in_bf16, mode_of
 from cxrgen.train.processes import Processes
 from cxrgen.train.samples import Material, encode_material, without_images
 from cxrgen.train.stream import ImageOf, Order, micro_batches, steps_in_epoch, with_films
@@ -49,7 +49,7 @@ def order_of(arguments: Arguments, processes: Processes) -> Order:
 
 def settings_of(arguments: Arguments, samples: int, order: Order) -> FitSettings:
     steps = arguments.max_steps
-    if steps < 0:
+    if steps <= 0:
         steps = max(1, math.ceil(arguments.num_train_epochs * steps_in_epoch(samples, order)))
     bf16 = arguments.bf16 and _has_bf16()
     if arguments.bf16 and not bf16:
@@ -61,7 +61,7 @@ def settings_of(arguments: Arguments, samples: int, order: Order) -> FitSettings
         schedule=arguments.lr_scheduler_type,
         weight_decay=arguments.weight_decay,
         betas=(arguments.adam_beta1, arguments.adam_beta2),
-        clip_norm=arguments.max_grad_norm,
+        clip_norm=arguments.max_grad_norm or math.inf,
         accumulation=order.accumulation,
         loss_rule=arguments.loss_rule,
         train=None,
@@ -129,7 +129,14 @@ def train_on_films(
         if arguments.cache_features:
             image_of = _features(bundle, samples, folder).__getitem__
             stack.enter_context(given_features(bundle.model))
+        if settings.bf16 and can_be_opened_anew(arguments):
+            hold_in_bf16(bundle.model)
         _fit(arguments, bundle, samples, settings, order, image_of, watcher, processes, watcher.first_step)
+
+
+def can_be_opened_anew(arguments: Arguments) -> bool:
+    """Whether the weights before the main stage are those of a checkpoint, and not of a new or warmed-up model."""
+    return bool(arguments.model_name_or_path) and not arguments.tower_steps and not arguments.text_steps
 
 
 def _features(bundle: Bundle, samples: Sequence[Sequence[Sample]], folder: Path) -> dict[str, torch.Tensor]:

@@ -86,6 +86,11 @@ def _asked(arguments: Arguments) -> dict[str, Any]:
 
 def _opened(arguments: Arguments) -> Bundle:
     folder = Path(arguments.model_name_or_path)
+    if (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"{folder}: an adapter; training starts from whole weights: its own run again with --resume "
+            "--merge_adapter True merges it"
+        )
     quantised = mode_of(arguments.train_modules).four_bit
     extra: dict[str, Any] = {"quantization_config": four_bits()} if quantised else {}
     if (folder / FORMAT_FILE).is_file():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ import cxrgen
 from cxrgen.errors import InputError
 from cxrgen.files import read_json, sha256_file, write_json, write_text
 from cxrgen.progress import say
+from cxrgen.records import Study, read_studies
 from cxrgen.train.arguments import Arguments
-from cxrgen.train.checkpoints import checkpoints, clear_unfinished, differences, read_state
+from cxrgen.train.checkpoints import STATE, checkpoints, clear_unfinished, differences, read_state
 from cxrgen.train.finish import write_model_card
 from cxrgen.train.log import Line, write_page
 from cxrgen.train.processes import Processes
+from cxrgen.train.samples import Material
 from cxrgen.train.stream import Order
 
+STUDIES, RECORD = "studies.parquet", "training.json"
 START = "start"  # folder of a new model after its warm-ups, which a resumed run opens
 
 
@@ -37,7 +41,7 @@ def told_of(arguments: Arguments, order: Order) -> dict[str, Any]:
     }
     told["global_batch_size"] = order.global_batch
     data, model = Path(arguments.data_path), arguments.model_name_or_path
-    told["data sha256"] = sha256_file(data / "studies.parquet" if data.is_dir() else data)
+    told["data sha256"] = sha256_file(data / STUDIES if data.is_dir() else data)
     if model:
         weights = sorted(Path(model).glob("*.safetensors"))
         told["model sha256"] = " ".join(sha256_file(file) for file in weights)
@@ -53,11 +57,27 @@ def data_recipe(data: Path) -> dict[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
+def sources_of(data: Path, material: Material) -> list[str]:
+    """What the prepared set says its studies come from, also where one of its JSON files is learnt from."""
+    studies: Sequence[Study] = material.studies
+    if not data.is_dir() and (data.parent / STUDIES).is_file():
+        studies = read_studies(data.parent)
+    return sorted({study.source for study in studies if study.source})
+
+
 def resumed_from(
     arguments: Arguments, out: Path, told: dict[str, Any], processes: Processes
 ) -> tuple[Path, dict[str, Any]] | None:
     """The checkpoint to go on from. Raises InputError where going on, or starting anew, would not be what was meant."""
     found = checkpoints(out)
+    if isinstance(arguments.resume, str):
+        found = _up_to(Path(arguments.resume), out, found, arguments.overwrite_output_dir, processes)
+    finished = not found and (out / RECORD).is_file()
+    if finished and not arguments.overwrite_output_dir:
+        raise InputError(
+            f"{out}: holds a finished run, without checkpoints to go on from; give another --output_dir, "
+            "or --overwrite_output_dir starts anew"
+        )
     if not arguments.resume:
         if found and not arguments.overwrite_output_dir:
             raise InputError(
@@ -83,6 +103,30 @@ def resumed_from(
             "say the same, or give another --output_dir"
         )
     return found[-1][1], state
+
+
+def _up_to(
+    given: Path, out: Path, found: list[tuple[int, Path]], overwrite: bool, processes: Processes
+) -> list[tuple[int, Path]]:
+    """The checkpoints of the run as far as the one that is named; later ones are removed where that is allowed."""
+    if not (given / STATE).is_file():
+        raise InputError(
+            f"--resume {given}: no checkpoint (no {STATE} there); name a checkpoint-N, or --resume alone takes the last"
+        )
+    earlier = [(step, path) for step, path in found if path.resolve() == given.resolve()]
+    if not earlier:
+        raise InputError(f"--resume {given}: of another run; a run goes on in its folder: --output_dir {given.parent}")
+    later = [path for step, path in found if step > earlier[0][0]]
+    if later and not overwrite:
+        raise InputError(
+            f"--resume {given}: {later[-1].name} of {out} comes after it; --resume alone goes on from that, "
+            "--overwrite_output_dir removes what is later"
+        )
+    processes.wait()
+    if processes.first:
+        for path in later:
+            shutil.rmtree(path)
+    return earlier
 
 
 def write_recipe(out: Path, arguments: Arguments) -> None:
@@ -111,7 +155,7 @@ def write_records(
             "transformers": transformers.__version__,
         },
     }
-    write_json(out / "training.json", record)
+    write_json(out / RECORD, record)
     write_page(out, f"Training of {out.name}", told)
     evaluated = [line for line in lines if "eval_loss" in line]
     scores = {name: value for name, value in evaluated[-1].items() if name != "step"} if evaluated else {}
