@@ -171,6 +171,12 @@ def printing_colours(bench: Bench) -> None:
     bench.film(Image.fromarray(bench.noise()).convert("CMYK"), suffix="jpg")
 
 
+@case(9, code="cmyk")
+def printing_colours_strictly(bench: Bench) -> None:
+    printing_colours(bench)
+    bench.words += ["--strict"]
+
+
 @case(10, says="not-gray")
 def a_photograph(bench: Bench) -> None:
     grey = Image.fromarray(bench.noise())

@@ -46,6 +46,7 @@ class FilmOptions:
     size: int = 512
     rendering: str = "window"
     max_pixels: int = 200_000_000
+    strict: bool = False  # leave out a film that is only read with a remark
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,9 @@ def store_film(job: FilmJob, out: Path, options: FilmOptions) -> StoredFilm:
         film = read_film(Path(job.source), options.rendering, options.max_pixels, options.size)
     except FilmReject as error:
         return StoredFilm(job.key, stamp, code=error.code, hint=error.hint)
+    if options.strict and film.notes:
+        code, _, words = film.notes[0].partition(": ")
+        return StoredFilm(job.key, stamp, code=code, hint=f"{words}; without --strict it is taken")
     height, width = film.pixels.shape
     full = max(height, width) >= options.size
     path = Path("images") / job.key[:2] / f"{job.key}.{'jpg' if full else 'png'}"

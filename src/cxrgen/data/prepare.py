@@ -91,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=512, help="longest side of stored films (default: 512)")
     parser.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="films above are refused")
+    parser.add_argument("--strict", action="store_true", help="leave out films read with a remark (cmyk, scaled, ...)")
     parser.add_argument("--max-rejects", type=_share, default=0.02, help="share or percent, above: exit 3 (2%%)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores films")
@@ -109,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     if options.size < 16 or options.workers < 1 or options.max_words < 0:
         raise UsageError("--size is at least 16, --workers at least 1, --max-words at least 0")
     out: Path = options.out
-    film_options = FilmOptions(options.size, options.rendering, options.max_pixels)
+    film_options = FilmOptions(options.size, options.rendering, options.max_pixels, options.strict)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
     tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = choose(options.source, options.kind)

@@ -192,9 +192,8 @@ def _rows(table: CsvTable, notes: list[str], rejects: list[Reject]) -> Iterator[
             recovered or UNKNOWN,
         )
     if counts["missing"]:
-        notes.append(
-            f"{counts['missing']} films have no ViewPosition; the procedure tells {counts['recovered']} of them"
-        )
+        told = counts["recovered"]
+        notes.append(f"{counts['missing']} films have no ViewPosition; the procedure tells {told} of them")
 
 
 def _recovered(cells: Mapping[str, str], missing: bool) -> str:
@@ -261,9 +260,8 @@ def _with_splits_and_labels(studies: list[Study], tables: Mapping[str, Path], no
     kinds = [kind for kind in ("chexpert", "negbio") if kind in tables][:1] + ["by hand"] * ("by hand" in tables)
     for kind in kinds:
         table = read_csv(tables[kind])
-        columns = label_columns(table.columns) | {
-            label: column for column, label in _RENAMED_LABELS.items() if column in table.columns
-        }
+        columns = label_columns(table.columns)
+        columns |= {label: column for column, label in _RENAMED_LABELS.items() if column in table.columns}
         read_labels = {study: _labels(cells, columns) for study, cells in _by_study(table)}
         labels |= read_labels
         notes.append(f"labels of {len(read_labels)} studies: {kind}")
@@ -321,9 +319,8 @@ def _reports(release: _Release) -> Iterator[Callable[[Study], str | dict[str, st
                 packed = stack.enter_context(ZipFile(release.tables["reports"]))
             except BadZipFile:
                 raise InputError(f"{release.tables['reports']}: no whole zip archive; download it again") from None
-            members = {
-                Path(each.filename).stem[1:]: each for each in packed.infolist() if _REPORT.search(each.filename)
-            }
+            files = [each for each in packed.infolist() if _REPORT.search(each.filename)]
+            members = {Path(each.filename).stem[1:]: each for each in files}
 
         def report_of(study: Study) -> str | dict[str, str]:
             name = f"p{study.subject_id[:2]}/p{study.subject_id}/s{study.study_id}.txt"
