@@ -63,7 +63,7 @@ def main() -> None:
     torch.manual_seed(0)
     texts = phantom_reports(2000)
     parts: dict[str, float] = {}
-    groups, size = (1, 16) if options.quick else (2, 16)  # one by one, a study of the small model takes seconds
+    groups, size = (1, 16) if options.quick else (2, 24)  # one by one, a study of the small model takes seconds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         studies = make_studies(folder, 2 * groups * size)
