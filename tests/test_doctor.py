@@ -134,3 +134,33 @@ def test_a_small_model_of_our_own_is_whole(tmp_path: Path, capsys: pytest.Captur
     said = told(tmp_path / "small", capsys)
     assert "stock LLaVA checkpoint" in said
     assert "cxrgen generate" in said
+
+
+@pytest.mark.parametrize("content", ["[]", '{"x": 1}', '{"template": "v9"}', '{"image_tokens": "many"}', "{"])
+def test_a_damaged_format_is_one_line_at_every_door(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    from cxrgen.model.build import NewModel, new_model
+    from cxrgen.model.bundle import Bundle, save_bundle
+    from cxrgen.model.conversation import Format
+
+    model, processor = new_model(NewModel(image_size=32, vocabulary=300), ["The heart is large."], seed=0)
+    folder = tmp_path / "model"
+    save_bundle(folder, Bundle(model, processor, Format(template="plain", image_tokens=8, aspect="black")))
+    (folder / "cxrgen.json").write_text(content)
+    assert "bring cxrgen.json again" in told(folder, capsys, 1)
+    asked = tmp_path / "questions.json"
+    asked.write_text("[]")
+    words = ("--model-name", folder, "--question-file", asked, "--answers-file-pred", tmp_path / "pred.csv")
+    assert main(["generate", *map(str, words)]) == 1
+    words = ("--model_name_or_path", folder, "--data_path", asked, "--output_dir", tmp_path / "out")
+    assert main(["train", *map(str, words)]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"base_model_name_or_path": 5}', "{"])
+def test_an_adapter_without_its_base(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    (tmp_path / "adapter_config.json").write_text(content)
+    said = told(tmp_path, capsys, 1)
+    assert "adapter (LoRA)" in said
+    assert "base: not here" in said

@@ -19,7 +19,7 @@ from cxrgen.data.films import StoredFilm
 from cxrgen.data.sources import Found
 from cxrgen.files import sha256_file, write_csv, write_json
 from cxrgen.records import SCHEMA_VERSION, SPLITS, Conversation, Reject, Study, write_studies
-from cxrgen.text.prompts import study_conversation, tells_prior
+from cxrgen.text.prompts import prior_reports, study_conversation
 
 _SPEAKERS = {"human": "human", "assistant": "gpt"}
 
@@ -28,10 +28,10 @@ def write_set(out: Path, studies: Sequence[Study], rejects: Sequence[Reject], pr
     """studies.parquet, train.json, valid.json, test.json and rejects.csv."""
     write_studies(out / "studies.parquet", studies)
     (out / "studies.parquet").chmod(0o600)
-    report_of = {study.study_id: study.report for study in studies} if tells_prior(prompt) else {}
+    priors = prior_reports(studies, prompt)
     for split in SPLITS:
         items = [
-            llava_item(study_conversation(study, prompt=prompt, prior=report_of.get(study.prior_study_id or "")))
+            llava_item(study_conversation(study, prompt=prompt, prior=priors.get(study.study_id)))
             for study in studies
             if study.split == split and study.views
         ]

@@ -6,14 +6,13 @@ Free of torch, so that wrong flags and paths are told at once.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from cxrgen.errors import InputError, UsageError
 from cxrgen.generate.drafts import MOST_ROWS
-from cxrgen.model.conversation import Format
+from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.sources import base_of
 from cxrgen.records import read_studies
 
@@ -71,10 +70,7 @@ def read_format(model: Path) -> Format:
     for name in ("config.json", "cxrgen.json") if whole else ("cxrgen.json",):
         if not (model / name).is_file():
             raise InputError(f"{model}: no {name}, so this is no checkpoint of cxrgen")
-    try:
-        return Format(**json.loads((model / "cxrgen.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{model / 'cxrgen.json'}: no format ({error})") from None
+    return recorded_format(model / "cxrgen.json")
 
 
 def with_options(format: Format, conv_mode: str | None, compat: str | None, views: str | None) -> Format:

@@ -107,7 +107,6 @@ STARTS = "|".join(f"{word[0]}(?i:{word[1:]})" for word in _SENTENCE_STARTS.split
 _CAPITALS = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in _CAPITAL_ENDINGS.split("|"))
 _ENDING = rf"(?:(?i:{_ENDINGS}|(?:ed|ph)\.d)|{_CAPITALS}|[Pp]t[ey])"
 
-
 SPLIT_WORDS = frozenset(("cannot", "gonna", "gotta", "lemme", "gimme", "wanna"))
 DOTTED = frozenset("|".join((_ENDINGS, _CAPITAL_ENDINGS, _TITLES, BEFORE_NUMBERS, "pte|pty|mfg|mtg")).split("|"))
 

@@ -5,7 +5,6 @@ Training writes it, generation reads it, so both use one format. Other tools ope
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoPr
 
 from cxrgen.errors import InputError
 from cxrgen.files import read_json, write_json
-from cxrgen.model.conversation import Format
+from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.llama_fast import checked_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import MODEL_FILE, SLOW_FILES
 from cxrgen.model.llava_v1 import LLAVA_TYPES
@@ -88,8 +87,8 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
             raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
     if not [*folder.glob("*.safetensors")]:
         raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
+    format = recorded_format(folder / FORMAT_FILE)
     try:
-        format = Format(**json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
         with quiet():
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
             # torchvision, where it is installed, resizes a little differently.

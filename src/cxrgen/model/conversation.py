@@ -9,11 +9,12 @@ in between, never text. Labels go by characters: a token is learnt when it overl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from cxrgen.errors import InputError, UsageError
+from cxrgen.files import read_json
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,
     IMAGE_PATCH,
@@ -76,6 +77,18 @@ class Format:
     def added_tokens(self) -> tuple[str, ...]:
         """The tokens that mark images, in the order of their ids."""
         return (self.image_token, IMAGE_START, IMAGE_END) if self.start_end else (self.image_token,)
+
+
+def recorded_format(file: Path) -> Format:
+    """The format that a checkpoint's cxrgen.json holds. Raises InputError for a file of another shape."""
+    try:
+        format = Format(**read_json(file))
+    except (TypeError, UsageError) as error:
+        raise InputError(f"{file}: no conversation format ({error})") from None
+    for each in fields(format):
+        if type(getattr(format, each.name)) is not type(each.default):
+            raise InputError(f"{file}: no conversation format ({each.name} is {getattr(format, each.name)!r})")
+    return format
 
 
 def llava_med_format(template: str = "v0", start_end: bool = True, **changes: Any) -> Format:

@@ -16,7 +16,7 @@ from typing import Any
 from cxrgen.errors import InputError
 from cxrgen.files import read_json, write_json
 from cxrgen.model.bundle import FORMAT_FILE
-from cxrgen.model.conversation import Format
+from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.llama_fast import fast_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import IMAGE_PATCH, IMAGE_START, MODEL_FILE, SLOW_FILES, Tokens, read_llama_tokens
 from cxrgen.model.llava_v1 import (
@@ -126,7 +126,7 @@ def _format(original: Mapping[str, Rows], layout: Layout, tokenizer: Path, visio
     """How the checkpoint's conversations become tokens: recorded in a stock folder, else by its family."""
     recorded = tokenizer / FORMAT_FILE
     if layout.stock and recorded.is_file():
-        format = Format(**read_json(recorded))
+        format = recorded_format(recorded)
     else:
         one_layer = f"{PROJECTOR}weight" in original
         known = read_llama_tokens(tokenizer, ()).special
@@ -207,7 +207,7 @@ def write_original(
     one_layer = f"{PROJECTOR}weight" in original
     language = {name: tensor for name, tensor in original.items() if not name.startswith(TOWER)}
     tower = {name: tensor for name, tensor in original.items() if name.startswith(TOWER)}
-    format = Format(**read_json(tokenizer / FORMAT_FILE)) if (tokenizer / FORMAT_FILE).is_file() else Format()
+    format = recorded_format(tokenizer / FORMAT_FILE) if (tokenizer / FORMAT_FILE).is_file() else Format()
     tokens = read_llama_tokens(tokenizer, format.added_tokens if layout.stock else ())
     rows = original[EMBEDDINGS].count
     if layout.stock and format.image_token == IMAGE:  # its row was added for the stock class

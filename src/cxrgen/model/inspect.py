@@ -9,7 +9,7 @@ from typing import Any
 from cxrgen.errors import InputError
 from cxrgen.files import read_json
 from cxrgen.model.bundle import FORMAT_FILE
-from cxrgen.model.conversation import Format
+from cxrgen.model.conversation import recorded_format
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.llava_v1 import (
@@ -24,6 +24,7 @@ from cxrgen.model.llava_v1 import (
     read_projector,
     text_settings,
 )
+from cxrgen.model.sources import ADAPTER_CONFIG, base_of
 from cxrgen.model.weights import Rows, read_tensors, read_weights, whole
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
@@ -42,9 +43,11 @@ def describe(path: Path) -> tuple[str, list[Row]]:
         return _describe_projector(path)
     if not path.is_dir():
         raise InputError(f"{path}: neither a checkpoint folder nor a projector file")
-    if (path / "adapter_config.json").is_file():
-        base = read_json(path / "adapter_config.json").get("base_model_name_or_path", "?")
-        return "adapter (LoRA)", [("base", str(base), "")]
+    if (path / ADAPTER_CONFIG).is_file():
+        try:
+            return "adapter (LoRA)", [("base", str(base_of(path)), "")]
+        except InputError as error:
+            return "adapter (LoRA)", [("base", "not here", str(error))]
     config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
     if isinstance(config, dict) and config.get("model_type") in ("clip", "clip_vision_model"):
         return "vision tower (CLIP)", [("use", "as --vision_tower of `cxrgen merge` and `cxrgen convert`", "")]
@@ -107,7 +110,10 @@ def _tokenizer(path: Path, layout: Layout, kind: str) -> list[Row]:
     if not (path / FORMAT_FILE).is_file():
         way = f"`cxrgen convert {path} OUT --to stock` writes one"
         return [("conversation format", f"no {FORMAT_FILE}, so train and generate cannot know it", way)]
-    format = Format(**read_json(path / FORMAT_FILE))
+    try:
+        format = recorded_format(path / FORMAT_FILE)
+    except InputError as error:
+        return [("conversation format", str(error), f"bring {FORMAT_FILE} again")]
     told = f"template {format.template}, {format.image_tokens} {format.image_token} an image, films {format.aspect}"
     rows: list[Row] = [("conversation format", told, "")]
     if format.template == "plain":

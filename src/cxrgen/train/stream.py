@@ -63,9 +63,6 @@ class _Films(Dataset[Any]):
     def __init__(self, pad: int, image_of: ImageOf, packing: bool) -> None:
         self.pad, self.image_of, self.packing = pad, image_of, packing
 
-    def __getitem__(self, _: int) -> Any:
-        raise NotImplementedError("micro-batches are read as a whole")
-
     def __getitems__(self, samples: list[Sample]) -> Any:
         try:
             return (pack if self.packing else collate)(samples, self.pad, self.image_of)

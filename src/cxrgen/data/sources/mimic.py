@@ -265,9 +265,8 @@ def _with_splits_and_labels(studies: list[Study], tables: Mapping[str, Path], no
         read_labels = {study: _labels(cells, columns) for study, cells in _by_study(table)}
         labels |= read_labels
         notes.append(f"labels of {len(read_labels)} studies: {kind}")
-    return [
-        replace(study, split=splits.get(study.study_id, ""), labels=labels.get(study.study_id)) for study in studies
-    ]
+    known = ((study, splits.get(study.study_id, ""), labels.get(study.study_id)) for study in studies)
+    return [replace(study, split=split, labels=own) for study, split, own in known]
 
 
 def _by_study(table: CsvTable) -> Iterator[tuple[str, dict[str, str]]]:
