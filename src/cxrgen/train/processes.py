@@ -57,6 +57,12 @@ class Processes:
         if self.count > 1:
             self.total([0.0])
 
+    def leave(self) -> None:
+        """Part from the others, all at once; left open, the connection may abort a process that ends in good order."""
+        if self.count > 1:
+            self.wait()
+            dist.destroy_process_group()
+
 
 def join_processes() -> Processes:
     """Take this process's place as torchrun gave it; the first call opens the connection.

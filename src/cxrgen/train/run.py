@@ -54,8 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     arguments = resolve(options)
     train(arguments)
-    if join_processes().first:
+    processes = join_processes()
+    if processes.first:
         print(arguments.output_dir)
+    processes.leave()
     return 0
 
 
