@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from cxrgen.errors import InputError, UsageError
 from cxrgen.model.conversation import (
     IGNORE,
+    STARTS,
     Format,
     encode,
     encode_conversation,
     encode_prompt,
     llava_med_format,
-    original_prompt,
+    started,
 )
 from cxrgen.model.llama_tokenizer import read_llama_tokens
 from cxrgen.records import Turn
@@ -83,20 +84,21 @@ def test_original_inference_prompts_are_the_recorded_ones(spacing: str) -> None:
     for prompt in REGIMES[spacing]["inference_prompts"]:
         start_end = prompt["use_im_start_end"]
         template = "v0" if prompt["mode"] == "simple" else "v1"
-        format = llava_med_format(template, start_end, spacing=spacing, image_tokens=4, compat="original")
+        start = STARTS[prompt["mode"]]
+        format = llava_med_format(template, start_end, spacing=spacing, image_tokens=4, compat=start)
         tokens = read_llama_tokens(TOKENIZER, SPECIALS if start_end else SPECIALS[:1])
         assert encode_prompt([Turn("human", prompt["question"])], tokens, format) == prompt["ids_slow"]
 
 
 def test_prompt_bair_v1_is_vicuna_s_under_another_headline() -> None:
     """No golden: by the written rule, headline, one space, then as Vicuna 1.1."""
-    texts = [original_prompt("<image>\nWhy?", "v1", compat) for compat in ("original", "bair_v1")]
-    assert texts[1] == "BEGINNING OF CONVERSATION: USER: Why?\n<image> "
-    assert texts[0].endswith(texts[1].removeprefix("BEGINNING OF CONVERSATION:"))
+    vicuna, bair = (started(STARTS[mode], "<image>\nWhy?") for mode in ("vicuna_v1_1", "bair_v1"))
+    assert bair == "BEGINNING OF CONVERSATION: USER: Why?\n<image> "
+    assert vicuna.endswith(bair.removeprefix("BEGINNING OF CONVERSATION:"))
     tokens = read_llama_tokens(TOKENIZER, SPECIALS)
     prompts = [
-        encode_prompt([Turn("human", "<image>\nWhy?")], tokens, llava_med_format("v1", compat=compat))
-        for compat in ("original", "bair_v1")
+        encode_prompt([Turn("human", "<image>\nWhy?")], tokens, llava_med_format("v1", compat=STARTS[mode]))
+        for mode in ("vicuna_v1_1", "bair_v1")
     ]
     assert prompts[0][-260:] == prompts[1][-260:]
     assert len(prompts[1]) < len(prompts[0])

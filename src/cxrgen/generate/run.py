@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--prior", help="text of the report before this one")
     how = parser.add_argument_group("what is shown and how reports are written")
     how.add_argument("--views", help="films that are shown: all, frontal or lateral (default: as in training)")
-    how.add_argument("--conv-mode", help="prompt by name; default: what the checkpoint was trained with")
+    how.add_argument("--conv-mode", help="prompt by name or FILE.json; default: as in training")
     how.add_argument("--compat", choices=("original",), help="start from LLaVA-Med's own prompt")
     how.add_argument("--max-new-tokens", type=int, default=1024, help="longest report in tokens (default: 1024)")
     how.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default: 0)")

@@ -12,22 +12,11 @@ from typing import ClassVar
 
 from cxrgen.errors import InputError, UsageError
 from cxrgen.generate.drafts import MOST_ROWS
+from cxrgen.generate.modes import ORIGINAL, conversation_mode
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.sources import base_of
 from cxrgen.records import read_studies
 
-# The original's names for prompts: template, and whether the model has to write the answering speaker's name itself.
-CONV_MODES = {
-    "simple": ("v0", "original"),
-    "vicuna_v1_1": ("v1", "original"),
-    "bair_v1": ("v1", "bair_v1"),
-    "mistral_instruct": ("mistral", ""),
-    "v0": ("v0", ""),
-    "v1": ("v1", ""),
-    "plain": ("plain", ""),
-}
-# LLaVA-Med has these as well, but their wording is long and its own.
-_NOT_HERE = ("default", "simple_legacy", "multimodal", "llava_v1")
 ENGINES = ("transformers", "vllm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -76,16 +65,12 @@ def read_format(model: Path) -> Format:
 def with_options(format: Format, conv_mode: str | None, compat: str | None, views: str | None) -> Format:
     """The checkpoint's format with what is said otherwise; None says nothing."""
     if conv_mode is not None:
-        if conv_mode not in CONV_MODES:
-            own = "its wording is LLaVA-Med's own and not part of this package; " if conv_mode in _NOT_HERE else ""
-            known = ", ".join(CONV_MODES)
-            raise UsageError(f"--conv-mode {conv_mode}: {own}there are {known}; left out, it is the checkpoint's own")
-        template, original = CONV_MODES[conv_mode]
-        format = replace(format, template=template, compat=original)
+        template, start = conversation_mode(conv_mode)
+        format = replace(format, template=template, compat=start)
     if compat is not None:
         if format.template == "plain":
             raise UsageError("--compat original: this checkpoint was not trained on LLaVA-Med's prompts; leave it out")
-        format = replace(format, compat=format.compat or compat)
+        format = replace(format, compat=format.compat or ORIGINAL.get(format.template, ""))
     return format if views is None else replace(format, views=views)
 
 

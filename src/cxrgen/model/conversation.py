@@ -3,7 +3,7 @@
 Training and generation read the same object, so a prompt is what the model was trained on: generation starts from the
 training text up to and including the answering speaker's name. Text is tokenised once; an image is a run of one id put
 in between, never text. Labels go by characters: a token is learnt when it overlaps the answer or its end (rule
-"answer"). Rule "original" and `original_prompt` reproduce LLaVA-Med v1.0, its drifting borders and its other prompt.
+"answer"). Rule "original" and `STARTS` reproduce LLaVA-Med v1.0, its drifting borders and its other prompts.
 """
 
 from __future__ import annotations
@@ -39,9 +39,15 @@ _SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
 )
 _SYSTEM_V0, _SYSTEM_V1 = _SYSTEM.format("human"), _SYSTEM.format("user")
-_SYSTEM_BAIR = "BEGINNING OF CONVERSATION:"
 _NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
-_GREETING = "###Human: Hi!###Assistant: Hi there!  How can I help you today?\n"
+
+QUESTION = "{question}"
+# What LLaVA-Med v1.0 generates from, by its names; the model itself has to write the answering speaker's name first.
+STARTS = {
+    "simple": f"{_SYSTEM_V0}###Human: Hi!###Assistant: Hi there!  How can I help you today?\n###Human: {QUESTION}###",
+    "vicuna_v1_1": f"{_SYSTEM_V1} USER: {QUESTION} ",
+    "bair_v1": f"BEGINNING OF CONVERSATION: USER: {QUESTION} ",
+}
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,18 @@ class Format:
     prompt: str = "study"  # wording of the human turn
     views: str = "all"  # films of a study that are shown
     tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
-    compat: str = ""  # original | bair_v1: generation starts from one of LLaVA-Med's own inference prompts
+    compat: str = ""  # v0 and v1: generation starts from this text, with the question for QUESTION, as LLaVA-Med's does
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("template", self.template, TEMPLATES),
             ("spacing", self.spacing, SPACINGS),
             ("label rule", self.label_rule, LABEL_RULES),
-            ("compat", self.compat, ("", "original", "bair_v1")),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
+        if self.compat and self.compat.count(QUESTION) != 1:
+            raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
 
     @property
     def added_tokens(self) -> tuple[str, ...]:
@@ -123,7 +130,7 @@ def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format) -> list
     if format.template == "plain":
         return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format))]
     if format.compat and format.template in ("v0", "v1"):
-        text = original_prompt(turns[0].text, format.template, format.compat)
+        text = started(format.compat, turns[0].text)
     else:
         text, answers = _WRITERS[format.template]([*turns, Turn(ASSISTANT, "")])
         text = text[: answers[-1][0]]
@@ -155,16 +162,10 @@ def encode_conversation(
     return encode([_turn(each) for each in turns], tokens, format)
 
 
-def original_prompt(question: str, template: str, compat: str = "original") -> str:
-    """The text from which the original generates: the image after the question, and for v0 a greeting before it.
-
-    The model itself has to write the answering speaker's name first. `compat` "bair_v1" is v1 under another headline.
-    """
+def started(start: str, question: str) -> str:
+    """`start` with the question as LLaVA-Med puts it there: without white space around it, its images at the end."""
     words = question.replace(IMAGE, "").strip()
-    message = "\n".join([words, *[IMAGE] * question.count(IMAGE)])
-    if template == "v0":
-        return f"{_SYSTEM_V0}{_GREETING}###Human: {message}###"
-    return f"{_SYSTEM_BAIR if compat == 'bair_v1' else _SYSTEM_V1} USER: {message} "
+    return start.replace(QUESTION, "\n".join([words, *[IMAGE] * question.count(IMAGE)]))
 
 
 def _turn(given: Any) -> Turn:
