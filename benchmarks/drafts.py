@@ -1,10 +1,9 @@
-"""Drafts from all training reports against drafts from the reports of the nearest films: tokens written in a call.
+"""Drafts off, from all training reports and from the reports of the nearest films: calls and seconds.
 
-A trained model writes the test studies of a prepared set, once; then its tokens are written again on paper, with each
-store of drafts, and the model calls that this takes are counted. Counts do not depend on the machine. Films are near
-when their tower features correlate. `ratio` is calls with all reports over calls with the nearest, at seven drafted;
-`film_calls` is what the features of one training film cost, in steps of one row: all are needed before the first draft,
-once for a checkpoint.
+A trained model writes the test studies of a prepared set, one at a time, by the three ways in turn; all must write the
+same. `ratio` is the time with the nearest over that with all reports, without what reading the training films costs;
+`calls` are tokens written in a call, which do not depend on the machine. `film_calls` is what one training film costs
+in calls of one row, `reports_a_film` how many reports must be written for each training film before the nearest pay.
 
     python benchmarks/drafts.py --model runs/demo/model --prepared runs/demo/prepared
 """
@@ -21,16 +20,15 @@ from pathlib import Path
 
 import torch
 
-from cxrgen.generate.decode import write_reports
+from cxrgen.generate.decode import DraftsFor, write_reports
 from cxrgen.generate.drafts import Drafts
+from cxrgen.generate.nearest import NearestDrafts
+from cxrgen.generate.prompt import Films
 from cxrgen.model.bundle import Bundle, load_bundle
-from cxrgen.model.features import in_slices, tower_features
-from cxrgen.model.pixels import film_pixels
-from cxrgen.records import FRONTAL, Study, read_studies
+from cxrgen.records import Conversation, read_studies
 from cxrgen.text.prompts import study_conversation
 
-NEAREST = (4, 16, 64, 256)
-DRAFTED = (7, 3, 1)  # tokens a row: of one, two and four rows
+GROUP = 10  # studies that one way writes before the next has its turn
 
 
 def main() -> None:
@@ -41,79 +39,67 @@ def main() -> None:
     options = parser.parse_args()
     tests, trainings = (20, 500) if options.quick else (100, 2500)
     bundle = load_bundle(options.model)
-    training = [each for each in read_studies(options.prepared, "train") if each.report][:trainings]
-    test = read_studies(options.prepared, "test")[:tests]
+    training = [each for each in read_studies(options.prepared, "train") if each.report and each.views][:trainings]
     end = bundle.tokenizer.eos_token_id
     texts = [each.report or "" for each in training]
     reports = [[*ids, end] for ids in bundle.tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    answers, step = written(bundle, test, options.prepared)
+    everything = Drafts(reports)
+    films = Films(bundle, options.prepared)
     started = time.perf_counter()
-    known = features(bundle, training, options.prepared)
+    nearest = NearestDrafts(films, [each.views[0].path for each in training], reports)
     film = (time.perf_counter() - started) / len(training)
-    order = (features(bundle, test, options.prepared, known[1])[0] @ known[0].T).argsort(dim=1, descending=True)
-    stores = {"all": [Drafts(reports)] * len(test)}
-    for count in NEAREST:
-        stores[f"nearest_{count}"] = [Drafts(reports[place] for place in row[:count].tolist()) for row in order]
-    tokens = sum(map(len, answers))
-    parts = {
-        f"{name}_{most}_drafted": round(tokens / sum(map(calls, answers, some, [most] * len(answers))), 2)
-        for name, some in stores.items()
-        for most in DRAFTED
+    ways: dict[str, DraftsFor | None] = {"off": None, "all": lambda *_: everything, "nearest": nearest}
+    seconds, calls, tokens = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0), 0
+    asked = [
+        study_conversation(each, bundle.format.views, bundle.format.prompt)
+        for each in read_studies(options.prepared, "test")[:tests]
+    ]
+    for start in range(0, len(asked), GROUP):
+        some = asked[start : start + GROUP]
+        written = {}
+        for way, drafts in ways.items():
+            before = time.perf_counter()
+            written[way], spent = by(bundle, some, options.prepared, drafts)
+            seconds[way] += time.perf_counter() - before
+            calls[way] += spent
+        tokens += sum(map(len, written["off"].values()))
+        assert written["off"] == written["all"] == written["nearest"], "drafts changed what is written"
+    saved = (seconds["all"] - seconds["nearest"]) / len(asked)
+    parts = {f"calls_{way}": round(tokens / calls[way], 2) for way in ways}
+    parts |= {f"off_over_{way}": round(seconds["off"] / seconds[way], 2) for way in ("all", "nearest")}
+    parts |= {
+        "film_calls": round(film / (seconds["off"] / calls["off"]), 2),
+        "reports_a_film": round(film / saved, 2) if saved > 0 else float("inf"),
+        "tokens_a_report": round(tokens / len(asked), 1),
     }
     record = {
         "name": "drafts",
-        "ratio": round(max(parts[f"nearest_{count}_7_drafted"] for count in NEAREST) / parts["all_7_drafted"], 3),
-        "parts": {**parts, "film_calls": round(film / step, 2), "tokens_a_report": round(tokens / len(test), 1)},
+        "ratio": round(seconds["all"] / seconds["nearest"], 2),
+        "parts": parts,
         "limit_fraction": None,
         "machine": {"cpus": os.cpu_count(), "threads": torch.get_num_threads(), "processor": platform.processor()},
     }
     print(json.dumps(record))
 
 
-def written(bundle: Bundle, studies: Sequence[Study], folder: Path) -> tuple[list[list[int]], float]:
-    """The tokens of each report, greedy, and the seconds that a step of one row takes."""
-    tokens: dict[str, list[int]] = {each.study_id: [] for each in studies}
+def by(
+    bundle: Bundle, asked: Sequence[Conversation], folder: Path, drafts: DraftsFor | None
+) -> tuple[dict[str, list[int]], int]:
+    """The tokens of each report, greedy, one study at a time, and how many calls of the model that took."""
+    tokens: dict[str, list[int]] = {each.id: [] for each in asked}
+    calls = 0
 
-    def choose(logits: torch.Tensor, asked: Sequence[str], steps: Sequence[int]) -> list[int]:
+    def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
+        nonlocal calls
+        calls += 1
         chosen: list[int] = logits.argmax(dim=-1).tolist()
-        for study, token in zip(asked, chosen):
-            tokens[study].append(token)
+        for study, step, token in zip(studies, steps, chosen):
+            tokens[study][step:] = [token]  # what followed a wrong draft is written over
         return chosen
 
-    asked = [study_conversation(each, bundle.format.views, bundle.format.prompt) for each in studies]
-    list(write_reports(bundle, asked[1:], folder, 32, 300, choose))
-    started = time.perf_counter()
-    list(write_reports(bundle, asked[:1], folder, 1, 300, choose))
-    step = (time.perf_counter() - started) / len(tokens[studies[0].study_id])
-    return list(tokens.values()), step
-
-
-@torch.inference_mode()
-def features(
-    bundle: Bundle, studies: Sequence[Study], folder: Path, mean: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, F) of length 1, less `mean`, which is their own where none is given; and the mean."""
-    parts = []
-    for some in in_slices(studies, 32):
-        views = [next((view for view in each.views if view.view == FRONTAL), each.views[0]) for each in some]
-        films = film_pixels(
-            [folder / view.path for view in views], bundle.processor.image_processor, bundle.format.aspect
-        )
-        parts.append(tower_features(bundle.model, films).flatten(1))
-    rows = torch.cat(parts)
-    mean = rows.mean(dim=0) if mean is None else mean
-    return torch.nn.functional.normalize(rows - mean, dim=1), mean
-
-
-def calls(answer: Sequence[int], drafts: Drafts, most: int) -> int:
-    """Model calls that write `answer`, of which a call gives its prompt's first token, and one right token a call."""
-    count, there = 1, 1
-    while there < len(answer):
-        drafted = drafts.after(answer[:there], min(most, len(answer) - there - 1))
-        right = next((n for n, token in enumerate(drafted) if token != answer[there + n]), len(drafted))
-        there += right + 1
-        count += 1
-    return count
+    list(write_reports(bundle, asked, folder, 1, 300, choose, drafts))
+    end = bundle.tokenizer.eos_token_id
+    return {study: row[: row.index(end) + 1] if end in row else row for study, row in tokens.items()}, calls
 
 
 if __name__ == "__main__":

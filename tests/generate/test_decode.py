@@ -99,7 +99,7 @@ def test_drafts_change_nothing_and_are_used(
     plain = reports(bundle, folder, conversations, batch_size, choose=counted)
     without = len(steps)
     steps.clear()
-    drafted = reports(bundle, folder, conversations, batch_size, choose=counted, drafts=Drafts(known))
+    drafted = reports(bundle, folder, conversations, batch_size, choose=counted, drafts=lambda *_: Drafts(known))
     assert plain == drafted == expected
     assert len(steps) < 0.8 * without
 
@@ -109,7 +109,9 @@ def test_sampling_depends_on_seed_and_study_alone(bundle: Bundle, asked: tuple[P
     first = reports(bundle, folder, conversations, 1, choose=sampling(0.9, 0.95, seed=3))
     drafts = Drafts([bundle.tokenizer(text, add_special_tokens=False)["input_ids"] for text in first])
     assert reports(bundle, folder, conversations, 8, choose=sampling(0.9, 0.95, seed=3)) == first
-    assert reports(bundle, folder, conversations, 3, choose=sampling(0.9, 0.95, seed=3), drafts=drafts) == first
+    assert (
+        reports(bundle, folder, conversations, 3, choose=sampling(0.9, 0.95, seed=3), drafts=lambda *_: drafts) == first
+    )
     backwards = reports(bundle, folder, conversations[::-1], 5, choose=sampling(0.9, 0.95, seed=3))
     assert backwards == first[::-1]
     assert reports(bundle, folder, conversations, 8, choose=sampling(0.9, 0.95, seed=4)) != first

@@ -7,7 +7,7 @@ import pytest
 from cxrgen.errors import InputError, UsageError
 from cxrgen.generate.questions import read_questions, references
 from cxrgen.generate.settings import with_options
-from cxrgen.model.conversation import Format
+from cxrgen.model.conversation import STARTS, Format
 from cxrgen.records import FRONTAL, LATERAL, Study, View, read_studies, write_studies
 
 from .conftest import write_film
@@ -44,13 +44,16 @@ def test_references_are_the_answers(patient: Path) -> None:
 def test_what_the_command_line_says_stands_before_the_checkpoint() -> None:
     trained = Format(template="v0", views="frontal")
     assert with_options(trained, None, None, None) == trained
-    assert with_options(trained, None, "original", "all") == Format(template="v0", views="all", compat="original")
-    assert with_options(trained, "simple", None, None) == Format(template="v0", views="frontal", compat="original")
-    assert with_options(trained, "vicuna_v1_1", None, None) == Format(template="v1", views="frontal", compat="original")
+    assert with_options(trained, None, "original", "all") == Format(template="v0", views="all", compat=STARTS["simple"])
+    assert with_options(trained, "simple", None, None) == Format(
+        template="v0", views="frontal", compat=STARTS["simple"]
+    )
+    vicuna = Format(template="v1", views="frontal", compat=STARTS["vicuna_v1_1"])
+    assert with_options(trained, "vicuna_v1_1", None, None) == vicuna
     with pytest.raises(UsageError, match="vicuna_v1_1"):
         with_options(trained, "vicuna", None, None)
     bair = with_options(trained, "bair_v1", "original", None)
-    assert bair == Format(template="v1", views="frontal", compat="bair_v1")
+    assert bair == Format(template="v1", views="frontal", compat=STARTS["bair_v1"])
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ import torch
 
 from cxrgen.errors import InputError
 from cxrgen.generate.choose import Choose, ending, greedy, report_text
-from cxrgen.generate.drafts import Drafts
+from cxrgen.generate.drafts import Drafts, drafted_tokens
 from cxrgen.generate.prompt import Films, Prompt, embed, read_prompt
 from cxrgen.generate.rows import Rows, compute
 from cxrgen.model.bundle import Bundle
 from cxrgen.records import Conversation, Prediction
 
 Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
+DraftsFor = Callable[[Films, Prompt], Drafts]  # the reports that a study's drafts come from
 _PROMPT_TOKENS = 8192  # computed at a time; more is no faster and takes memory
 _SHORTEST_BEGINNING = 8  # tokens; a shorter common beginning is not worth keeping
 
@@ -34,7 +35,7 @@ def write_reports(
     batch_size: int,
     max_new_tokens: int,
     choose: Choose = greedy,
-    drafts: Drafts | None = None,
+    drafts: DraftsFor | None = None,
     failed: Failed | None = None,
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield (index into `conversations`, report) as each report is finished; short ones come first.
@@ -63,13 +64,14 @@ class _Row:
     length: int
     most: int  # tokens of an answer
     answer: list[int] = field(default_factory=list)
+    drafts: Drafts | None = None
 
 
 class _Batch:
     """The studies that are being written at present, one a row; None is a free row."""
 
     choose: Choose
-    drafts: Drafts | None
+    drafts: DraftsFor | None
     failed: Failed | None
 
     def __init__(
@@ -184,6 +186,7 @@ class _Batch:
         for place, (slot, prompt) in enumerate(zip(slots, prompts)):
             length = len(prompt.ids)
             row = _Row(prompt.number, length, min(self.max_new_tokens, self.longest - length))
+            row.drafts = self.drafts(self.films, prompt) if self.drafts else None
             self.rows[slot] = row
             places.append((place, row, length - done - 1))
         for (_, row, _), token in zip(places, self._chosen(hidden, places)):
@@ -201,6 +204,5 @@ class _Batch:
         return self.choose(logits, studies, steps)
 
     def _draft(self, row: _Row, active: int) -> list[int]:
-        if self.drafts is None:
-            return []
-        return self.drafts.after(row.answer, min(self.drafts.tokens(active), row.most - len(row.answer) - 1))
+        most = min(drafted_tokens(active), row.most - len(row.answer) - 1)
+        return row.drafts.after(row.answer, most) if row.drafts else []

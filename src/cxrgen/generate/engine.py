@@ -18,8 +18,10 @@ from transformers import BitsAndBytesConfig
 
 from cxrgen.errors import InputError
 from cxrgen.generate.choose import Choose, greedy, sampling
-from cxrgen.generate.decode import Failed, write_reports
+from cxrgen.generate.decode import DraftsFor, Failed, write_reports
 from cxrgen.generate.drafts import Drafts
+from cxrgen.generate.nearest import NearestDrafts
+from cxrgen.generate.prompt import Films
 from cxrgen.generate.settings import Settings
 from cxrgen.model.bundle import Bundle, load_bundle
 from cxrgen.progress import say
@@ -38,17 +40,23 @@ def open_engine(settings: Settings, most_films: int) -> Engine:
         return VllmEngine(settings, most_films).write
     bundle = open_bundle(settings)
     choose = chooser(settings)
-    drafts = None
-    if settings.drafts:
-        ends = [bundle.tokenizer.eos_token_id] if bundle.format.template == "plain" else []
-        drafts = Drafts(
-            [*bundle.tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text in settings.drafts
-        )
+    drafts = _drafts(settings, bundle)
 
     def write(conversations: Sequence[Conversation], folder: Path, failed: Failed) -> Iterator[tuple[int, Prediction]]:
         return _with_the_memory_there_is(bundle, settings, choose, drafts, conversations, folder, failed)
 
     return write
+
+
+def _drafts(settings: Settings, bundle: Bundle) -> DraftsFor | None:
+    if not settings.drafts:
+        return None
+    ends = [bundle.tokenizer.eos_token_id] if bundle.format.template == "plain" else []
+    reports = [[*bundle.tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text, _ in settings.drafts]
+    if settings.nearest:
+        return NearestDrafts(Films(bundle, Path()), [film for _, film in settings.drafts], reports)
+    store = Drafts(reports)
+    return lambda films, prompt: store
 
 
 def chooser(settings: Settings) -> Choose:
@@ -98,7 +106,7 @@ def _with_the_memory_there_is(
     bundle: Bundle,
     settings: Settings,
     choose: Choose,
-    drafts: Drafts | None,
+    drafts: DraftsFor | None,
     conversations: Sequence[Conversation],
     folder: Path,
     failed: Failed,

@@ -63,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--load-in-8bit", action="store_true", help="quantise the language model to 8 bits (bitsandbytes)"
     )
     how.add_argument("--engine", default="transformers", choices=("transformers", "vllm"), help="vllm needs a GPU")
-    how.add_argument("--drafts", default="auto", help="prepared folder whose training reports give drafts; or off")
+    how.add_argument(
+        "--drafts",
+        default="auto",
+        help="training reports that give drafts: auto, off, a prepared folder, or nearest (of the films most alike)",
+    )
     how.add_argument("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
 
 

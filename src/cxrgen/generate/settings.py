@@ -16,6 +16,7 @@ from cxrgen.generate.modes import ORIGINAL, conversation_mode
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.sources import base_of
 from cxrgen.records import read_studies
+from cxrgen.text.prompts import shown_views
 
 ENGINES = ("transformers", "vllm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -35,7 +36,8 @@ class Settings:
     dtype: str = "auto"  # float32 on a CPU, bfloat16 on a GPU that has it
     bits: int = 0  # 4 or 8: the language model's weights are quantised while they are loaded
     engine: str = "transformers"  # or vllm
-    drafts: tuple[str, ...] = ()  # training reports, whose wording is used as drafts
+    drafts: tuple[tuple[str, str], ...] = ()  # training reports whose wording is used as drafts, each with its film
+    nearest: bool = False  # drafts come from the reports of the films that are most alike
 
     # What is written depends on these, and on checkpoint and questions; on the others only how fast.
     decides: ClassVar = ("format", "max_new_tokens", "temperature", "top_p", "seed", "dtype", "bits", "engine")
@@ -76,9 +78,10 @@ def with_options(format: Format, conv_mode: str | None, compat: str | None, view
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """From the command line. Raises UsageError for what cannot be meant, InputError for a folder that is no model."""
+    format = with_options(read_format(options.model_name), options.conv_mode, options.compat, options.views)
     return Settings(
         model=options.model_name,
-        format=with_options(read_format(options.model_name), options.conv_mode, options.compat, options.views),
+        format=format,
         batch_size=options.batch_size,
         max_new_tokens=options.max_new_tokens,
         temperature=options.temperature,
@@ -87,17 +90,22 @@ def settings_of(options: argparse.Namespace) -> Settings:
         dtype=options.dtype,
         bits=4 if options.load_in_4bit else 8 if options.load_in_8bit else 0,
         engine=options.engine,
-        drafts=_drafts(options),
+        drafts=_drafts(options, format),
+        nearest=options.drafts == "nearest",
     )
 
 
-def _drafts(options: argparse.Namespace) -> tuple[str, ...]:
-    """The training reports of a prepared folder, where they can help: see `drafts`."""
-    if options.drafts == "off":
+def _drafts(options: argparse.Namespace, format: Format) -> tuple[tuple[str, str], ...]:
+    """The training reports of a prepared folder, where they can help (see `drafts`), each with its first shown film."""
+    auto = options.drafts == "auto"
+    folder: Path | None = options.question_file if options.drafts in ("auto", "nearest") else Path(options.drafts)
+    prepared = folder is not None and folder.is_dir()
+    if options.drafts == "off" or (auto and (not prepared or options.batch_size >= MOST_ROWS)):
         return ()
-    folder: Path | None = options.question_file if options.drafts == "auto" else Path(options.drafts)
-    if options.drafts == "auto" and (folder is None or not folder.is_dir() or options.batch_size >= MOST_ROWS):
-        return ()
-    if folder is None or not folder.is_dir():
-        raise UsageError(f"--drafts {options.drafts}: no such folder; give a prepared folder, auto or off")
-    return tuple(study.report for study in read_studies(folder, "train") if study.report is not None)
+    if folder is None or not prepared:
+        raise UsageError(f"--drafts {options.drafts}: {folder} is no prepared folder; give one, nearest, auto or off")
+    root: Path = options.image_folder or folder
+    known = [(study, shown_views(study, format.views)) for study in read_studies(folder, "train")]
+    return tuple(
+        (study.report, str(root / views[0].path)) for study, views in known if study.report is not None and views
+    )

@@ -1,0 +1,71 @@
+"""Drafts from the reports of the training films that are most like a study's first film.
+
+They are right more often than drafts from all reports. But every training film must be read and go through the tower
+before the first report, so this pays only where far more reports are written than there are training films, and is
+asked for (`--drafts nearest`). `benchmarks/drafts.py` measures both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from cxrgen.errors import InputError
+from cxrgen.generate.drafts import MOST_REPORTS, Drafts
+from cxrgen.generate.prompt import Films, Prompt
+from cxrgen.progress import say, track
+
+_REPORTS = 64  # of the nearest films; fewer lack words, more are less alike
+_POSITIONS, _CHANNELS = 32, 64  # what is kept of a film's features: 8 KB
+
+
+class NearestDrafts:
+    """Training reports by their films, which are compared by what the language model sees of them."""
+
+    def __init__(self, films: Films, names: Sequence[str], reports: Sequence[Sequence[int]]) -> None:
+        """`names` are the films of `reports`. A film that cannot be read is counted on the screen and left out."""
+        films.bundle.model.eval()
+        rows: list[torch.Tensor] = []
+        self.reports: list[Sequence[int]] = []
+        known = list(zip(names, reports))[:MOST_REPORTS]
+        for name, report in track(known, "reading training films for drafts", len(known)):
+            try:
+                rows.append(_summary(films, name))
+            except InputError:
+                continue
+            self.reports.append(report)
+        if len(rows) < len(known):
+            say(f"{len(known) - len(rows)} training films cannot be read; their reports give no drafts")
+        self.features = torch.stack(rows) if rows else torch.zeros(0, 1)
+        self.mean = self.features.mean(dim=0)
+        self.features = torch.nn.functional.normalize(self.features - self.mean, dim=1)
+
+    def __call__(self, films: Films, prompt: Prompt) -> Drafts:
+        """The store for one study; of a study without a film it is empty."""
+        if not prompt.films or not self.reports:
+            return Drafts([])
+        alike = self.features @ (_summary(films, prompt.films[0]) - self.mean)
+        nearest = alike.topk(min(_REPORTS, len(self.reports))).indices.tolist()
+        return Drafts([self.reports[place] for place in nearest])
+
+
+@torch.inference_mode()
+def _summary(films: Films, name: str) -> torch.Tensor:
+    """A film's features (T, C) by fixed random directions, of which there are few; float32 on the CPU.
+
+    Random directions keep distances nearly as they are (Johnson and Lindenstrauss 1984).
+    """
+    features = films.of([name])[0].float().cpu()
+    positions, channels = features.shape
+    if channels > _CHANNELS:
+        features = features @ _directions(channels, _CHANNELS)
+    if positions > _POSITIONS:
+        features = _directions(positions, _POSITIONS).T @ features
+    return features.flatten()
+
+
+def _directions(size: int, kept: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(size, kept, generator=generator) / math.sqrt(kept)
