@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
@@ -66,6 +67,7 @@ def _summary(films: Films, name: str) -> torch.Tensor:
     return features.flatten()
 
 
+@lru_cache
 def _directions(size: int, kept: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(size, kept, generator=generator) / math.sqrt(kept)
