@@ -54,10 +54,19 @@ def test_fewer_tokens_are_drafted_for_more_rows() -> None:
     assert [drafted_tokens(rows) for rows in (1, 2, 4, 7, 8, 64)] == [7, 3, 1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("kept", [None, (3, 8)])  # of 4 positions and 32 channels: all, or random directions
 def test_the_nearest_are_the_films_most_alike(
-    bundle: Bundle, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle,
+    prepared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kept: tuple[int, int] | None,
 ) -> None:
     monkeypatch.setattr(module, "_REPORTS", 1)
+    if kept is not None:
+        monkeypatch.setattr(module, "_POSITIONS", kept[0])
+        monkeypatch.setattr(module, "_CHANNELS", kept[1])
     names = [str(prepared / "images" / f"{number:03}-frontal.png") for number in (0, 1, 3, 4)]
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(b"no film")
@@ -67,6 +76,7 @@ def test_the_nearest_are_the_films_most_alike(
     assert "1 training films cannot be read" in capsys.readouterr().err
     for place, name in enumerate(names):
         assert nearest(films, Prompt(0, [], 0, (name, names[0]))).after([7, 8], 1) == [place]
+    assert nearest.features.shape == (4, 4 * 32 if kept is None else 3 * 8)
     assert nearest(films, Prompt(0, [], 0, ())).after([7, 8], 1) == []
     none = module.NearestDrafts(films, [str(damaged)], [[7, 8, 9]])
     assert none(films, Prompt(0, [], 0, (names[0],))).after([7, 8], 1) == []

@@ -16,9 +16,11 @@ import torch
 from cxrgen.errors import InputError
 from cxrgen.generate.drafts import MOST_REPORTS, Drafts
 from cxrgen.generate.prompt import Films, Prompt
+from cxrgen.model.features import in_slices
 from cxrgen.progress import say, track
 
 _REPORTS = 64  # of the nearest films; fewer lack words, more are less alike
+_TOGETHER = 16  # training films read at a time
 _POSITIONS, _CHANNELS = 32, 64  # what is kept of a film's features: 8 KB
 
 
@@ -31,15 +33,15 @@ class NearestDrafts:
         rows: list[torch.Tensor] = []
         self.reports: list[Sequence[int]] = []
         known = list(zip(names, reports))[:MOST_REPORTS]
-        for name, report in track(known, "reading training films for drafts", len(known)):
-            try:
-                rows.append(_summary(films, name))
-            except InputError:
-                continue
-            self.reports.append(report)
-        if len(rows) < len(known):
-            say(f"{len(known) - len(rows)} training films cannot be read; their reports give no drafts")
-        self.features = torch.stack(rows) if rows else torch.zeros(0, 1)
+        slices = list(in_slices(known, _TOGETHER))
+        for some in track(slices, "reading training films for drafts", len(slices)):
+            readable = [(name, report) for name, report in some if _is_read(films, name)]
+            if readable:
+                rows.append(_summaries(films, [name for name, _ in readable]))
+            self.reports += [report for _, report in readable]
+        if len(self.reports) < len(known):
+            say(f"{len(known) - len(self.reports)} training films cannot be read; their reports give no drafts")
+        self.features = torch.cat(rows) if rows else torch.zeros(0, 1)
         self.mean = self.features.mean(dim=0)
         self.features = torch.nn.functional.normalize(self.features - self.mean, dim=1)
 
@@ -47,24 +49,32 @@ class NearestDrafts:
         """The store for one study; of a study without a film it is empty."""
         if not prompt.films or not self.reports:
             return Drafts([])
-        alike = self.features @ (_summary(films, prompt.films[0]) - self.mean)
+        alike = self.features @ (_summaries(films, prompt.films[:1])[0] - self.mean)
         nearest = alike.topk(min(_REPORTS, len(self.reports))).indices.tolist()
         return Drafts([self.reports[place] for place in nearest])
 
 
+def _is_read(films: Films, name: str) -> bool:
+    try:
+        films.read(name)
+    except InputError:
+        return False
+    return True
+
+
 @torch.inference_mode()
-def _summary(films: Films, name: str) -> torch.Tensor:
-    """A film's features (T, C) by fixed random directions, of which there are few; float32 on the CPU.
+def _summaries(films: Films, names: Sequence[str]) -> torch.Tensor:
+    """The films' features (N, T, C) by fixed random directions, of which there are few: (N, F) float32 on the CPU.
 
     Random directions keep distances nearly as they are (Johnson and Lindenstrauss 1984).
     """
-    features = films.of([name])[0].float().cpu()
-    positions, channels = features.shape
+    features = films.of(names).float().cpu()
+    positions, channels = features.shape[1:]
     if channels > _CHANNELS:
         features = features @ _directions(channels, _CHANNELS)
     if positions > _POSITIONS:
         features = _directions(positions, _POSITIONS).T @ features
-    return features.flatten()
+    return features.flatten(1)
 
 
 @lru_cache
