@@ -1,7 +1,7 @@
 """Drafts from the reports of the training films that are most like a study's first film.
 
 They are right more often than drafts from all reports. But every training film must be read and go through the tower
-before the first report, so this pays only where far more reports are written than there are training films, and is
+before the first report, which takes longer than it saves in a run over a usual test set. So it is not the default but
 asked for (`--drafts nearest`). `benchmarks/drafts.py` measures both.
 """
 

@@ -121,8 +121,8 @@ def warm_up_tower(
 def level_projector(bundle: Bundle, features: torch.Tensor, seed: int) -> None:
     """Start the projector anew so that it hears all directions of `features` (N, T, C) alike.
 
-    A warmed-up tower says much in a few loud directions and the small findings in faint ones, which a language model
-    finds late or never. The first layer becomes random directions of the whitened features (Bell and Sejnowski 1997).
+    A warmed-up tower says much in a few loud directions and the small findings in faint ones. The first layer becomes
+    random directions of the whitened features (Bell and Sejnowski 1997). docs/results.md has the runs without it.
     """
     flat = features.flatten(0, 1).double()
     centred = flat - flat.mean(dim=0)
