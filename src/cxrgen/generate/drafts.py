@@ -17,52 +17,38 @@ _LONGEST, _SHORTEST = 5, 2  # tokens that are looked up
 MOST_REPORTS = 20_000  # more make the table large and the drafts no better
 MOST_ROWS = 8  # written at a time; with more, drafts do not pay
 _CHECKED = 8  # tokens checked in a call, over all rows
-_BETWEEN = -1  # stands between two reports
 
 
 class Drafts:
-    """The next token after every run of 2 to 5 tokens in the training reports; runs are counted when first asked for.
+    """The next token after every run of 2 to 5 tokens in the training reports, counted when a run is first asked for.
 
-    That makes a store of a few reports, for one study, as cheap as the whole one.
+    So a store of a few reports, made for one study, is cheap as well.
     """
 
     def __init__(self, reports: Iterable[Sequence[int]]) -> None:
-        self.tokens: list[int] = []
-        self.places: dict[tuple[int, ...], list[int]] = {}  # where two tokens were followed by a third
-        self.next: dict[tuple[int, ...], int | None] = {}  # runs that were asked for
+        self.following: dict[tuple[int, ...], list[int]] = {}  # what came after a run, each time
+        self.next: dict[tuple[int, ...], int] = {}
         for _, report in zip(range(MOST_REPORTS), reports):
-            start = len(self.tokens)
-            self.tokens += [*report, _BETWEEN]
-            for place in range(start + _SHORTEST, len(self.tokens) - 1):
-                self.places.setdefault((self.tokens[place - 2], self.tokens[place - 1]), []).append(place)
+            for place in range(_SHORTEST, len(report)):
+                for size in range(_SHORTEST, min(_LONGEST, place) + 1):
+                    self.following.setdefault(tuple(report[place - size : place]), []).append(report[place])
 
     def after(self, answer: Sequence[int], most: int) -> list[int]:
         """Up to `most` tokens that may follow `answer`."""
         written = list(answer[-_LONGEST:])
         draft: list[int] = []
         while len(draft) < most:
-            run = tuple(written[-_LONGEST:])
+            runs = (tuple(written[-size:]) for size in range(min(_LONGEST, len(written)), _SHORTEST - 1, -1))
+            run = next((run for run in runs if run in self.following), None)
+            if run is None:
+                break
             if run not in self.next:
-                self.next[run] = self._counted(run)
-            token = self.next[run]
-            if token is None:
-                break
-            draft.append(token)
-            written.append(token)
+                counts = Counter(self.following[run])
+                # Of equally frequent tokens the smallest, so that the order of the reports does not matter.
+                self.next[run] = min(counts, key=lambda token: (-counts[token], token))
+            draft.append(self.next[run])
+            written.append(self.next[run])
         return draft
-
-    def _counted(self, run: tuple[int, ...]) -> int | None:
-        """What follows the longest end of `run` that occurs, most often; of equally frequent tokens the smallest."""
-        places = self.places.get(run[-_SHORTEST:])
-        if places is None:
-            return None
-        for size in range(_SHORTEST + 1, len(run) + 1):
-            longer = [place for place in places if self.tokens[place - size] == run[-size]]
-            if not longer:
-                break
-            places = longer
-        after = Counter(self.tokens[place] for place in places)
-        return min(after, key=lambda token: (-after[token], token))
 
 
 def drafted_tokens(active: int) -> int:
