@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +85,19 @@ def test_the_nearest_are_the_films_most_alike(
     assert none(films, Prompt(0, [], 0, (names[0],))).after([7, 8], 1) == []
 
 
+def test_alike_is_what_differs_from_the_mean() -> None:
+    """Features in a plane: without the mean taken off both sides, the other film would be nearer."""
+    points = {"a": (10.0, 1.0), "b": (30.0, -1.0), "asked": (12.0, -3.0)}
+    films: Any = SimpleNamespace(
+        bundle=SimpleNamespace(model=SimpleNamespace(eval=lambda: None)),
+        read=lambda name: None,
+        of=lambda names: torch.tensor([[points[name]] for name in names]),
+    )
+    nearest = module.NearestDrafts(films, ["a", "b"], [[0], [1]])
+    alike = nearest.features @ (torch.tensor(points["asked"]) - nearest.mean)
+    assert alike.tolist() == pytest.approx([(8 * 10 - 3) / 101**0.5, -(8 * 10 - 3) / 101**0.5])
+
+
 def test_the_command_writes_the_same_and_calls_the_model_less(
     model: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,13 +129,12 @@ def test_the_command_writes_the_same_and_calls_the_model_less(
     assert fewest <= fewer < without
     capsys.readouterr()
     (tmp_path / "test.json").write_text("[]")
-    words = (
-        "--model-name",
-        model,
-        "--question-file",
-        tmp_path / "test.json",
-        "--answers-file-pred",
-        tmp_path / "p.csv",
-    )
-    assert main(["generate", *map(str, words), "--drafts", "nearest"]) == 2
-    assert "no prepared folder" in capsys.readouterr().err
+    for questions, more, said in (
+        (tmp_path / "test.json", (), "no prepared folder"),
+        (folder, ("--batch-size", "16"), "--batch-size below 8"),
+        (folder, ("--engine", "vllm"), "engine transformers"),
+    ):
+        words = ("--model-name", model, "--question-file", questions, "--answers-file-pred", tmp_path / "p.csv")
+        how = ("--drafts", "nearest", "--batch-size", "2", *more)
+        assert main(["generate", *map(str, words), *how]) == 2
+        assert said in capsys.readouterr().err

@@ -83,7 +83,13 @@ def test_an_example_and_an_end_of_question_by_the_written_rule(tmp_path: Path) -
         ({**SIMPLE, "sep": "\n"}, "separators"),
         ({**SIMPLE, "sep2": "</s>"}, "separators"),
         ({**SIMPLE, "system": 3}, "are texts"),
-        ({**SIMPLE, "system": "{question}"}, "are texts"),
+        ({**SIMPLE, "roles": "HA"}, "are lists"),
+        ({**SIMPLE, "messages": ["ab"]}, "are lists"),
+        ({**SIMPLE, "messages": [[None, "Hi!"]]}, "are texts"),
+        ({**SIMPLE, "messages": [["Human", 0]]}, "are texts"),
+        ({**SIMPLE, "system": "\ud800"}, "are texts"),
+        ({**SIMPLE, "system": "{question}"}, "leave them out"),
+        ({**SIMPLE, "question_end": "<image>"}, "leave them out"),
     ],
 )
 def test_another_file_is_refused_in_one_line(tmp_path: Path, content: object, said: str) -> None:
@@ -94,9 +100,9 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: object, sa
 
 
 def test_names_that_are_not_here(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"give it as FILE\.json"):
+    with pytest.raises(UsageError, match="give it as a file"):
         conversation_mode("default")
-    with pytest.raises(UsageError, match="there are simple"):
+    with pytest.raises(UsageError, match=r"there are simple.*FILE\.json"):
         conversation_mode("simpel")
     with pytest.raises(InputError, match=r"none\.json"):
-        conversation_mode(str(tmp_path / "none.json"))
+        conversation_mode(tmp_path / "none.json")

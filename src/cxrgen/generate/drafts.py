@@ -28,7 +28,7 @@ class Drafts:
     def __init__(self, reports: Iterable[Sequence[int]]) -> None:
         self.following: dict[tuple[int, ...], list[int]] = {}  # what came after a run, each time
         self.next: dict[tuple[int, ...], int] = {}
-        for _, report in zip(range(MOST_REPORTS), reports):
+        for report in reports:
             for place in range(_SHORTEST, len(report)):
                 for size in range(_SHORTEST, min(_LONGEST, place) + 1):
                     self.following.setdefault(tuple(report[place - size : place]), []).append(report[place])

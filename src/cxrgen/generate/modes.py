@@ -7,11 +7,13 @@ wording is not part of this package, LLaVA-Med's `default` with its long example
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cxrgen.errors import InputError, UsageError
 from cxrgen.files import read_json
 from cxrgen.model.conversation import QUESTION, STARTS
+from cxrgen.text.prompts import IMAGE
 
 # Template, which says where a report ends, and the text to start from where it is not the template's.
 _MODES = {
@@ -27,28 +29,33 @@ _BY_FILE = ("default", "simple_legacy", "multimodal", "llava_v1")  # LLaVA-Med h
 ORIGINAL = {"v0": STARTS["simple"], "v1": STARTS["vicuna_v1_1"]}  # what a checkpoint of this template is asked there
 
 
-def conversation_mode(asked: str) -> tuple[str, str]:
+def conversation_mode(asked: str | os.PathLike[str]) -> tuple[str, str]:
     """Template and start of a mode's name or file. Raises UsageError for another name, InputError for another file."""
-    if asked.endswith(".json"):
-        return _read_mode(Path(asked))
-    if asked not in _MODES:
-        own = "its wording is LLaVA-Med's own, so give it as FILE.json (docs/generation.md); " * (asked in _BY_FILE)
+    name = os.fspath(asked)
+    if name.endswith(".json"):
+        return _read_mode(Path(name))
+    if name not in _MODES:
+        own = "its wording is LLaVA-Med's own, so give it as a file (docs/generation.md); " * (name in _BY_FILE)
         known = ", ".join(_MODES)
-        raise UsageError(f"--conv-mode {asked}: {own}there are {known}; left out, it is the checkpoint's own")
-    return _MODES[asked]
+        raise UsageError(f"--conv-mode {name}: {own}there are {known}, FILE.json; left out, it is the checkpoint's own")
+    return _MODES[name]
 
 
 def _read_mode(path: Path) -> tuple[str, str]:
     mode = read_json(path)
     try:
         system, sep, sep2 = mode["system"], mode["sep"], mode.get("sep2")
-        (human, assistant), messages, end = mode["roles"], mode["messages"], mode.get("question_end", "")
-        said = [(str(role), text or "") for role, text in messages]
+        (human, assistant), end = mode["roles"], mode.get("question_end", "")
+        said = [(role, "" if text is None else text) for role, text in mode["messages"]]
+        if not all(isinstance(each, list) for each in (mode["roles"], mode["messages"], *mode["messages"])):
+            raise TypeError("roles, messages and each of these are lists")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: no conversation as LLaVA's Conversation.dict() gives it ({error!r})") from None
-    texts = (system, human, assistant, end, *(text for _, text in said))
-    if not all(isinstance(text, str) for text in texts) or any(QUESTION in text for text in texts):
-        raise InputError(f"{path}: system, roles, messages and question_end are texts, none with {QUESTION} in it")
+    texts = (system, human, assistant, end, *(text for turn in said for text in turn))
+    if not all(isinstance(text, str) and _encodes(text) for text in texts):
+        raise InputError(f"{path}: system, roles, messages and question_end are texts")
+    if any(mark in text for text in texts for mark in (QUESTION, IMAGE)):
+        raise InputError(f"{path}: {QUESTION} and {IMAGE} are put in where the question stands; leave them out")
     if (sep, sep2) not in (("###", None), (" ", "</s>")):
         raise InputError(f"{path}: separators {sep!r}, {sep2!r}; known are '###', null and ' ', '</s>'")
     seps = (sep, sep2 or sep)
@@ -57,3 +64,12 @@ def _read_mode(path: Path) -> tuple[str, str]:
         f"{role}: {words}{seps[place % 2]}" if words else f"{role}:" for place, (role, words) in enumerate(turns)
     )
     return "v1" if sep2 else "v0", f"{system}{sep}{text}"
+
+
+def _encodes(text: str) -> bool:
+    """False for half of a surrogate pair, which JSON can hold and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 
 from cxrgen.errors import InputError
-from cxrgen.generate.drafts import MOST_REPORTS, Drafts
+from cxrgen.generate.drafts import Drafts
 from cxrgen.generate.prompt import Films, Prompt
 from cxrgen.model.features import in_slices
 from cxrgen.progress import say, track
@@ -32,7 +32,7 @@ class NearestDrafts:
         films.bundle.model.eval()
         rows: list[torch.Tensor] = []
         self.reports: list[Sequence[int]] = []
-        known = list(zip(names, reports))[:MOST_REPORTS]
+        known = list(zip(names, reports))
         slices = list(in_slices(known, _TOGETHER))
         for some in track(slices, "reading training films for drafts", len(slices)):
             readable = [(name, report) for name, report in some if _is_read(films, name)]

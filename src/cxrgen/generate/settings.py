@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cxrgen.errors import InputError, UsageError
-from cxrgen.generate.drafts import MOST_ROWS
+from cxrgen.generate.drafts import MOST_REPORTS, MOST_ROWS
 from cxrgen.generate.modes import ORIGINAL, conversation_mode
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.sources import base_of
@@ -97,15 +97,22 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 def _drafts(options: argparse.Namespace, format: Format) -> tuple[tuple[str, str], ...]:
     """The training reports of a prepared folder, where they can help (see `drafts`), each with its first shown film."""
-    auto = options.drafts == "auto"
-    folder: Path | None = options.question_file if options.drafts in ("auto", "nearest") else Path(options.drafts)
+    how = options.drafts
+    folder: Path | None = options.question_file if how in ("auto", "nearest") else Path(how)
     prepared = folder is not None and folder.is_dir()
-    if options.drafts == "off" or (auto and (not prepared or options.batch_size >= MOST_ROWS)):
+    helpful = options.batch_size < MOST_ROWS and options.engine == "transformers" and not options.images
+    if how == "off" or (how == "auto" and not (prepared and helpful)):
         return ()
+    if not helpful:
+        raise UsageError(
+            f"--drafts {how}: drafts are for question files, engine transformers and a --batch-size below {MOST_ROWS}"
+        )
     if folder is None or not prepared:
-        raise UsageError(f"--drafts {options.drafts}: {folder} is no prepared folder; give one, nearest, auto or off")
+        raise UsageError(f"--drafts {how}: {folder} is no prepared folder; give one, nearest, auto or off")
     root: Path = options.image_folder or folder
-    known = [(study, shown_views(study, format.views)) for study in read_studies(folder, "train")]
-    return tuple(
-        (study.report, str(root / views[0].path)) for study, views in known if study.report is not None and views
-    )
+    found = []
+    for study in read_studies(folder, "train"):
+        views = shown_views(study, format.views)
+        if study.report is not None and (views or how != "nearest"):
+            found.append((study.report, str(root / views[0].path) if views else ""))
+    return tuple(found[:MOST_REPORTS])
