@@ -39,7 +39,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "stock"
 
 
-@pytest.mark.parametrize("conv_mode", [None, "simple", "vicuna_v1_1"])
+@pytest.mark.parametrize("conv_mode", [None, "simple", "vicuna_v1_1", "mode.json"])
 def test_batches_write_what_generate_writes_from_the_same_prompt(
     stock: Path, tmp_path: Path, conv_mode: str | None
 ) -> None:
@@ -51,6 +51,11 @@ def test_batches_write_what_generate_writes_from_the_same_prompt(
     (tmp_path / "test.json").write_text(json.dumps(items))
     given = ("--model-name", stock, "--question-file", tmp_path / "test.json", "--image-folder", GOLDEN / "images")
     files = ("--answers-file-pred", tmp_path / "pred.csv", "--max-new-tokens", MOST, "--batch-size", 4)
+    if conv_mode == "mode.json":
+        conv_mode = str(tmp_path / conv_mode)
+        roles = {"roles": ["Human", "Assistant"], "messages": [["Human", "Hi!"], ["Assistant", "Yes?\n"]]}
+        own = {"system": "Be brief.", **roles, "sep": "###", "question_end": "\n\n### Response:"}
+        Path(conv_mode).write_text(json.dumps(own))
     mode = ("--conv-mode", conv_mode) if conv_mode else ()
     assert main(["generate", *map(str, given), *map(str, files), *mode]) == 0
     reports = [row.cells["report"] for row in read_csv(tmp_path / "pred.csv").rows]
