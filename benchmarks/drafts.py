@@ -1,9 +1,9 @@
-"""Drafts off, from all training reports and from the reports of the nearest films: calls and seconds.
+"""Drafts off, from all training reports and from the reports of the nearest images: calls and seconds.
 
 A trained model writes the test studies of a prepared set, one at a time, by the three ways in turn; all must write the
-same. `ratio` is the time with all reports over that with the nearest, without what reading the training films costs;
-tokens a call do not depend on the machine. `film_calls` is what one training film costs in calls of one row,
-`reports_a_film` how many reports must be written for each training film before the nearest pay (null: they never do).
+same. `ratio` is the time with all reports over that with the nearest, without what reading the training images costs;
+tokens a call do not depend on the machine. `image_calls` is what one training image costs in calls of one row,
+`reports_an_image` how many reports must be written for each training image before the nearest pay (null: never).
 
     python benchmarks/drafts.py --model runs/demo/model --prepared runs/demo/prepared
 """
@@ -20,13 +20,13 @@ from pathlib import Path
 
 import torch
 
-from cxrgen.generate.choose import greedy
-from cxrgen.generate.decode import DraftsFor, write_reports
-from cxrgen.generate.drafts import Drafts
+from cxrgen.core.records import Conversation, read_studies
+from cxrgen.generate.decoding.decode import DraftsFor, write_reports
+from cxrgen.generate.decoding.ngram_drafts import Drafts
+from cxrgen.generate.decoding.prefill import Images
+from cxrgen.generate.decoding.sampling import greedy
 from cxrgen.generate.nearest import NearestDrafts
-from cxrgen.generate.prompt import Films
-from cxrgen.model.bundle import Bundle, load_bundle
-from cxrgen.records import Conversation, read_studies
+from cxrgen.model.checkpoint import Bundle, load_bundle
 from cxrgen.text.prompts import shown_views, study_conversation
 
 GROUP = 10  # studies that one way writes before the next has its turn
@@ -46,10 +46,10 @@ def main() -> None:
     encoded = bundle.tokenizer([report for report, _ in training], add_special_tokens=False)["input_ids"]
     reports = [[*ids, end] for ids in encoded]
     everything = Drafts(reports)
-    films = Films(bundle, options.prepared)
+    images = Images(bundle, options.prepared)
     started = time.perf_counter()
-    nearest = NearestDrafts(films, [film for _, film in training], reports)
-    film = (time.perf_counter() - started) / len(training)
+    nearest = NearestDrafts(images, [image for _, image in training], reports)
+    image = (time.perf_counter() - started) / len(training)
     ways: dict[str, DraftsFor | None] = {"off": None, "all": lambda *_: everything, "nearest": nearest}
     seconds, calls = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
     asked = [
@@ -70,8 +70,8 @@ def main() -> None:
     parts = {f"tokens_a_call_{way}": round(tokens / calls[way], 2) for way in ways}
     parts |= {f"off_over_{way}": round(seconds["off"] / seconds[way], 2) for way in ("all", "nearest")}
     parts |= {
-        "film_calls": round(film / (seconds["off"] / calls["off"]), 2),
-        "reports_a_film": round(film / saved, 2) if saved > 0 else None,
+        "image_calls": round(image / (seconds["off"] / calls["off"]), 2),
+        "reports_an_image": round(image / saved, 2) if saved > 0 else None,
         "tokens_a_report": round(tokens / len(asked), 1),
     }
     record = {

@@ -30,10 +30,15 @@ from typing import Any
 
 import numpy as np
 
-from cxrgen.errors import InputError
-from cxrgen.files import read_csv, write_csv
-from cxrgen.metrics import flips, labels, measure, ptb, stems, words
-from cxrgen.progress import say
+from cxrgen.core.errors import InputError
+from cxrgen.core.files import write_csv
+from cxrgen.core.progress import say
+from cxrgen.core.tables import read_csv
+from cxrgen.metrics import measure
+from cxrgen.metrics.clinical import flips, labels
+from cxrgen.metrics.lexical import porter as stems
+from cxrgen.metrics.lexical import ptb
+from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.text import rule_labels
 
 PAIRS = 3_858

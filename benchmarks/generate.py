@@ -28,17 +28,17 @@ import torch
 from PIL import Image
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from cxrgen.generate.decode import write_reports
-from cxrgen.generate.drafts import Drafts
-from cxrgen.model.build import NewModel, new_model
-from cxrgen.model.bundle import Bundle
+from cxrgen.core.progress import say
+from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, View
+from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.ngram_drafts import Drafts
+from cxrgen.model.checkpoint import Bundle
 from cxrgen.model.conversation import Format, encode_prompt
-from cxrgen.model.pixels import film_pixels
-from cxrgen.model.tower_config import ConvTowerConfig
+from cxrgen.model.pixels import image_pixels
+from cxrgen.model.tiny import NewModel, new_model
+from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.phantom.findings import draw_findings
 from cxrgen.phantom.wording import draw_style, word_report
-from cxrgen.progress import say
-from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, View
 from cxrgen.text.prompts import study_conversation
 
 # Tokens of Open-I's findings and impressions, at every 5 % of the reports, by a BPE of 8,000 pieces learnt from them.
@@ -117,7 +117,7 @@ def small(texts: Sequence[str]) -> Bundle:
 
 
 def make_studies(folder: Path, count: int) -> list[tuple[Conversation, int]]:
-    """Studies of one or two films, some with an indication, each with the length of its report."""
+    """Studies of one or two images, some with an indication, each with the length of its report."""
     generator = np.random.default_rng(1)
     lengths = np.interp(generator.random(count), np.linspace(0, 1, len(OPEN_I_LENGTHS)), OPEN_I_LENGTHS).astype(int)
     studies = []
@@ -190,12 +190,12 @@ def theirs(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Pat
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask = torch.tensor([[column >= width - len(prompt) for column in range(width)] for prompt in prompts]).long()
-        films = [folder / name for each, _ in batch for name in each.images]
+        images = [folder / name for each, _ in batch for name in each.images]
         longest = max(length for _, length in batch)
         written = bundle.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            pixel_values=film_pixels(films, bundle.processor.image_processor, bundle.format.aspect),
+            pixel_values=image_pixels(images, bundle.processor.image_processor, bundle.format.aspect),
             do_sample=False,
             min_new_tokens=longest,
             max_new_tokens=longest,

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.data.server import Served, serving
+from tests.llava_med.server import Served, serving
 from tests.model.made import (
     TEXT,
     V1_CONFIG,
@@ -29,9 +29,9 @@ from tests.model.made import (
 )
 
 from cxrgen.cli import main
-from cxrgen.data import download
-from cxrgen.data.published import FILES
-from cxrgen.model.bundle import load_bundle
+from cxrgen.llava_med import download
+from cxrgen.llava_med.published_files import FILES
+from cxrgen.model.checkpoint import load_bundle
 
 PAGE = (Path(__file__).parents[1] / "docs/compatibility.md").read_text(encoding="utf-8")
 COMMANDS = [

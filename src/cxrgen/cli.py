@@ -11,21 +11,21 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-import cxrgen
-from cxrgen.errors import InputError
+from cxrgen.core import __version__
+from cxrgen.core.errors import InputError
 
 COMMANDS = {
-    "download": ("cxrgen.data.download", "fetch LLaVA-Med's files and the figures that they talk about"),
-    "prepare": ("cxrgen.data.prepare", "raw studies to a prepared set"),
-    "phantom": ("cxrgen.phantom.write", "make synthetic studies with a known truth"),
-    "merge": ("cxrgen.model.delta", "base LLaMA and published differences to a checkpoint"),
-    "convert": ("cxrgen.model.convert", "the original's checkpoints to stock LLaVA, and back"),
+    "download": ("cxrgen.llava_med.download", "fetch LLaVA-Med's files and the figures that they talk about"),
+    "prepare": ("cxrgen.prepare.run", "raw studies to a prepared set"),
+    "phantom": ("cxrgen.phantom.run", "make synthetic studies with a known truth"),
+    "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
+    "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),
     "train": ("cxrgen.train.run", "train a report writer"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
-    "demo": ("cxrgen.demo", "all of it on synthetic studies"),
-    "doctor": ("cxrgen.doctor", "what is installed, what a checkpoint is, and what either lacks"),
+    "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
+    "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }
 
 _MODEL_PACKAGES = {"torch", "transformers", "peft", "accelerate", "safetensors", "sentencepiece", "tokenizers"}
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_overview())
         return 0 if words else 2
     if name == "--version":
-        print(f"cxrgen {cxrgen.__version__}")
+        print(f"cxrgen {__version__}")
         return 0
     if name not in COMMANDS:
         print(f"cxrgen: no command {name!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)

@@ -108,7 +108,7 @@ def test_a_folder_that_is_no_model(chain: Path) -> None:
     assert not (chain / "never.csv").exists()
 
 
-def test_a_missing_film_is_named(chain: Path) -> None:
+def test_a_missing_image_is_named(chain: Path) -> None:
     result = cxrgen(
         *("generate", "--model-name", chain / "model", "--question-file", chain / "prepared"),
         *("--image-folder", chain / "nowhere", "--answers-file-pred", chain / "never.csv"),

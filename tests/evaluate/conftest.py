@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cxrgen import metrics
-from cxrgen.files import write_csv
+from cxrgen.core.files import write_csv
 from cxrgen.metrics import Floats, Measured
 
 

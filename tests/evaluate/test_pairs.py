@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrgen.errors import InputError
+from cxrgen.core.errors import InputError
 from cxrgen.evaluate.pairs import read_pairs, read_reports, read_truth
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cxrgen.cli import main
+from cxrgen.core.records import Study, View, write_studies
 from cxrgen.evaluate.results import read_results
-from cxrgen.records import Study, View, write_studies
 
 
 def _evaluate(folder: Path, *more: str) -> int:
@@ -134,7 +134,7 @@ def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys:
     assert content["n"] == 5
 
 
-def test_films_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
+def test_images_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
     prepared = csvs / "prepared"
     (prepared / "images").mkdir(parents=True)
     Image.fromarray(np.arange(400 * 300, dtype=np.uint32).reshape(400, 300).astype(np.uint8)).save(
@@ -146,13 +146,13 @@ def test_films_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
     assert _evaluate(csvs, "--studies", str(prepared)) == 0
     page = (csvs / "out" / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 6
-    assert page.count("film not found") == 6
+    assert page.count("image not found") == 6
     assert "frontal PA" in page
     assert json.loads((csvs / "out" / "scores.json").read_text())["patients"] == 6
 
 
 def test_runs_where_torch_cannot_be_imported(csvs: Path) -> None:
-    pytest.importorskip("cxrgen.metrics.bleu")
+    pytest.importorskip("cxrgen.metrics.lexical.bleu")
     code = """
 import importlib.abc, sys
 class NoTorch(importlib.abc.MetaPathFinder):

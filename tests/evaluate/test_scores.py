@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate import evaluate
-from cxrgen.evaluate.floors import best_floor
+from cxrgen.evaluate.baselines import best_floor
 from cxrgen.evaluate.run import scoreboard
 from cxrgen.evaluate.scores import SUM_OF, Score, chosen_metrics, sum_score
 

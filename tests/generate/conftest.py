@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from cxrgen.model.build import NewModel, new_model
-from cxrgen.model.bundle import Bundle, save_bundle
+from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View, write_studies
+from cxrgen.model.checkpoint import Bundle, save_bundle
 from cxrgen.model.conversation import Format
-from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, Turn, View, write_studies
+from cxrgen.model.tiny import NewModel, new_model
 
 TEXTS = ["Frontal: <image>\nLateral: <image>\nWrite the report.", "The heart is enlarged. No pleural effusion."] * 3
 
@@ -69,7 +69,7 @@ def make_clip_bundle() -> Bundle:
     return Bundle(model, processor, Format(template="plain", image_tokens=16, aspect="black"))
 
 
-def write_film(path: Path, seed: int) -> None:
+def write_image(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 32), dtype=np.uint8)).save(path)
 
@@ -86,13 +86,13 @@ def clip_bundle() -> Bundle:
 
 @pytest.fixture(scope="session")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Conversation]]:
-    """Prompts of mixed length, with none, one or two films."""
-    folder = tmp_path_factory.mktemp("films")
+    """Prompts of mixed length, with none, one or two images."""
+    folder = tmp_path_factory.mktemp("images")
     conversations = []
     for number in range(23):
         images = tuple(f"{number}-{view}.png" for view in range(number % 3))
         for view, name in enumerate(images):
-            write_film(folder / name, 2 * number + view)
+            write_image(folder / name, 2 * number + view)
         text = "".join("View: <image>\n" for _ in images) + "Why? " * (number % 5) + "Write the report."
         conversations.append(Conversation(f"{number:03}", images, (Turn("human", text),)))
     return folder, conversations
@@ -108,13 +108,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared set: 14 test studies of one or two films, of which three have no report, and 6 to train on."""
+    """A prepared set: 14 test studies of one or two images, of which three have no report, and 6 to train on."""
     folder = tmp_path_factory.mktemp("prepared")
     studies = []
     for number in range(20):
         views = []
         for kind in (FRONTAL, LATERAL)[: 1 + number % 2]:
-            write_film(folder / "images" / f"{number:03}-{kind}.png", number)
+            write_image(folder / "images" / f"{number:03}-{kind}.png", number)
             views.append(View(f"images/{number:03}-{kind}.png", kind))
         report = None if number in (2, 5, 11) else f"Heart of size {number}. No effusion."
         sections = {"indication": "Cough."} if number % 4 == 0 else {}

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrgen.errors import UsageError
-from cxrgen.metrics import bleu, cider, measure, metric_of, rouge
-from cxrgen.metrics.ptb import tokens
-from cxrgen.metrics.stems import stem
+from cxrgen.core.errors import UsageError
+from cxrgen.metrics import measure, metric_of
+from cxrgen.metrics.lexical import bleu, cider, rouge
+from cxrgen.metrics.lexical.porter import stem
+from cxrgen.metrics.lexical.ptb import tokens
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 spec = importlib.util.spec_from_file_location("originals", Path(__file__).with_name("originals.py"))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import Turn
 from cxrgen.model.conversation import (
     IGNORE,
     STARTS,
@@ -23,7 +24,6 @@ from cxrgen.model.conversation import (
     started,
 )
 from cxrgen.model.llama_tokenizer import read_llama_tokens
-from cxrgen.records import Turn
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "llava_med"
 TOKENIZER = GOLDEN / "tokenizer"

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.made import GOLDEN
 
-from cxrgen.errors import InputError
-from cxrgen.model.bundle import load_bundle
+from cxrgen.core.errors import InputError
+from cxrgen.core.records import Turn
+from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.layouts import Choices
+from cxrgen.model.checkpoint import load_bundle
 from cxrgen.model.conversation import encode, llava_med_format
-from cxrgen.model.convert import convert
-from cxrgen.model.folders import Choices
 from cxrgen.model.llama_fast import checked_tokenizer, fast_tokenizer, first_difference
 from cxrgen.model.llama_tokenizer import read_llama_tokens, tokenize
-from cxrgen.records import Turn
 
 TOKENS = read_llama_tokens(GOLDEN / "tokenizer")
 FAST = {spacing: fast_tokenizer(GOLDEN / "tokenizer", TOKENS, spacing) for spacing in ("keep", "strip")}

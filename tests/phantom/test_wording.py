@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrgen.metrics.ptb import tokens
-from cxrgen.phantom.chance import dice
+from cxrgen.metrics.lexical.ptb import tokens
 from cxrgen.phantom.findings import (
     CHANGING,
     LOBES,
@@ -21,6 +20,7 @@ from cxrgen.phantom.findings import (
 )
 from cxrgen.phantom.parser import parse
 from cxrgen.phantom.phrases import PRESENT, STRAY
+from cxrgen.phantom.rng import dice
 from cxrgen.phantom.wording import CAUSE_SHARES, STYLES, TEMPLATES, Style, draw_style, word_report
 from cxrgen.text.rule_labels import label
 from cxrgen.text.sections import split_sections

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-import cxrgen
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core import __version__
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import write_json, write_text
+from cxrgen.core.progress import say
 from cxrgen.evaluate.results import Results, read_results
 from cxrgen.evaluate.scores import ARROWS, direction, is_finer, loss
 from cxrgen.evaluate.statistics import (
@@ -32,9 +34,7 @@ from cxrgen.evaluate.statistics import (
     permuted_differences,
     resampled,
 )
-from cxrgen.files import write_json, write_text
-from cxrgen.page import Bar, Section, note, number, render, table, whisker_chart
-from cxrgen.progress import say
+from cxrgen.html import Bar, Section, note, number, render, table, whisker_chart
 
 _EXAMPLES = """\
 examples:
@@ -209,4 +209,4 @@ def _page(first: str, found: dict[str, list[Difference]], notes: Sequence[str], 
                 "leaves open which of the two is better.",
             )
         )
-    return render("Systems compared", sections, f"{signature} · cxrgen {cxrgen.__version__}")
+    return render("Systems compared", sections, f"{signature} · cxrgen {__version__}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 
-from cxrgen.errors import InputError
-from cxrgen.files import CsvTable, find_column, read_csv, read_json
+from cxrgen.core.errors import InputError
+from cxrgen.core.tables import CsvTable, find_column, read_csv, read_json
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
 _LISTED = 5  # ids named in one line; the whole list goes into scores.json

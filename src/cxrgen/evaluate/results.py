@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import cxrgen
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core import __version__
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import replacing, write_json
+from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores, sum_score
-from cxrgen.files import read_json, replacing, write_json
 from cxrgen.metrics import Measured, measure, metric_of
 
 SCHEMA_VERSION = 1
@@ -36,7 +37,7 @@ def document(
     total, missing = sum_score(scores.metrics)
     return {
         "schema": SCHEMA_VERSION,
-        "cxrgen": cxrgen.__version__,
+        "cxrgen": __version__,
         "n": scores.n,
         "patients": scores.patients,
         "signature": scores.signature(),

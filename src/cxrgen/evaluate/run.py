@@ -2,7 +2,7 @@
 
 Writes scores.json, per_study.parquet and report.html into the output folder and prints a scoreboard. Every score has a
 95 % interval (patients resampled) and stands beside floors: what a constant normal report, and the reports of other
-patients, would get. report.html holds report texts and films: it is readable by you only.
+patients, would get. report.html holds report texts and images: it is readable by you only.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cxrgen.errors import UsageError
-from cxrgen.evaluate import floors as baselines
-from cxrgen.evaluate import weights
+from cxrgen.core.errors import UsageError
+from cxrgen.core.files import make_folder, sha256_file
+from cxrgen.core.progress import say
+from cxrgen.core.records import Study, read_studies
+from cxrgen.evaluate import baselines
+from cxrgen.evaluate import metric_options as weights
+from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
-from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, SUM_OF, Scores, chosen_metrics, evaluate, is_finer, sum_score
 from cxrgen.evaluate.self_test import noticed, shown
-from cxrgen.files import make_folder, sha256_file
-from cxrgen.page import number
-from cxrgen.progress import say
-from cxrgen.records import Study, read_studies
+from cxrgen.html import number
 
 _EXAMPLES = """\
 examples:
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
     parser.add_argument("--gt", type=Path, metavar="CSV", help="the references")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
-    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings films and patients")
+    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
     parser.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
     parser.add_argument(
         "--floor", action="append", default=[], metavar="NAME=CSV", help="one more floor to stand beside; repeatable"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cxrgen import metrics as registry
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, interval, resampled
 from cxrgen.metrics import Floats, Measured
 

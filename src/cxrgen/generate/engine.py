@@ -16,28 +16,28 @@ from pathlib import Path
 import torch
 from transformers import BitsAndBytesConfig
 
-from cxrgen.errors import InputError
-from cxrgen.generate.choose import Choose, greedy, sampling
-from cxrgen.generate.decode import DraftsFor, Failed, write_reports
-from cxrgen.generate.drafts import Drafts
+from cxrgen.core.errors import InputError
+from cxrgen.core.progress import say
+from cxrgen.core.records import Conversation, Prediction
+from cxrgen.generate.decoding.decode import DraftsFor, Failed, write_reports
+from cxrgen.generate.decoding.ngram_drafts import Drafts
+from cxrgen.generate.decoding.prefill import Images
+from cxrgen.generate.decoding.sampling import Choose, greedy, sampling
 from cxrgen.generate.nearest import NearestDrafts
-from cxrgen.generate.prompt import Films
 from cxrgen.generate.settings import Settings
-from cxrgen.model.bundle import Bundle, load_bundle
-from cxrgen.progress import say
-from cxrgen.records import Conversation, Prediction
+from cxrgen.model.checkpoint import Bundle, load_bundle
 
-# Conversations, the folder of their films, and who is told of studies that fail: to (number, report) as they come.
+# Conversations, the folder of their images, and who is told of studies that fail: to (number, report) as they come.
 Engine = Callable[[Sequence[Conversation], Path, Failed], Iterator[tuple[int, Prediction]]]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def open_engine(settings: Settings, most_films: int) -> Engine:
-    """Load the checkpoint, for studies of up to `most_films`. Raises InputError when it or a package is missing."""
+def open_engine(settings: Settings, most_images: int) -> Engine:
+    """Load the checkpoint, for studies of up to `most_images`. Raises InputError when it or a package is missing."""
     if settings.engine == "vllm":
-        from cxrgen.generate.vllm_engine import VllmEngine
+        from cxrgen.generate.vllm import VllmEngine
 
-        return VllmEngine(settings, most_films).write
+        return VllmEngine(settings, most_images).write
     bundle = open_bundle(settings)
     choose = chooser(settings)
     drafts = _drafts(settings, bundle)
@@ -54,9 +54,9 @@ def _drafts(settings: Settings, bundle: Bundle) -> DraftsFor | None:
     ends = [bundle.tokenizer.eos_token_id] if bundle.format.template == "plain" else []
     reports = [[*bundle.tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text, _ in settings.drafts]
     if settings.nearest:
-        return NearestDrafts(Films(bundle, Path()), [film for _, film in settings.drafts], reports)
+        return NearestDrafts(Images(bundle, Path()), [image for _, image in settings.drafts], reports)
     store = Drafts(reports)
-    return lambda films, prompt: store
+    return lambda images, prompt: store
 
 
 def chooser(settings: Settings) -> Choose:
@@ -141,7 +141,7 @@ def _with_the_memory_there_is(
         if size == 1:
             number = next(iter(left))  # alone, studies are written in order
             del left[number]
-            failed(number, "out of memory, even alone; show fewer films, or give --load-in-4bit")
+            failed(number, "out of memory, even alone; show fewer images, or give --load-in-4bit")
         else:
             size = max(1, min(size, len(numbers)) // 2)
             say(f"out of memory; going on with {size} at a time")

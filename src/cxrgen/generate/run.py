@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.generate.answers import write_reports_csv
-from cxrgen.records import Prediction, read_studies
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import Prediction, read_studies
+from cxrgen.generate.questions import write_reports_csv
 
 _EXAMPLES = """examples:
   cxrgen generate --model-name model --question-file prepared \\
@@ -42,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--restart", action="store_true", help="forget what an earlier run has written of these files")
     one = parser.add_argument_group("one study")
-    one.add_argument("--images", type=Path, nargs="+", help="films of one study; its report is printed")
-    one.add_argument("--image-views", nargs="+", help="what each film shows: frontal or lateral")
+    one.add_argument("--images", type=Path, nargs="+", help="images of one study; its report is printed")
+    one.add_argument("--image-views", nargs="+", help="what each image shows: frontal or lateral")
     one.add_argument("--indication", help="why the study was made")
     one.add_argument("--prior", help="text of the report before this one")
     how = parser.add_argument_group("what is shown and how reports are written")
-    how.add_argument("--views", help="films that are shown: all, frontal or lateral (default: as in training)")
+    how.add_argument("--views", help="images that are shown: all, frontal or lateral (default: as in training)")
     how.add_argument("--conv-mode", help="prompt by name or FILE.json; default: as in training")
     how.add_argument("--compat", choices=("original",), help="start from LLaVA-Med's own prompt")
     how.add_argument("--max-new-tokens", type=int, default=1024, help="longest report in tokens (default: 1024)")
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--drafts",
         default="auto",
-        help="training reports that give drafts: auto, off, a prepared folder, or nearest (of the films most alike)",
+        help="training reports that give drafts: auto, off, a prepared folder, or nearest (of the images most alike)",
     )
     how.add_argument("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     _check_outputs(options)
     if options.baseline:
         return _from_training(options)
-    from cxrgen.generate.testset import write_test_set
+    from cxrgen.generate.batch import write_test_set
 
     return write_test_set(options)
 
@@ -125,8 +125,8 @@ def _from_training(options: argparse.Namespace) -> int:
 
 def _one_study(options: argparse.Namespace) -> int:
     # Only here, because it brings torch.
+    from cxrgen.generate.api import Writer
     from cxrgen.generate.settings import settings_of
-    from cxrgen.generate.single import Writer
 
     print(Writer(settings_of(options)).report(options.images, options.indication, options.prior, options.image_views))
     return 0

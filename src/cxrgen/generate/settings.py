@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.generate.drafts import MOST_REPORTS, MOST_ROWS
-from cxrgen.generate.modes import ORIGINAL, conversation_mode
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import read_studies
+from cxrgen.generate.decoding.ngram_drafts import MOST_REPORTS, MOST_ROWS
+from cxrgen.llava_med.conv_modes import ORIGINAL, conversation_mode
 from cxrgen.model.conversation import Format, recorded_format
-from cxrgen.model.sources import base_of
-from cxrgen.records import read_studies
+from cxrgen.model.locate import base_of
 from cxrgen.text.prompts import shown_views
 
 ENGINES = ("transformers", "vllm")
@@ -36,8 +36,8 @@ class Settings:
     dtype: str = "auto"  # float32 on a CPU, bfloat16 on a GPU that has it
     bits: int = 0  # 4 or 8: the language model's weights are quantised while they are loaded
     engine: str = "transformers"  # or vllm
-    drafts: tuple[tuple[str, str], ...] = ()  # training reports whose wording is used as drafts, each with its film
-    nearest: bool = False  # drafts come from the reports of the films that are most alike
+    drafts: tuple[tuple[str, str], ...] = ()  # training reports whose wording is used as drafts, each with its image
+    nearest: bool = False  # drafts come from the reports of the images that are most alike
 
     # What is written depends on these, and on checkpoint and questions; on the others only how fast.
     decides: ClassVar = ("format", "max_new_tokens", "temperature", "top_p", "seed", "dtype", "bits", "engine")
@@ -96,7 +96,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def _drafts(options: argparse.Namespace, format: Format) -> tuple[tuple[str, str], ...]:
-    """The training reports of a prepared folder, where they can help (see `drafts`), each with its first shown film."""
+    """The training reports of a prepared folder, where they help (see `drafts`), each with its first shown image."""
     how = options.drafts
     folder: Path | None = options.question_file if how in ("auto", "nearest") else Path(how)
     prepared = folder is not None and folder.is_dir()

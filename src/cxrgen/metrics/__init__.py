@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.errors import UsageError
+from cxrgen.core.errors import UsageError
 
 Floats = NDArray[np.float64]
 
@@ -35,25 +35,25 @@ class Measured:
 
 
 METRICS = {  # "module", or "module:function" where a module has several
-    "bleu": "cxrgen.metrics.bleu",
-    "rouge": "cxrgen.metrics.rouge",
-    "cider": "cxrgen.metrics.cider",
-    "meteor": "cxrgen.metrics.meteor",
-    "rule": "cxrgen.metrics.rule",
-    "temporal": "cxrgen.metrics.temporal",
-    "flips": "cxrgen.metrics.flips",
-    "form": "cxrgen.metrics.form",
-    "findings": "cxrgen.metrics.findings",
-    "chexbert": "cxrgen.metrics.chexbert",
-    "bertscore": "cxrgen.metrics.bertscore",
-    "bertscore_minilm": "cxrgen.metrics.bertscore:measure_minilm",
-    "bertscore_encoder": "cxrgen.metrics.bertscore:measure_encoder",
-    "radgraph": "cxrgen.metrics.radgraph",
-    "radgraph_combined": "cxrgen.metrics.radgraph:measure_combined",
-    "ratescore": "cxrgen.metrics.clinical:measure_ratescore",
-    "green": "cxrgen.metrics.clinical:measure_green",
-    "srr": "cxrgen.metrics.clinical:measure_srr",
-    "radcliq": "cxrgen.metrics.composite",
+    "bleu": "cxrgen.metrics.lexical.bleu",
+    "rouge": "cxrgen.metrics.lexical.rouge",
+    "cider": "cxrgen.metrics.lexical.cider",
+    "meteor": "cxrgen.metrics.lexical.meteor",
+    "rule": "cxrgen.metrics.clinical.rule_f1",
+    "temporal": "cxrgen.metrics.clinical.temporal",
+    "flips": "cxrgen.metrics.clinical.flips",
+    "form": "cxrgen.metrics.lexical.text_stats",
+    "findings": "cxrgen.metrics.clinical.finding_f1",
+    "chexbert": "cxrgen.metrics.clinical.chexbert",
+    "bertscore": "cxrgen.metrics.embedding.bertscore",
+    "bertscore_minilm": "cxrgen.metrics.embedding.bertscore:measure_minilm",
+    "bertscore_encoder": "cxrgen.metrics.embedding.bertscore:measure_encoder",
+    "radgraph": "cxrgen.metrics.clinical.radgraph",
+    "radgraph_combined": "cxrgen.metrics.clinical.radgraph:measure_combined",
+    "ratescore": "cxrgen.metrics.clinical.radeval:measure_ratescore",
+    "green": "cxrgen.metrics.clinical.radeval:measure_green",
+    "srr": "cxrgen.metrics.clinical.radeval:measure_srr",
+    "radcliq": "cxrgen.metrics.clinical.radcliq",
 }
 SCORES = {  # scores whose names do not begin with their metric's
     "prior_rate": "temporal",

@@ -1,4 +1,4 @@
-"""Conversations to batches: token ids, labels, masks, films.
+"""Conversations to batches: token ids, labels, masks, images.
 
 Order: samples are shuffled, then grouped by length within stretches of many batches, so that batches hold little
 padding and the order stays random. It depends on the seed and the epoch alone, never on workers or processes.

@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.files import read_json
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import Turn
+from cxrgen.core.tables import read_json
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,
     IMAGE_PATCH,
@@ -25,7 +26,6 @@ from cxrgen.model.llama_tokenizer import (
     read_llama_tokens,
     tokenize,
 )
-from cxrgen.records import Turn
 from cxrgen.text.prompts import IMAGE, SPEAKERS
 
 IGNORE = -100
@@ -60,12 +60,12 @@ class Format:
     image_tokens: int = 256  # tokens an image
     start_end: bool = False  # <im_start> and <im_end> around an image
     label_rule: str = "answer"  # answer | original
-    aspect: str = "square"  # square | pad | black: how a film becomes square
+    aspect: str = "square"  # square | pad | black: how an image becomes square
     max_length: int = 2048  # tokens
     target: str = ""  # what the report text is: findings, impression or both
     text: str = ""  # cleaning recipe of the report text
     prompt: str = "study"  # wording of the human turn
-    views: str = "all"  # films of a study that are shown
+    views: str = "all"  # images of a study that are shown
     tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
     compat: str = ""  # v0 and v1: generation starts from this text, with the question for QUESTION, as LLaVA-Med's does
 

@@ -50,7 +50,7 @@ def given_features(model: Any) -> Iterator[None]:
 
 @contextmanager
 def with_own_tower(model: Any) -> Iterator[None]:
-    """Within this context the model takes films again, also inside `given_features`."""
+    """Within this context the model takes images again, also inside `given_features`."""
     stand_in = model.model.vision_tower
     if isinstance(stand_in, _GivenFeatures):
         model.model.vision_tower = stand_in.tower[0]

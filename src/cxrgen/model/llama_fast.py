@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from cxrgen.errors import InputError
+from cxrgen.core.errors import InputError
 from cxrgen.model.conversation import Format
 from cxrgen.model.llama_tokenizer import MODEL_FILE, Tokens, read_llama_tokens, tokenize
 

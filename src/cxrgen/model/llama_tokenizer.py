@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrgen.errors import InputError
+from cxrgen.core.errors import InputError
 
 IMAGE_PATCH, IMAGE_START, IMAGE_END = "<im_patch>", "<im_start>", "<im_end>"
 MODEL_FILE = "tokenizer.model"

@@ -1,6 +1,6 @@
 """The finding table: what is truly there in a synthetic study. Images and reports are made from it, never the reverse.
 
-Findings are drawn independently of each other, of wording, of view names and of ids, so that nothing but the films can
+Findings are drawn independently of each other, of wording, of view names and of ids, so that nothing but the images can
 tell them. A table holds words only, all of which a report can state; the numbers behind the words (how deep the fluid
 stands, how wide the heart is) are an `Extent`. Patients with several studies keep their table except for effusion and
 opacity, whose change is drawn independently of what the later study shows.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrgen.phantom.chance import happens, pick, uniform
+from cxrgen.phantom.rng import happens, pick, uniform
 
 SIDES = ("right", "left")
 SIZES = ("small", "moderate", "large")
@@ -66,7 +66,7 @@ class Findings:
     pneumothorax_size: str = ""
     opacity: str = ""  # lobe
     opacity_change: str = ""
-    opacity_cause: str = ""  # what the indication makes of it; the films are the same for both causes
+    opacity_cause: str = ""  # what the indication makes of it; the images are the same for both causes
     edema: bool = False
     nodule: str = ""  # side
     atelectasis: str = ""  # side

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cxrgen.phantom.chance import dice, pick, uniform
 from cxrgen.phantom.findings import Findings, draw_extent, draw_findings, draw_prior, is_borderline
-from cxrgen.phantom.scene import Film, Scene, draw_body, draw_films, draw_framing
-from cxrgen.phantom.shadows import draw_places
+from cxrgen.phantom.rng import dice, pick, uniform
+from cxrgen.phantom.scene import GreyImage, Scene, draw_body, draw_framing, draw_images
+from cxrgen.phantom.structures import draw_places
 from cxrgen.phantom.wording import Report, draw_style, word_report
 
 VISITS = {1: 0.70, 2: 0.20, 3: 0.10}  # studies of a patient, and the share of patients
@@ -26,8 +26,8 @@ class Drawn:
     """One synthetic study without its names."""
 
     scene: Scene
-    frontal: Film
-    lateral: Film
+    frontal: GreyImage
+    lateral: GreyImage
     report: Report
     raw_views: tuple[str, str]
     taken: datetime
@@ -55,7 +55,7 @@ def draw_patient(seed: int, patient: int, size: int = 128, style: str = "varied"
         wording = draw_style(dice(seed, patient, _STYLE, visit), style)
         if scene.findings.opacity and style != "plain":
             scene = replace(scene, findings=replace(scene.findings, opacity_cause=wording.indication_for))
-        frontal, lateral, faint = draw_films(scene, size)
+        frontal, lateral, faint = draw_images(scene, size)
         report = word_report(scene.findings, wording, faint, _remarks(scene), prior=visit > 0)
         drawn.append(Drawn(scene, frontal, lateral, report, (pick(names, FRONTALS), pick(names, LATERALS)), taken))
         taken += timedelta(minutes=int(uniform(names, 24 * 60, 400 * 24 * 60)))
@@ -81,7 +81,7 @@ def draw_timeline(seed: int, patient: int, style: str = "varied") -> list[Scene]
 
 
 def _remarks(scene: Scene) -> list[str]:
-    """What is true of the films, besides findings."""
+    """What is true of the images, besides findings."""
     remarks = ["borderline"] if is_borderline(scene.extent) else []
     remarks += ["exposure"] if scene.framing.exposure > 1.12 else []
     return remarks + (["grain"] if scene.framing.noise > 0.018 else [])

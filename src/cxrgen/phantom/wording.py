@@ -4,7 +4,7 @@
 `plain` is short: a few words a finding in a fixed order, what a small model can learn to spell in a minute. How
 something is said is a `Style`, drawn before and without the table, so wording tells nothing of what is found. Two
 things of the scene show in a varied text: doubt where a lesion stands out little from the grain, and remarks on the
-films.
+images.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrgen.phantom import phrases
-from cxrgen.phantom.chance import happens, pick, shuffled
 from cxrgen.phantom.findings import DEVICES, NAMES, Findings
+from cxrgen.phantom.rng import happens, pick, shuffled
 
 STYLES = ("varied", "plain")
 TEMPLATES = {"both": 0.60, "impression": 0.20, "findings": 0.12, "paragraphs": 0.05, "odd": 0.03}
@@ -96,7 +96,7 @@ def _by_share(generator: np.random.Generator, shares: dict[str, float]) -> str:
 def word_report(
     findings: Findings, style: Style, doubtful: Collection[str] = (), remarks: Collection[str] = (), prior: bool = False
 ) -> Report:
-    """The report of a table. `doubtful` names findings that are hard to see, `remarks` what is true of the films:
+    """The report of a table. `doubtful` names findings that are hard to see, `remarks` what is true of the images:
     "borderline", "exposure", "grain"; `prior` says that there is an earlier study."""
     if style.kind == "plain":
         return _plain(findings, style, remarks)

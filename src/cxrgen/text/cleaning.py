@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from cxrgen.errors import UsageError
+from cxrgen.core.errors import UsageError
 
 _FEWEST_TOKENS = 3  # MGCA drops a report with fewer
 

@@ -1,15 +1,15 @@
 """The human turn of a study: every view named by what it shows, then what is known, then the task.
 
 One rule for preparing, training and generating: a prompt states only the views that are given, so a model is never told
-of a film it cannot see. A prompt's name is recorded with data and checkpoint; wording changes get a new name.
+of an image it cannot see. A prompt's name is recorded with data and checkpoint; wording changes get a new name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cxrgen.errors import UsageError
-from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
+from cxrgen.core.errors import UsageError
+from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
 
 IMAGE = "<image>"
 SPEAKERS = {  # as conversation files name them (in any case), and as `Turn.role` does
@@ -58,7 +58,7 @@ def prior_reports(studies: Sequence[Study], prompt: str) -> dict[str, str]:
 
 
 def shown_views(study: Study, views: str) -> tuple[View, ...]:
-    """The study's films that are shown under `views`: all, frontal or lateral."""
+    """The study's images that are shown under `views`: all, frontal or lateral."""
     if views not in ("all", FRONTAL, LATERAL):
         raise UsageError(f"--views {views}: there are all, {FRONTAL} and {LATERAL}")
     return tuple(view for view in study.views if views in ("all", view.view))

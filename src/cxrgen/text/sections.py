@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from cxrgen.errors import UsageError
+from cxrgen.core.errors import UsageError
 from cxrgen.text.headers import OWN_WORDS, is_anatomy, official_name, wider_name
 
 STYLES = ("tolerant", "mimic")

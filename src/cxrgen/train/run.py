@@ -18,25 +18,26 @@ from typing import Any
 
 import torch
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.files import write_csv
-from cxrgen.model.bundle import Bundle, load_bundle, save_bundle
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import write_csv
+from cxrgen.core.progress import say
+from cxrgen.core.records import Reject
+from cxrgen.model.checkpoint import Bundle, load_bundle, save_bundle
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
-from cxrgen.progress import say
-from cxrgen.records import Reject
-from cxrgen.train.arguments import Arguments, resolve
-from cxrgen.train.arguments import add_arguments as add_argument_flags
+from cxrgen.train.callbacks import RunWatcher, WatchSettings
 from cxrgen.train.checkpoints import disk_is_full, locked
-from cxrgen.train.finish import save_model, with_target
-from cxrgen.train.log import LOG, RunLog, check_trackers, open_trackers, read_log
-from cxrgen.train.modules import LoraSettings, choose, mode_of, row_ids
-from cxrgen.train.processes import Processes, join_processes
-from cxrgen.train.samples import Material, check_rejects, encode_material, read_material
-from cxrgen.train.stages import order_of, settings_of, train_on_films, warm_ups
-from cxrgen.train.start import start
-from cxrgen.train.told import START, data_recipe, resumed_from, sources_of, told_of, write_recipe, write_records
+from cxrgen.train.config import Arguments, resolve
+from cxrgen.train.config import add_arguments as add_argument_flags
+from cxrgen.train.data import Material, check_rejects, encode_material, read_material
+from cxrgen.train.distributed import Processes, join_processes
+from cxrgen.train.export import save_model, with_target
+from cxrgen.train.init_model import start
+from cxrgen.train.resume import START, data_recipe, resumed_from, sources_of, told_of
+from cxrgen.train.run_log import LOG, RunLog, check_trackers, open_trackers, read_log
+from cxrgen.train.run_report import write_recipe, write_records
+from cxrgen.train.stages import order_of, settings_of, train_on_images, warm_ups
+from cxrgen.train.trainable import LoraSettings, choose, mode_of, row_ids
 from cxrgen.train.validate import Subset, fixed_part
-from cxrgen.train.watch import RunWatcher, WatchSettings
 
 _EXAMPLES = """examples:
   cxrgen train tiny --data_path prepared --output_dir model
@@ -104,7 +105,7 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
     settings = settings_of(arguments, len(samples), order)
     watcher = _watcher(arguments, out, told, bundle, subset, resumed, processes, settings.bf16)
     try:
-        train_on_films(arguments, bundle, samples, settings, order, folder, watcher, processes)
+        train_on_images(arguments, bundle, samples, settings, order, folder, watcher, processes)
     finally:
         watcher.end()
     processes.wait()

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from cxrgen.generate.decode import write_reports
+from cxrgen.core.records import Conversation
+from cxrgen.generate.decoding.decode import write_reports
 from cxrgen.metrics import measure
 from cxrgen.model.batches import Sample, collate
-from cxrgen.model.bundle import Bundle
+from cxrgen.model.checkpoint import Bundle
 from cxrgen.model.features import in_slices, with_own_tower
-from cxrgen.model.pixels import film_pixels
-from cxrgen.records import Conversation
-from cxrgen.train.processes import Processes
+from cxrgen.model.pixels import image_pixels
+from cxrgen.train.distributed import Processes
 from cxrgen.train.trainer import supervised_loss
 
 SCORES = (("bleu", "bleu_4"), ("rule", "rule_f1_micro_14"), ("rule", "rule_f1_macro_14"))
@@ -70,11 +70,11 @@ def validate(bundle: Bundle, subset: Subset, processes: Processes, bf16: bool = 
 def _loss(bundle: Bundle, subset: Subset, processes: Processes) -> float:
     total = count = 0.0
 
-    def film(path: str) -> torch.Tensor:
-        return film_pixels([subset.folder / path], bundle.processor.image_processor, bundle.format.aspect)[0]
+    def image(path: str) -> torch.Tensor:
+        return image_pixels([subset.folder / path], bundle.processor.image_processor, bundle.format.aspect)[0]
 
     for some in in_slices(subset.samples, subset.batch_size):
-        batch = collate(some, bundle.tokenizer.pad_token_id, film)
+        batch = collate(some, bundle.tokenizer.pad_token_id, image)
         moved = {k: v.to(processes.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         loss, tokens = supervised_loss(bundle.model, moved)
         total, count = total + float(loss), count + float(tokens)

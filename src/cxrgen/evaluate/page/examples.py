@@ -1,0 +1,105 @@
+"""Single studies for the page: which ones to show, and a study's images and both texts with their differences."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxrgen.core.records import Study
+from cxrgen.evaluate.pairs import Pairs
+from cxrgen.evaluate.scores import Scores, headline
+from cxrgen.html import Html, differing_words, image, join, number, side_by_side, tag
+from cxrgen.metrics import Floats
+
+CLINICAL = ("finding_f1_macro", "radgraph_partial", "chexbert_similarity", "rule_similarity")
+TEXTUAL = ("rouge_l", "bertscore", "bleu_4")
+_SHOWN = 3  # studies of each kind
+_IMAGE = 320  # pixels, longest side
+
+
+def examples(scores: Scores) -> tuple[dict[str, list[int]], str]:
+    """Places of the studies to show by kind, and the sentence that says how they were ordered.
+
+    Studies are sorted by the first clinical score there is, ties by ROUGE-L, further ties by study id. Where both kinds
+    of score exist, the studies come first in which words agree much better than what they say.
+    """
+    there = {name: values for name, values in scores.per_study.items() if np.isfinite(values).any()}
+    clinical, textual = (next((name for name in names if name in there), None) for names in (CLINICAL, TEXTUAL))
+    chosen = [name for name in (clinical, textual) if name]
+    columns = [np.nan_to_num(there[name], nan=np.inf) for name in chosen]
+    order = sorted(range(scores.n), key=lambda i: (*(column[i] for column in columns), scores.study_ids[i]))
+    shown = min(_SHOWN, max(1, scores.n // 3))
+    middle = max(shown, (scores.n - shown) // 2)
+    kinds = {
+        "Worst": order[:shown],
+        "Middle": order[middle : middle + shown],
+        "Best": order[max(middle + shown, scores.n - shown) :][::-1],
+    }
+    if clinical and textual and scores.n >= 10 * _SHOWN:
+        gap = ranks(columns[1]) - ranks(columns[0])
+        apart = sorted(set(range(scores.n)) - set(kinds["Worst"]), key=lambda i: (-gap[i], scores.study_ids[i]))
+        kinds = {"Alike in words, unlike in findings": apart[:shown], **kinds}
+    sentence = "Words that only the reference has are marked in it; words that only the report has are marked there."
+    if chosen:
+        sentence = f"Ordered by each study's own {' and then '.join(chosen)}. " + sentence
+    return {kind: places for kind, places in kinds.items() if places}, sentence
+
+
+def ranks(values: Floats) -> Floats:
+    """Ranks of N values as parts of 1, the same for equal values."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts + 1) / 2
+    return np.asarray(middle[inverse.reshape(-1)] / max(1, len(values) - 1), dtype=np.float64)
+
+
+def case(place: int, pairs: Pairs, scores: Scores, study: Study | None, prepared: Path | None) -> Html:
+    """One study: its images if a prepared set is given, its scores, both texts."""
+    reference, hypothesis = differing_words(pairs.references[place], pairs.hypotheses[place])
+    values = [
+        f"{name} {number(float(scores.per_study[name][place]))}"
+        for name in headline(scores.per_study)
+        if np.isfinite(scores.per_study[name][place])
+    ]
+    return tag(
+        "article",
+        tag("h4", f"Study {pairs.study_ids[place]}", tag("span", " · ".join(values), class_="soft")),
+        tag(
+            "div",
+            _images(study, prepared),
+            side_by_side(_text("Reference", reference), _text("Report", hypothesis)),
+            class_="split",
+        ),
+        class_="case",
+    )
+
+
+def _text(label: str, text: Html) -> Html:
+    return join([tag("div", label, class_="label"), tag("div", text or tag("i", "(empty)"), class_="report")])
+
+
+def _images(study: Study | None, prepared: Path | None) -> Html:
+    if study is None or prepared is None:
+        return Html("")
+    folder = prepared if prepared.is_dir() else prepared.parent
+    pictures = []
+    for view in study.views:
+        caption = f"{view.view} {view.raw_view}".strip()
+        shown = small_image(folder / view.path)
+        pictures.append(image(shown, f"{caption} image", caption) if shown else tag("p", f"{caption}: image not found"))
+    return tag("div", *pictures, class_="images")
+
+
+def small_image(path: Path) -> bytes | None:
+    """An image as a small grey JPEG; None when the file is missing or no picture."""
+    try:
+        with Image.open(path) as opened:
+            grey = opened.convert("L")
+            grey.thumbnail((_IMAGE, _IMAGE), Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    data = io.BytesIO()
+    grey.save(data, "JPEG", quality=75, optimize=True)
+    return data.getvalue()

@@ -1,0 +1,91 @@
+"""LLaVA conversations as a source: each item a study, its answer the report's findings.
+
+An item is what its file makes of it: its id stays, and an item with several images is a study of several images. The
+original's files hold one item an image, named {study}-{number}.png; such items of one study count as one patient, so
+that no split tears them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.records import UNKNOWN, Conversation, Reject, Study, View
+from cxrgen.core.tables import read_json
+from cxrgen.sources import Found, SourceOptions
+from cxrgen.sources.image_paths import Locate, locator
+from cxrgen.sources.merge_rows import gather
+from cxrgen.sources.rows import image_study
+from cxrgen.text.llava_json import read_conversations
+
+_SPLITS = ("train", "valid", "test")
+_SUFFIXES = (".json", ".jsonl")
+
+
+def recognise(path: Path) -> str:
+    """A .json or .jsonl file whose first item has conversations, or a folder with train.json and the like."""
+    files = _files(path)
+    if not files:
+        return ""
+    try:
+        items = read_json(next(iter(files.values())))
+    except InputError:
+        return ""
+    first = items[0] if isinstance(items, list) and items else items
+    if not isinstance(first, dict) or not first.keys() & {"conversations", "conversatons"} or "reason" in first:
+        return ""
+    return "JSON with LLaVA conversations" + (
+        "" if path.is_file() else f": {', '.join(f.name for f in files.values())}"
+    )
+
+
+def read(path: Path, options: SourceOptions) -> Found:
+    """All items; the split is the file's name where that is one."""
+    parts: list[tuple[str, Study]] = []
+    rejects: list[Reject] = []
+    notes: list[str] = []
+    for split, file in _files(path).items():
+        conversations, left_out = read_conversations(file)
+        rejects += left_out
+        folders = [options.image_folder] if options.image_folder else [file.parent, file.parent / "images"]
+        locate, remark = locator([name for each in conversations for name in each.images], folders)
+        notes += [f"{file.name}: {remark}"] if remark else []
+        for part in _parts(conversations, file.name, split, locate):
+            if isinstance(part, Reject):
+                rejects.append(part)
+            else:
+                parts.append(part)
+    studies, conflicts, repeats = gather(parts, options.on_duplicate)
+    notes += [f"{repeats} items repeat others"] if repeats else []
+    columns = {"study_id": "id", "image": "image", "findings": "conversations"}
+    return Found(studies, rejects + conflicts, notes, columns, tuple(_files(path).values()))
+
+
+def _files(path: Path) -> dict[str, Path]:
+    if path.is_dir():
+        found = {split: path / f"{split}.json" for split in _SPLITS}
+        return {split: file for split, file in found.items() if file.is_file()}
+    if path.suffix not in _SUFFIXES:
+        return {}
+    return {path.stem if path.stem in _SPLITS else "": path}
+
+
+def _parts(
+    conversations: list[Conversation], file: str, split: str, locate: Locate
+) -> Iterator[tuple[str, Study] | Reject]:
+    for number, each in enumerate(conversations, 1):
+        place = f"{file}: item {number}"
+        if not each.images:
+            yield Reject(place, each.id, "image-missing", "the item has no image; text alone is no study")
+            continue
+        try:
+            views = tuple(View(str(locate(name)), UNKNOWN) for name in each.images)
+        except InputError as error:
+            code, _, hint = str(error).partition(": ")
+            yield Reject(place, each.id, code, hint)
+            continue
+        answer = next((turn.text for turn in each.turns if turn.role == "assistant"), "")
+        sections = {"findings": answer} if answer.strip() else {}
+        subject = image_study(each.images[0]) if Path(each.images[0]).stem == each.id else ""
+        yield place, Study(each.id, subject, split, views=views, sections=sections, source="llava")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from cxrgen.generate.decoding.sampling import Ending, ending, greedy, report_text, sampling
+from cxrgen.model.checkpoint import Bundle
+
+
+def ending_of(bundle: Bundle, template: str) -> Ending:
+    return ending(bundle.tokenizer, bundle.model.generation_config, template)
+
+
+def written(bundle: Bundle, text: str) -> list[int]:
+    tokens: list[int] = bundle.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return tokens
+
+
+def test_greedy_takes_the_likeliest() -> None:
+    assert greedy(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), ["a", "b"], [0, 0]) == [1, 0]
+
+
+def test_draws_follow_the_probabilities() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(4000, 3)
+    drawn = Counter(sampling(1.0)(logits, [str(number) for number in range(4000)], [0] * 4000))
+    assert [drawn[token] / 4000 for token in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
+    colder = Counter(sampling(0.5)(logits, ["x"] * 4000, list(range(4000))))
+    assert colder[0] / 4000 == pytest.approx(0.25 / 0.38, abs=0.03)
+
+
+def test_top_p_keeps_the_fewest_tokens_that_reach_it() -> None:
+    logits = torch.tensor([0.1, 0.3, 0.6]).log().expand(1000, 3)
+    studies = [str(number) for number in range(1000)]
+    assert set(sampling(1.0, top_p=0.5)(logits, studies, [0] * 1000)) == {2}
+    assert set(sampling(1.0, top_p=0.7)(logits, studies, [0] * 1000)) == {1, 2}
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.0 - 2**-53])
+def test_a_token_of_no_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
+    monkeypatch.setattr("cxrgen.generate.decoding.sampling._chance", lambda *_: chance)
+    infinite = float("inf")
+    logits = torch.tensor([[-infinite, 1.0, -infinite, 1.0, -infinite]])
+    assert sampling(1.0)(logits, ["a"], [0]) in ([1], [3])
+
+
+def test_a_report_ends_at_the_mark_of_its_template(bundle: Bundle) -> None:
+    v0, plain = ending_of(bundle, "v0"), ending_of(bundle, "plain")
+    answer = written(bundle, "The lungs are clear.\n###")
+    places = [place for place in range(1, len(answer) + 1) if v0.reached(answer[:place])]
+    assert places == [len(answer)]
+    assert not plain.reached(answer)
+    for each in (v0, plain):
+        assert each.reached([*written(bundle, "Clear"), bundle.tokenizer.eos_token_id])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The lungs are clear.\n### Human: Why?\n### Assistant: Because.",
+        " Assistant: The lungs are clear.\n###",
+        "### Assistant: The lungs are clear. ###",
+        "GPT: The lungs are clear.",
+        "The lungs are clear.",
+    ],
+)
+def test_the_report_has_neither_speaker_nor_what_follows_the_mark(bundle: Bundle, text: str) -> None:
+    assert report_text(written(bundle, text), ending_of(bundle, "v0")) == "The lungs are clear."
+
+
+def test_words_that_look_like_a_speaker_stay_elsewhere(bundle: Bundle) -> None:
+    text = "Assistant: read with the ### resident."
+    assert report_text(written(bundle, text), ending_of(bundle, "plain")) == text
