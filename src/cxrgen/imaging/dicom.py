@@ -2,8 +2,8 @@
 
 The same image looks different by the way its values become grey, and a model trained on one sees the other badly,
 so the way has a name that is recorded: `window` takes the window or lookup table that the image brings, `percentile`
-the range of 99 % of the values, `mimic` does what made MIMIC-CXR's JPEGs (whole range, then equalised). What is no single
-grey radiograph is refused. Sizes are looked at before anything is unpacked.
+the range of 99 % of the values, `mimic` does what made MIMIC-CXR's JPEGs (whole range, then equalised). What is no
+single grey radiograph is refused. Sizes are looked at before anything is unpacked.
 """
 
 from __future__ import annotations
