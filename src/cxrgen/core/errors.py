@@ -4,6 +4,11 @@ Every message is one line that names the place (file, row, id) and the way out. 
 text can be a patient's, and messages end up in logs. The command line prints the message and leaves with `exit_code`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(Exception):
     """An input cannot be used: missing file, wrong columns, damaged record."""
@@ -27,3 +32,11 @@ class Interrupted(InputError):
     """A training was asked to stop (SIGTERM) and has written a checkpoint; 143 is the shell's number for that."""
 
     exit_code = 143
+
+
+def unknown(what: str, value: object, choices: Iterable[str]) -> UsageError:
+    """The error of a value outside a fixed list: `unknown --views 'al'; choose from all, frontal; did you mean 'all'?`"""
+    names = list(choices)
+    near = get_close_matches(str(value).lower(), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"unknown {what} {str(value)!r}; choose from {', '.join(names)}{hint}")
