@@ -21,7 +21,7 @@ from typing import Any
 
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say
-from cxrgen.imaging.views import unknown_views
+from cxrgen.imaging.views import VIEW_RULES, unknown_views
 from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
@@ -183,6 +183,7 @@ def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
         "kind": kind,
         "map": sorted(options.map),
         "text_file": bool(options.text_file),
+        "view_rules": VIEW_RULES,
     }
 
 
@@ -203,10 +204,10 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
         return
     other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
     if other:
-        flag = other[0].replace("_", "-")
+        name, was, now = other[0], before.get(other[0]), recorded.get(other[0])
+        flag = "another version's view rules," if name == "view_rules" else f"--{name.replace('_', '-')}"
         raise InputError(
-            f"{out}: was made with --{flag} {before.get(other[0])}, not {recorded.get(other[0])}; "
-            "give another --out, or --force to make it anew"
+            f"{out}: was made with {flag} {was}, not {now}; give another --out, or --force to make it anew"
         )
 
 

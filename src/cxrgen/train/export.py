@@ -90,6 +90,9 @@ def _move_in(new: Path, out: Path) -> None:
 
 
 def with_target(bundle: Checkpoint, told: Mapping[str, Any]) -> Checkpoint:
-    """The format with what the reports are, as the prepared set's recipe says it."""
-    known: dict[str, Any] = {name: str(told[name]) for name in ("target", "text") if told.get(name)}
+    """The format with what the reports are and how images become pixels, as the prepared set's recipe says it."""
+    names = ("target", "text", "rendering", "view_rules")
+    known: dict[str, Any] = {name: str(told[name]) for name in names if told.get(name)}
+    if isinstance(told.get("size"), int):
+        known["longest_side"] = told["size"]
     return replace(bundle, format=replace(bundle.format, **known)) if known else bundle

@@ -43,8 +43,8 @@ def told_of(arguments: Arguments, order: Order) -> dict[str, Any]:
 
 
 def data_recipe(data: Path) -> dict[str, Any]:
-    """The options of `cxrgen prepare`, where the data are a prepared folder."""
-    file = data / "recipe.json"
+    """The options of `cxrgen prepare`, where the data are a prepared folder or a JSON file in one."""
+    file = (data if data.is_dir() else data.parent) / "recipe.json"
     found = read_json(file) if file.is_file() else {}
     options = found.get("options", found) if isinstance(found, dict) else {}
     return options if isinstance(options, dict) else {}

@@ -127,10 +127,10 @@ def train_on_images(
     processes: Processes,
 ) -> None:
     """The main stage, from image files or from features of the frozen tower that are computed once."""
-    image_processor, aspect = bundle.processor.image_processor, bundle.format.aspect
+    image_processor, format = bundle.processor.image_processor, bundle.format
 
     def image(path: str) -> torch.Tensor:
-        return image_pixels([folder / path], image_processor, aspect)[0]
+        return image_pixels([folder / path], image_processor, format)[0]
 
     with ExitStack() as stack:
         image_of: ImageOf = image
@@ -156,7 +156,7 @@ def _features(bundle: Checkpoint, samples: Sequence[Sequence[Sample]], folder: P
     for some in track(slices, "vision features", len(slices)):
         with torch.no_grad():
             images = [folder / path for path in some]
-            pixels = image_pixels(images, bundle.processor.image_processor, bundle.format.aspect)
+            pixels = image_pixels(images, bundle.processor.image_processor, bundle.format)
             features.update(zip(some, tower_features(bundle.model, pixels.to(bundle.model.device)).cpu()))
     return features
 

@@ -71,7 +71,7 @@ def _loss(bundle: Checkpoint, subset: Subset, processes: Processes) -> float:
     total = count = 0.0
 
     def image(path: str) -> torch.Tensor:
-        return image_pixels([subset.folder / path], bundle.processor.image_processor, bundle.format.aspect)[0]
+        return image_pixels([subset.folder / path], bundle.processor.image_processor, bundle.format)[0]
 
     for some in in_slices(subset.samples, subset.batch_size):
         batch = collate(some, bundle.tokenizer.pad_token_id, image)
