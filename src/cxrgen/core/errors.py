@@ -35,7 +35,7 @@ class Interrupted(InputError):
 
 
 def unknown(what: str, value: object, choices: Iterable[str]) -> UsageError:
-    """The error of a value outside a fixed list: `unknown --views 'al'; choose from all, frontal; did you mean 'all'?`"""
+    """A value outside a fixed list: "unknown --views 'al'; choose from all, lateral; did you mean 'all'?"."""
     names = list(choices)
     near = get_close_matches(str(value).lower(), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
