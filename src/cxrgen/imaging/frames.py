@@ -16,7 +16,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from cxrgen.imaging.jpeg import coded_size, stops_early
 from cxrgen.imaging.rejects import ImageReject, too_large
@@ -28,7 +28,10 @@ _DECODERS = (
     ("1.2.840.10008.1.2.4.20", "pylibjpeg-openjpeg"),
     ("1.2.840.10008.1.2.4", "pylibjpeg-libjpeg"),
 )
+# Decoders whose way with a frame that ends early is known: an error, or plain grey that `jpeg` looks for.
+_PREFERRED = {JPEGBaseline8Bit: "pillow", JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
 _ITEM = b"\xfe\xff\x00\xe0"  # an encapsulated frame begins with it
+_NOISE = 0.5  # mean step between neighbours, in standard deviations, from which values are no picture
 _Array = NDArray[Any]
 
 
@@ -126,7 +129,7 @@ def _native(dataset: pydicom.Dataset, layout: PixelLayout, order: str) -> _Array
 
 def _decompressed(dataset: pydicom.Dataset, layout: PixelLayout) -> _Array:
     syntax, frame = dataset.file_meta.TransferSyntaxUID, _frame(bytes(dataset.PixelData))
-    options = {
+    options: dict[str, Any] = {
         "rows": layout.rows,
         "columns": layout.columns,
         "samples_per_pixel": 1,
@@ -140,7 +143,10 @@ def _decompressed(dataset: pydicom.Dataset, layout: PixelLayout) -> _Array:
     early = ImageReject("image-truncated", "its compressed pixels end early; export it again")
     if stops_early(frame):
         raise early
-    values, _ = get_decoder(syntax).as_array(dataset.PixelData, index=0, raw=True, correct_unused_bits=False, **options)
+    decoder = get_decoder(syntax)
+    plugin = _PREFERRED.get(syntax, "")
+    options["decoding_plugin"] = plugin if plugin in decoder.available_plugins else ""
+    values, _ = decoder.as_array(dataset.PixelData, index=0, raw=True, correct_unused_bits=False, **options)
     if stops_early(frame, values):
         raise early
     unsigned: _Array = values.view(f"u{values.dtype.itemsize}")
@@ -160,7 +166,7 @@ def _meant_bits(raw: _Array, layout: PixelLayout, notes: list[str]) -> NDArray[n
     if used >> shift <= mask:
         return inside
     whole = _with_sign(values, layout.allocated - shift, layout.signed)
-    if _steps(whole) >= _steps(inside):  # an overlay, or what an earlier image left there
+    if not _is_smoother(whole, inside):  # an overlay, or what an earlier image left there
         return inside
     notes.append(f"deeper: values use more bits than the {layout.stored} that the tags say")
     return whole
@@ -171,9 +177,15 @@ def _with_sign(values: NDArray[np.int32], bits: int, signed: bool) -> NDArray[np
     return (values ^ half) - half if signed else values
 
 
-def _steps(values: NDArray[np.int32]) -> float:
-    """Mean difference between neighbours: what is cut off or added in the middle of a value makes it larger."""
-    return float(np.abs(np.diff(values, axis=1)).mean()) if values.shape[1] > 1 else 0.0
+def _is_smoother(whole: NDArray[np.int32], inside: NDArray[np.int32]) -> bool:
+    """Whether the whole values (H, W) make a picture and those cut to fewer bits do not.
+
+    What is added to or cut off a value makes larger steps between neighbours; where so much is cut off that nothing but
+    noise is left, the steps are small and yet as large as the values themselves.
+    """
+    steps = [float(np.abs(np.diff(values, axis=1)).mean()) for values in (whole, inside)]
+    rough = [step / max(1e-9, float(values.std())) for step, values in zip(steps, (whole, inside))]
+    return steps[0] < steps[1] or (rough[1] > _NOISE and rough[0] < rough[1] / 2)
 
 
 def photometric_of(dataset: pydicom.Dataset) -> str:

@@ -1,7 +1,7 @@
 """What a compressed stream itself says: its size, and whether it holds all of its picture.
 
 Decoders differ on streams that end early: some raise, some fill the rest with plain grey and stay silent. So the end
-mark is demanded, parts have to be as long as they say, and a JPEG whose last rows are the grey that decoders fill in is
+mark is demanded, parts have to be as long as they say, and a JPEG whose last block is the grey that decoders fill in is
 decoded once more with bytes added at its end: where the picture was complete, they change nothing.
 """
 
@@ -17,8 +17,7 @@ from PIL import Image
 
 _END = b"\xff\xd9"
 _JPEG, _JPEG2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
-_FILLED = 128  # the grey of rows that a JPEG decoder did not find
-_BLOCK = 8
+_FILLED = 128  # the grey of blocks that a JPEG decoder did not find
 
 
 def coded_size(frame: bytes) -> tuple[int, int] | None:
@@ -38,7 +37,7 @@ def coded_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def stops_early(stream: bytes, pixels: NDArray[Any] | None = None) -> bool:
-    """Whether a JPEG, JPEG-LS or JPEG 2000 stream lacks its end; with its pixels (H, W), whether it lacks rows."""
+    """Whether a JPEG, JPEG-LS or JPEG 2000 stream lacks its end; with its pixels (H, W), whether it lacks blocks."""
     start = stream.find(_JPEG2000, 0, 4096)
     if start < 0 and not stream.startswith(_JPEG):
         return False
@@ -47,7 +46,24 @@ def stops_early(stream: bytes, pixels: NDArray[Any] | None = None) -> bool:
         return True
     if start >= 0:
         return _lacks_tiles(whole[start:])
-    return pixels is not None and _lacks_rows(whole, pixels)
+    return pixels is not None and lacks_blocks(whole, pixels)
+
+
+def looks_filled_in(pixels: NDArray[Any]) -> bool:
+    """Whether these pixels are the plain grey of a block that a decoder did not find."""
+    return bool((pixels == _FILLED).all())
+
+
+def lacks_blocks(stream: bytes, pixels: NDArray[Any]) -> bool:
+    """Whether a JPEG with these pixels (H, W) ends before its last block."""
+    if not looks_filled_in(pixels[-8:, -8:]):
+        return False
+    end = stream.rfind(_END)
+    longer = stream[:end] + b"\x55" * 64 + _END
+    try:
+        return bool(np.any(_decoded(longer) != _decoded(stream)))
+    except Exception:  # not a kind that Pillow reads: its own decoder has read it, and demands all blocks
+        return False
 
 
 def _lacks_tiles(stream: bytes) -> bool:
@@ -61,17 +77,6 @@ def _lacks_tiles(stream: bytes) -> bool:
             return False
         place += max(length, 12)
     return stream[place:] != _END
-
-
-def _lacks_rows(stream: bytes, pixels: NDArray[Any]) -> bool:
-    last = pixels[-min(_BLOCK, (pixels.shape[0] - 1) % _BLOCK + 1) :]
-    if not (last == _FILLED).all():
-        return False
-    longer = stream[:-2] + b"\x55" * 64 + _END
-    try:
-        return bool(np.any(_decoded(longer) != _decoded(stream)))
-    except Exception:  # not a kind that Pillow reads: its own decoder has read it, and demands all rows
-        return False
 
 
 def _decoded(stream: bytes) -> NDArray[np.uint8]:
