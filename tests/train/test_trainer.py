@@ -145,16 +145,15 @@ def test_gradients_are_clipped_or_not() -> None:
     """0 is no clipping, as in other trainers; clipped to nought, nothing would be learnt without a word."""
     from tests.train.material import Gradients, small
 
-    from cxrgen.train.stages import order_of, settings_of
-    from cxrgen.train.trainer import join_processes
+    from cxrgen.train.stages import fit_settings, sampler_config
 
     norms = []
     for most in (0.0, 1e-3):
-        arguments = small(Path("data"), Path("out"), max_grad_norm=most, max_steps=1)
-        watcher = Gradients()
-        settings = settings_of(arguments, 6, order_of(arguments, join_processes()))
-        fit(tiny_model(), batches([samples(6)]), dataclasses.replace(settings, train=("",)), watcher)
-        norms.append(math.sqrt(sum(float((each**2).sum()) for each in watcher.seen.values())))
+        optim = small(Path("data"), Path("out"), max_grad_norm=most, max_steps=1).optim
+        callback = Gradients()
+        settings = fit_settings(optim, 6, sampler_config(optim, seed=0, view_dropout=0.0, processes=1))
+        fit(tiny_model(), batches([samples(6)]), dataclasses.replace(settings, train=("",)), callback)
+        norms.append(math.sqrt(sum(float((each**2).sum()) for each in callback.seen.values())))
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(1e-3, rel=1e-3)
 
@@ -181,14 +180,14 @@ def test_the_projector_starts_with_all_directions_alike() -> None:
     from cxrgen.model.checkpoint import Checkpoint
     from cxrgen.model.conversation import Format
     from cxrgen.model.tiny import NewModel, new_model
-    from cxrgen.train.warmup import level_projector
+    from cxrgen.train.warmup import whiten_projector_init
 
     sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=1, hidden_size=64, tower_size=16)
     model, processor = new_model(sizes, ["The heart is enlarged."], seed=0)
     generator = torch.Generator().manual_seed(0)
     loudness = torch.logspace(1, -1, 16)  # the faintest direction a hundredth of the loudest
     features = torch.randn(500, 4, 16, generator=generator) * loudness + 3.0
-    level_projector(Checkpoint(model, processor, Format(image_tokens=4)), features, seed=1)
+    whiten_projector_init(Checkpoint(model, processor, Format(image_tokens=4)), features, seed=1)
     heard = model.model.multi_modal_projector.linear_1(features.flatten(0, 1))
     assert heard.mean(dim=0).abs().max() < 1e-3
     spread = torch.linalg.eigvalsh(torch.cov((heard.T).double()))[-16:]

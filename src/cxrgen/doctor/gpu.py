@@ -141,8 +141,9 @@ def _qlora(_: Path | None) -> str:
     import torch
     from transformers import AutoModelForImageTextToText
 
+    from cxrgen.train.config import TrainableConfig
     from cxrgen.train.init_model import four_bits
-    from cxrgen.train.trainable import LoraSettings, choose, mode_of
+    from cxrgen.train.trainable import set_trainable
     from cxrgen.train.trainer import FitSettings, fit
 
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +151,7 @@ def _qlora(_: Path | None) -> str:
         model = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=torch.float32, quantization_config=four_bits(), local_files_only=True
         )
-    choose(model, mode_of("qlora"), lora=LoraSettings(dropout=0.0))
+    set_trainable(model, TrainableConfig("qlora", lora_dropout=0.0))
     history = fit(model, [_batch()] * 20, FitSettings(20, 1e-2, train=None, bf16=True))
     if not history[-1] < history[0]:
         raise AssertionError(f"the loss went from {history[0]:.4f} to {history[-1]:.4f}")
