@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.material import TORCHRUN, Gradients, assert_close, cxrgen, small, weights
+from tests.train.material import TORCHRUN, Gradients, assert_close, cxrgen, small
 
 from cxrgen.model.batches import IGNORE, Sample, collate, pack
 from cxrgen.model.checkpoint import open_checkpoint
@@ -189,19 +189,17 @@ def alone(llava: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_two_processes_are_one(
     alone: Path, llava: Path, prepared: Path, tmp_path: Path, sharding: tuple[str, ...]
 ) -> None:
-    """Gradients, losses, weights; also, a checkpoint of either goes on in the other."""
+    """Gradients and losses; a checkpoint of either is resumed by the other."""
     out = tmp_path / "two"
     cxrgen(*command(llava, prepared, out, "--train_modules", "full", *sharding), launcher=PROCESSES)
     assert_close(first_gradients(out), first_gradients(alone))
     assert losses(out) == pytest.approx(losses(alone), rel=1e-5)
-    assert_close(weights(out), weights(alone))
     one = broken_off(out, tmp_path / "one", 3)
     cxrgen(*command(llava, prepared, one, "--train_modules", "full", "--resume"))
     two = broken_off(alone, tmp_path / "again", 3)
     cxrgen(*command(llava, prepared, two, "--train_modules", "full", "--resume", *sharding), launcher=PROCESSES)
     for resumed in (one, two):
         assert losses(resumed) == pytest.approx(losses(alone), rel=1e-5)
-        assert_close(weights(resumed), weights(alone))
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def test_an_earlier_run_is_never_overwritten_by_accident(
         at_step(patch, 3, crash)
         with pytest.raises(Crash):
             train(small(prepared, out))
-    with pytest.raises(InputError, match="holds checkpoint-2 of an earlier run; --resume goes on"):
+    with pytest.raises(InputError, match="holds checkpoint-2 of an earlier run; --resume continues from it"):
         train(small(prepared, out))
     with pytest.raises(InputError, match=r"learning_rate was 0\.01, is 0\.02"):
         train(small(prepared, out, learning_rate=0.02, resume=True))

@@ -2,7 +2,7 @@
 
 A field is also a recipe key and a flag of the same name. Names are unique over all parts, so that recipes and flags
 stay flat. Values are checked when a `TrainConfig` is made, before data or torch are touched; nothing here imports
-torch, which keeps `cxrgen train --help` quick.
+torch or pyarrow, which keeps `cxrgen train --help` quick; a test compares the names with those of their owners.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
-from cxrgen.text.prompts import PROMPTS
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
+PROMPTS = ("study", "study-prior", "original")
 TEMPLATES = ("plain", "v0", "v1", "mistral")
 ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
@@ -87,7 +87,7 @@ class DataConfig:
         "", "where the images of a JSON file are; default: beside it", metavar="DIR", outcome=False
     )
     split: str = _option("train", "split of a prepared folder to train on")
-    prompt: str = _option("study", "wording of the question; study-prior adds the prior report", choices=tuple(PROMPTS))
+    prompt: str = _option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
     views: str = _option("all", "images of a study that are shown", choices=("all", "frontal", "lateral"))
     view_dropout: float = _option(
         0.0, "share of studies of several views shown with their frontal only, drawn each epoch", at_least=0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.compute
+import pyarrow
 import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
@@ -59,4 +59,4 @@ def _splits(file: Path) -> set[str]:
         column = pyarrow.parquet.read_table(file, columns=["split"])["split"]
     except (pyarrow.ArrowInvalid, OSError, KeyError):
         return {"valid"}  # `read_studies` says what is wrong with the file
-    return set(pyarrow.compute.unique(column).to_pylist())
+    return set(column.unique().to_pylist())

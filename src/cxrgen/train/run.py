@@ -12,7 +12,6 @@ import argparse
 
 from cxrgen.train.flags import add_arguments as add_flags
 from cxrgen.train.flags import resolve
-from cxrgen.train.preflight import check_run
 
 _EXAMPLES = """examples:
   cxrgen train tiny --data_path prepared --output_dir model
@@ -29,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     config = resolve(options)
+    from cxrgen.train.preflight import check_run
+
     check_run(config)
-    # torch is imported only now: help and refusals do not wait for it
+    # torch is imported only now: neither help nor refusals wait for it
     from cxrgen.train.distributed import init_processes
     from cxrgen.train.pipeline import train
 
