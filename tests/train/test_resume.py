@@ -17,8 +17,9 @@ import pytest
 from tests.train.material import assert_equal, small, weights, write_prepared
 
 from cxrgen.core.errors import InputError, Interrupted
+from cxrgen.core.folders import locked
 from cxrgen.train.callbacks import RunCallback
-from cxrgen.train.checkpoints import checkpoints, locked
+from cxrgen.train.checkpoints import checkpoints
 from cxrgen.train.pipeline import train
 from cxrgen.train.trainer import FitState, StepRecord
 

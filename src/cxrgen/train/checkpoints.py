@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,29 +40,6 @@ class ResumePoint:
     step: int
     fingerprint: Mapping[str, Any]
     remembered: Mapping[str, Any]  # best step and value so far
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock goes with the process, however it ends.
-
-    Loader workers are forks and would hold it some seconds longer than a killed run, so they let go of it at once.
-    Raises InputError when another run holds it, or when the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "w")  # noqa: SIM115 - the lock lives as long as the file is open
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --output_dir") from None
-    os.register_at_fork(after_in_child=file.close)
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder}: another run is writing there; wait for it or give another --output_dir"
-            ) from None
-        yield
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from cxrgen.core.errors import InputError, TooManyRejects
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Reject, Study, read_studies
+from cxrgen.core.rejects import REJECTS
 from cxrgen.core.tables import read_json
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate, pack, without_loss
 from cxrgen.model.checkpoint import Checkpoint
@@ -187,9 +188,9 @@ def check_rejects(rejects: Sequence[Reject], total: int, most: float, folder: Pa
     if not gone:
         return
     reasons = ", ".join(f"{count} {code}" for code, count in sorted(Counter(each.code for each in gone).items()))
-    message = f"{len(gone)} of {total} items left out ({reasons}), listed in {folder / 'rejects.csv'}"
+    message = f"{len(gone)} of {total} items left out ({reasons}), listed in {folder / REJECTS}"
     if len(gone) > most * total:
-        raise TooManyRejects(f"{message}; that is more than --max_rejects {most:g} allows")
+        raise TooManyRejects(f"{message}; the limit is {most:.1%}, --max_rejects raises it")
     say(message)
 
 

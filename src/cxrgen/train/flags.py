@@ -20,6 +20,7 @@ import yaml
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
+from cxrgen.core.rejects import share
 from cxrgen.train.config import TrainConfig, make_config, options, parts
 
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
@@ -87,7 +88,7 @@ def _add_flag(group: Any, option: Any, kind: Any) -> None:
         more |= {"nargs": "?", "const": True, "metavar": "true|false" if kind is bool else "CHECKPOINT"}
         group.add_argument(*names, type=_boolean if kind is bool else _boolean_or_text, **more)
     else:
-        group.add_argument(*names, type=kind, **more)
+        group.add_argument(*names, type=share if option.name == "max_rejects" else kind, **more)
 
 
 def resolve(given: argparse.Namespace) -> TrainConfig:
@@ -166,13 +167,15 @@ def _coerced(recipe: str, key: str, value: Any, kind: Any) -> Any:
     """YAML reads 1e-3 as text, 1 as a whole number and no as false; the field's type decides."""
     kinds = typing.get_args(kind) or (kind,)
     try:
+        if key == "max_rejects":
+            return share(str(value))
         if kind is float and not isinstance(value, bool):
             return float(value)
         if kind is str and value is False:
             return "no"
         if type(value) in kinds:
             return value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, argparse.ArgumentTypeError):
         pass
     raise InputError(f"{recipe}: {key} must be {' or '.join(each.__name__ for each in kinds)}, not {value!r}")
 

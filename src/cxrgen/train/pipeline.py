@@ -17,13 +17,15 @@ from typing import Any
 import torch
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import write_csv
+from cxrgen.core.folders import locked
+from cxrgen.core.journal import read_journal
 from cxrgen.core.progress import say
+from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.train.callbacks import RunCallback, Validation
-from cxrgen.train.checkpoints import ResumePoint, disk_is_full, locked
+from cxrgen.train.checkpoints import ResumePoint, disk_is_full
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.data import SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
@@ -31,7 +33,7 @@ from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.init_model import init_model
 from cxrgen.train.preflight import check_run
 from cxrgen.train.resume import START, resume_point, run_fingerprint
-from cxrgen.train.run_log import LOG, RunLog, open_trackers, read_log
+from cxrgen.train.run_log import LOG, RunLog, open_trackers
 from cxrgen.train.run_report import write_recipe, write_records
 from cxrgen.train.stages import Stage, fit_settings, sampler_config, train_on_images, train_on_texts, train_tower
 from cxrgen.train.trainable import mode_of, row_ids, set_trainable
@@ -51,7 +53,7 @@ def train(config: TrainConfig) -> list[float]:
     """The whole run. Returns the training loss of each step."""
     check_run(config)
     run = Run(config, Path(config.checkpoint.output_dir), init_processes())
-    with locked(run.out) if run.processes.is_main else nullcontext():
+    with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():
         try:
             return _train(run)
         except Exception as error:  # the log, the recipe, the model or a library may be the one to meet it
@@ -82,7 +84,7 @@ def _train(run: Run) -> list[float]:
     counts = {**_set_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
     _main_stage(run, stage, samples, folder, fingerprint, subset, resumed)
     _save(run, checkpoint)
-    lines = read_log(run.out / LOG)
+    lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
         say(f"trained on {len(samples)} studies in {time.monotonic() - clock:.0f} s")
@@ -134,8 +136,7 @@ def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list
     samples, rejects = encode_data(checkpoint, data.variants, run.config.data.long)
     rejects = [*data.rejects, *rejects]
     if rejects and run.processes.is_main:
-        rows = [(each.row, each.id, each.code, each.hint) for each in rejects]
-        write_csv(run.out / "rejects.csv", ("row", "id", "code", "hint"), rows)
+        write_rejects(run.out / REJECTS, rejects)
     check_rejects(rejects, len(data.variants) + len(data.rejects), run.config.data.max_rejects, run.out)
     return samples, len([each for each in rejects if each.code != "cut"])
 

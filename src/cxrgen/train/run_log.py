@@ -1,20 +1,19 @@
 """The log of a run: log.jsonl always, other trackers where asked.
 
-A line is one step or one validation. The file is only ever added to, and a resumed run first cuts it back to its
-checkpoint, so that no step stands in it twice.
+A line is one step or one validation. Lines are only appended; a resumed run first cuts the file back to its checkpoint,
+so that no step is in it twice.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError, unknown
-from cxrgen.core.files import write_text
+from cxrgen.core.journal import Journal, read_journal, write_journal
 from cxrgen.core.progress import say
 from cxrgen.train.config import TRACKERS, LogConfig, tracker_names
 
@@ -31,33 +30,20 @@ class RunLog:
         self.trackers = list(trackers)
 
     def restart(self, step: int) -> list[Line]:
-        """Forget everything after `step`; returns the lines that stay. Half a last line is dropped."""
-        kept = [line for line in read_log(self.path) if line["step"] <= step]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        """Drop everything after `step`; returns the lines that stay."""
+        kept = [line for line in read_journal(self.path) if line["step"] <= step]
+        write_journal(self.path, kept, private=False)
         return kept
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        with Journal(self.path, private=False) as journal:
+            journal.add({"step": step, **values})
         for tracker in list(self.trackers):
             try:
                 tracker(values, step)
             except Exception as error:  # whatever a third-party library or server raises, the training continues
                 self.trackers.remove(tracker)
                 say(f"step {step}: a tracker of --report_to failed ({type(error).__name__}) and is disabled")
-
-
-def read_log(path: Path) -> list[Line]:
-    """All whole lines of a log; none when there is no file."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 def check_trackers(report_to: str) -> list[str]:

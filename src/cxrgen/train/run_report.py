@@ -13,9 +13,10 @@ import yaml
 
 from cxrgen.core import __version__
 from cxrgen.core.files import write_json, write_text
+from cxrgen.core.journal import read_journal
 from cxrgen.html import Html, Section, facts, line_chart, paragraph, render, table
 from cxrgen.train.config import TrainConfig, flat_values
-from cxrgen.train.run_log import LOG, Line, read_log
+from cxrgen.train.run_log import LOG, Line
 
 RECORD, PAGE = "training.json", "training.html"
 _CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
@@ -63,7 +64,7 @@ def write_model_card(
 
 def write_page(folder: Path, title: str, settings: Mapping[str, Any]) -> None:
     """training.html: curves of the loss, the learning rate, the validations, and the settings."""
-    lines = read_log(folder / LOG)
+    lines = read_journal(folder / LOG)
 
     def curve(name: str) -> list[tuple[float, float]]:
         return [(line["step"], line[name]) for line in lines if name in line]
