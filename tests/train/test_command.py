@@ -162,7 +162,7 @@ def test_bad_input_is_named(tmp_path: Path, prepared: Path, llava: Path) -> None
     train(small(data.parent / "two.json", tmp_path / "c", **base, max_rejects=0.3))
     assert "image-count" in (tmp_path / "c" / "rejects.csv").read_text()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be made a folder"):
         train(small(prepared, tmp_path / "file" / "run"))
     with pytest.raises(InputError, match=r"no config\.json"):
         train(small(prepared, tmp_path / "d", model_name_or_path=str(tmp_path)))

@@ -20,7 +20,6 @@ import yaml
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
-from cxrgen.core.rejects import share
 from cxrgen.train.config import TrainConfig, make_config, options, parts
 
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
@@ -88,7 +87,7 @@ def _add_flag(group: Any, option: Any, kind: Any) -> None:
         more |= {"nargs": "?", "const": True, "metavar": "true|false" if kind is bool else "CHECKPOINT"}
         group.add_argument(*names, type=_boolean if kind is bool else _boolean_or_text, **more)
     else:
-        group.add_argument(*names, type=share if option.name == "max_rejects" else kind, **more)
+        group.add_argument(*names, type=_share if option.name == "max_rejects" else kind, **more)
 
 
 def resolve(given: argparse.Namespace) -> TrainConfig:
@@ -168,7 +167,7 @@ def _coerced(recipe: str, key: str, value: Any, kind: Any) -> Any:
     kinds = typing.get_args(kind) or (kind,)
     try:
         if key == "max_rejects":
-            return share(str(value))
+            return _share(str(value))
         if kind is float and not isinstance(value, bool):
             return float(value)
         if kind is str and value is False:
@@ -178,6 +177,12 @@ def _coerced(recipe: str, key: str, value: Any, kind: Any) -> Any:
     except (TypeError, ValueError, argparse.ArgumentTypeError):
         pass
     raise InputError(f"{recipe}: {key} must be {' or '.join(each.__name__ for each in kinds)}, not {value!r}")
+
+
+def _share(text: str) -> float:
+    from cxrgen.core.rejects import share  # imports pyarrow, which --help does without
+
+    return share(text)
 
 
 def _boolean(text: str) -> bool:
