@@ -22,7 +22,7 @@ _EXAMPLES = """examples:
 """
 _REMARK = (
     "Synthetic studies: the scores say nothing about real images. "
-    "The vision tower was warmed up on labels read from the training reports."
+    "The vision encoder was warmed up on labels read from the training reports."
 )
 _SHOWN = (
     ("finding F1", "finding_f1_macro"),

@@ -3,7 +3,7 @@
 `checkpoint-N` is written under another name, synced, and renamed, so a crash or a full disk leaves the ones before as
 they were. `state.json` carries the hashes of the other files and the run's fingerprint. Only trained tensors are saved:
 the frozen rest is in the model that the run started from, or in `start/` for a new one. Tensors are whole, however the
-run was sharded, so another number of processes can go on from them.
+run was sharded, so another number of processes can resume from them.
 """
 
 from __future__ import annotations
@@ -206,4 +206,4 @@ def _sync(path: Path) -> None:
 
 
 def _damaged(file: Path) -> InputError:
-    return InputError(f"{file}: damaged or cut short; remove {file.parent.name} to go on from the checkpoint before")
+    return InputError(f"{file}: damaged or cut short; remove {file.parent.name} to resume from the checkpoint before")

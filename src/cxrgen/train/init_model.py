@@ -24,6 +24,7 @@ from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_stock, open_c
 from cxrgen.model.conversation import Format
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
+from cxrgen.model.quantization import quantization
 from cxrgen.model.tiny import NewModel, new_model
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import ModelConfig, TinyModelConfig
@@ -81,7 +82,9 @@ def _format_changes(config: ModelConfig) -> dict[str, Any]:
 
 
 def _opened(folder: Path, four_bit: bool) -> Checkpoint:
-    extra: dict[str, Any] = {"quantization_config": four_bits()} if four_bit else {}
+    extra: dict[str, Any] = {}
+    if four_bit:
+        extra["quantization_config"] = quantization(4, torch.bfloat16, "--train_modules qlora")
     if (folder / FORMAT_FILE).is_file():
         return open_checkpoint(folder, **extra)
     check_stock(folder)
@@ -97,23 +100,6 @@ def _opened(folder: Path, four_bit: bool) -> Checkpoint:
         template="v0", image_token=processor.image_token, image_tokens=(vision.image_size // vision.patch_size) ** 2
     )
     return Checkpoint(model, processor, format)
-
-
-def four_bits() -> Any:
-    """How QLoRA holds frozen weights (Dettmers et al. 2023). Raises InputError without CUDA or bitsandbytes."""
-    from importlib.util import find_spec
-
-    from transformers import BitsAndBytesConfig
-
-    if find_spec("bitsandbytes") is None or not torch.cuda.is_available():
-        raise InputError("--train_modules qlora needs a CUDA device and bitsandbytes (pip install bitsandbytes)")
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
-    )
 
 
 def _load_tower(model: Any, name: str) -> None:
