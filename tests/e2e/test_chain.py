@@ -68,7 +68,7 @@ def test_the_same_seed_trains_the_same_model(chain: Path) -> None:
     assert digest(chain / "again" / "model.safetensors") == digest(chain / "model" / "model.safetensors")
 
 
-def test_scores_floors_and_page(chain: Path) -> None:
+def test_scores_baselines_and_page(chain: Path) -> None:
     baseline = chain / "frequent.csv"
     cxrgen(
         *("generate", "--baseline", "frequent", "--question-file", chain / "prepared"),

@@ -69,7 +69,7 @@ def test_page_escapes_texts_and_needs_nothing_from_outside(csvs: Path) -> None:
     assert "https://" not in page
 
 
-def test_given_floors_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_baselines_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (csvs / "copy.csv").write_bytes((csvs / "gt.csv").read_bytes())
     assert _evaluate(csvs, "--baseline", f"copy={csvs / 'copy.csv'}") == 0
     assert "1.000  copy" in capsys.readouterr().out

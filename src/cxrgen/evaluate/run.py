@@ -25,6 +25,7 @@ from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate
 from cxrgen.evaluate.self_test import as_text, noticed
 from cxrgen.evaluate.suites import SUM_OF, sum_of
 from cxrgen.html import number
+from cxrgen.metrics import METRICS
 
 _EXAMPLES = """\
 examples:
@@ -38,12 +39,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
-    parser.add_argument("--gt", type=Path, metavar="CSV", help="the references")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
-    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
-    parser.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
-    parser.add_argument(
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
+    inputs.add_argument("--gt", type=Path, metavar="CSV", help="the references")
+    inputs.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
+    inputs.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
+    inputs.add_argument(
         "--baseline",
         "--floor",
         action="append",
@@ -51,23 +52,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=CSV",
         help="reports of one more baseline; repeatable",
     )
-    parser.add_argument(
+    inputs.add_argument(
+        "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
+    )
+    inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
+    scoring = parser.add_argument_group("scores")
+    scoring.add_argument(
         "--metrics",
         metavar="NAMES",
-        help="comma-separated: metrics (bleu), presets (bleu.sacrebleu), scores (prior_rate), sum; "
+        help=f"comma-separated: metrics ({', '.join(METRICS)}), presets (bleu.sacrebleu), scores (prior_rate), sum; "
         "default: those that need neither weights nor Java",
     )
-    parser.add_argument(
-        "--limits", type=Path, metavar="JSON", help='what scores could reach: {"optimum": {"finding_f1_macro": 1.0}}'
-    )
-    parser.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
-    metric_options.add_arguments(parser)
-    parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
-    parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
-    parser.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
-    parser.add_argument(
+    scoring.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
+    scoring.add_argument(
         "--self-test", action="store_true", help="score nothing; show which metric notices which made-up mistake"
     )
+    metric_options.add_arguments(parser)
+    outputs = parser.add_argument_group("output")
+    outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
+    outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
+    outputs.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
 
 
 def run(options: argparse.Namespace) -> int:

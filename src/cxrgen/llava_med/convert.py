@@ -16,9 +16,10 @@ import torch
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.llava_med.layouts import AS_IS, Choices, write_original, write_stock
-from cxrgen.llava_med.lazy_tensors import Rows, Written, cast, new_folder, read_tensors, read_weights, whole
+from cxrgen.llava_med.lazy_tensors import Rows, Written, cast, read_tensors, read_weights, whole
 from cxrgen.llava_med.tensor_names import (
     EMBEDDINGS,
     HEAD,

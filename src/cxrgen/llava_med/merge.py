@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.llava_med.convert import add_format_arguments
 from cxrgen.llava_med.layouts import AS_IS, Choices, write_original, write_stock
-from cxrgen.llava_med.lazy_tensors import Rows, Written, cast, new_folder, read_weights
+from cxrgen.llava_med.lazy_tensors import Rows, Written, cast, read_weights
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, HEAD, PROJECTOR, Layout, original_tensors, read_layout
 from cxrgen.model.llama_tokenizer import IMAGE_PATCH, read_llama_tokens
 from cxrgen.model.locate import at_hand, opened

@@ -16,7 +16,7 @@ from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, re
 from cxrgen.html import Section, heat_map, number, table
 from cxrgen.metrics import Floats, MetricResult
 from cxrgen.metrics.clinical.labels import ABSENT, BLANK, PRESENT, UNCERTAIN, Labels
-from cxrgen.text.rule_labels import OBSERVATIONS
+from cxrgen.text.chexpert import OBSERVATIONS
 
 LABELS = {PRESENT: "positive", UNCERTAIN: "uncertain", ABSENT: "negative", BLANK: "not mentioned"}
 FEW = 10  # positive studies below which a row is marked
