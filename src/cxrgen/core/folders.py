@@ -45,9 +45,13 @@ def require_space(folder: Path, needed: float) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free on this disk; "
+            f"{folder}: {_size(needed)} are needed, {_size(free)} are free on this disk; "
             "make room or choose another place"
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager

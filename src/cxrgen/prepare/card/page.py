@@ -31,7 +31,7 @@ from cxrgen.prepare.card.images import kept_images
 from cxrgen.prepare.card.numbers import card_numbers, frequent_sentences
 from cxrgen.prepare.card.tokens import Tokens
 from cxrgen.prepare.image_store import StoredImage
-from cxrgen.prepare.pipeline import Chosen
+from cxrgen.prepare.pipeline import Selection
 
 _SHOWN = 4  # studies a split
 _IMAGE = 200  # pixels, longest side
@@ -39,15 +39,15 @@ _SHARES = {"with a report", "with a lateral", "with a prior"}
 
 
 def write_card(
-    out: Path, chosen: Chosen, images: Sequence[StoredImage], recipe: dict[str, Any], tokens: Tokens | None = None
+    out: Path, selection: Selection, images: Sequence[StoredImage], recipe: dict[str, Any], tokens: Tokens | None = None
 ) -> None:
     """Write card.json and card.html of a prepared folder."""
-    numbers = card_numbers(chosen, images, recipe, tokens)
+    numbers = card_numbers(selection, images, recipe, tokens)
     write_json(out / "card.json", numbers)
-    studies = chosen.studies
+    studies = selection.studies
     sections = [
         _warnings(numbers),
-        _waterfall(numbers),
+        _flow_chart(numbers),
         _splits(numbers),
         _texts(numbers, studies),
         _images(numbers, kept_images(studies, images)),
@@ -78,8 +78,8 @@ def _warnings(numbers: Mapping[str, Any]) -> Section:
     return Section("Leaks and duplicates", parts, intro)
 
 
-def _waterfall(numbers: Mapping[str, Any]) -> Section:
-    rows = [(each["step"], each["studies"], each["images"], each["subjects"]) for each in numbers["waterfall"]]
+def _flow_chart(numbers: Mapping[str, Any]) -> Section:
+    rows = [(each["step"], each["studies"], each["images"], each["subjects"]) for each in numbers["flow_chart"]]
     parts = [table(("what is left", "studies", "images", "patients"), rows)]
     if numbers["left_out"]:
         parts.append(table(("left out", "inputs"), list(numbers["left_out"].items())))
