@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -459,3 +460,26 @@ def test_a_table_of_a_hundred_thousand_images_stays_below_a_gigabyte(tmp_path: P
     peak = int(result.stdout.split()[-1]) / 1e6
     print(f"peak memory {peak:.2f} GB")
     assert peak < 1
+
+
+def test_a_study_is_built_once_and_replaced_five_times_at_most(
+    course: Path, tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch, write_table: Callable[..., Path]
+) -> None:
+    built = 0
+    init = Study.__init__
+
+    def counted(self: Study, *values: Any, **named: Any) -> None:
+        nonlocal built
+        built += 1
+        init(self, *values, **named)
+
+    monkeypatch.setattr(Study, "__init__", counted)
+    rows = [(f"{number:04}", f"Heart {number} is normal.") for number in range(1, 7)]
+    texts = write_table(tmp_path / "texts.csv", ("study_id", "findings"), rows)
+    assert prepare(course, "--out", tmp_path / "plain")[0] == 0
+    assert built <= 4 * 6, "source, split, text, images"
+    built = 0
+    words = ("--text-file", texts, "--pseudonyms", tmp_path / "key")
+    assert prepare(course, "--out", tmp_path / "all", *words)[0] == 0
+    of_texts = len(rows)
+    assert built - of_texts <= 6 * 6, "built once; texts, split, report, pseudonym, images"

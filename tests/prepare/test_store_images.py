@@ -27,6 +27,11 @@ def test_one_exposure_processed_twice_looks_alike() -> None:
     assert not is_near_duplicate("", "")
 
 
+@pytest.mark.parametrize(("bits", "alike"), [(0b111, True), (0b1111, False)])
+def test_three_of_64_bits_may_differ(bits: int, alike: bool) -> None:
+    assert is_near_duplicate("0" * 16, f"{bits:016x}") is alike
+
+
 @pytest.mark.parametrize(("size", "suffix", "wanted"), [(512, "png", (200, 240)), (120, "jpg", (100, 120))])
 def test_a_small_image_keeps_its_pixels_and_a_shrunk_one_is_a_jpeg(
     tmp_path: Path, size: int, suffix: str, wanted: tuple[int, int]

@@ -28,5 +28,5 @@ def prior_ids(studies: Sequence[Study]) -> dict[str, str]:
                 earlier, present = present, []
             present.append(study)
             if earlier:
-                prior_of[study.study_id] = min(each.study_id for each in earlier)
+                prior_of[study.study_id] = min(study.study_id for study in earlier)
     return prior_of

@@ -135,11 +135,11 @@ def run(options: argparse.Namespace) -> int:
         (out / JOURNAL).unlink(missing_ok=True)
     with _writing(out):
         images = store_images(jobs, out, image_options, options.workers, recorded, options.engine)
-    said, known = len(selection.notes), len(selection.rejects)
+    notes, rejects = len(selection.notes), len(selection.rejects)
     after_images(selection, images, settings)
     if key:
-        selection.rejects[known:] = without_names(selection.rejects[known:], key, ids=False)
-    for note in selection.notes[said:]:
+        selection.rejects[rejects:] = without_names(selection.rejects[rejects:], key, ids=False)
+    for note in selection.notes[notes:]:
         say(f"  {note}")
     if not selection.studies:
         raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
@@ -187,11 +187,11 @@ def _mapping(words: list[str]) -> dict[str, str]:
 def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The options that shape the set; where it lies and how fast it is made do not."""
     others = {name for other in SOURCES if other != kind for name in own_options(other)} - own_options(kind).keys()
-    kept = {name: value for name, value in vars(options).items() if name not in _PASSING | others}
+    shaping = {name: value for name, value in vars(options).items() if name not in _PASSING | others}
     if options.pseudonyms:
-        kept["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
+        shaping["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
     return {
-        **kept,
+        **shaping,
         "text": f"{options.text}/{RECIPES[options.text]}",
         "kind": kind,
         "map": sorted(options.map),

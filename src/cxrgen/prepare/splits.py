@@ -76,7 +76,7 @@ def _one_split_each(studies: Sequence[Study], split_of: Mapping[str, str]) -> No
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for study in studies:
         splits[subject_of(study)].add(split_of[study.study_id])
-    torn = sum(len(each) > 1 for each in splits.values())
+    torn = sum(len(names) > 1 for names in splits.values())
     if torn:
         raise InputError(
             f"{torn} patients are in two splits, so a test would leak; draw anew by patient with --resplit"

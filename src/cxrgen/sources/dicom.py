@@ -138,14 +138,14 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
     seen: set[str] = set()
     counts: Counter[str] = Counter()
     for file in filter(_is_dicom, _files(path)):
-        place = "/".join(file.relative_to(path).parts[-2:])
+        row_ref = "/".join(file.relative_to(path).parts[-2:])
         if file.is_symlink() and path.resolve() not in file.resolve().parents:
-            rejects.append(Reject(place, "", "bad-path", "a link that leads out of the folder"))
+            rejects.append(Reject(row_ref, "", "bad-path", "a link that leads out of the folder"))
             continue
         try:
             tags = read_tags(file, _TAGS)
         except ImageReject as error:
-            rejects.append(Reject(place, "", error.code, error.hint))
+            rejects.append(Reject(row_ref, "", error.code, error.hint))
             continue
         study_uid, instance, modality = (
             tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID", "Modality")
@@ -154,9 +154,9 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
         if "Rows" not in tags:
             counts["files hold no picture (reports, presentation states)"] += 1
         elif modality and modality not in RADIOGRAPHS:
-            rejects.append(Reject(place, study_uid, "not-a-radiograph", "CR, DX, RG and OT are read"))
+            rejects.append(Reject(row_ref, study_uid, "not-a-radiograph", "CR, DX, RG and OT are read"))
         elif not study_uid:
-            rejects.append(Reject(place, "", "id-missing", "it has neither a study UID nor an accession number"))
+            rejects.append(Reject(row_ref, "", "id-missing", "it has neither a study UID nor an accession number"))
         elif instance and instance in seen:
             counts["files repeat an image"] += 1
         else:

@@ -29,10 +29,10 @@ def _checked(top: Path, name: str) -> Path:
     """`inside` for a folder that is resolved already."""
     if not name or "\0" in name or "\\" in name or _DRIVE.match(name) or ".." in PurePosixPath(name).parts:
         raise RejectError("bad-path", "the name holds a parent, a drive letter, a backslash or NUL")
-    found = (top / name).resolve()
-    if found != top and top not in found.parents:
+    file = (top / name).resolve()
+    if file != top and top not in file.parents:
         raise RejectError("bad-path", "the name leads out of its folder; say where images are with --image-folder")
-    return found
+    return file
 
 
 def locator(names: Sequence[str], folders: Sequence[Path]) -> tuple[Locate, str]:

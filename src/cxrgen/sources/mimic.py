@@ -132,9 +132,12 @@ def _look(path: Path) -> _Release:
 
 
 def _patients(root: Path) -> Iterator[Path]:
-    for group in sorted(root.iterdir()):
-        if _GROUP.fullmatch(group.name) and group.is_dir():
-            yield from (each for each in sorted(group.iterdir()) if _PATIENT.fullmatch(each.name) and each.is_dir())
+    for group in _named_folders(root, _GROUP):
+        yield from _named_folders(group, _PATIENT)
+
+
+def _named_folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if name.fullmatch(path.name) and path.is_dir())
 
 
 # --- images ---
@@ -164,7 +167,7 @@ def _image_rows(path: Path, release: _Release, notes: list[str], rejects: list[R
     kind = "metadata" if "metadata" in release.tables else "records"
     if kind in release.tables:
         table = read_csv(release.tables[kind])
-        notes += [f"{table.path.name}: {each}" for each in table.notes]
+        notes += [f"{table.path.name}: {note}" for note in table.notes]
         images = list(_rows(table, notes, rejects))
     else:
         images = list(_walked(release.roots))
@@ -172,17 +175,19 @@ def _image_rows(path: Path, release: _Release, notes: list[str], rejects: list[R
     by_tags = kind == "records" and suffix == ".dcm"
     if kind == "records":
         notes.append(f"no metadata table: views and dates are {'those of the DICOM tags' if by_tags else 'unknown'}")
-    there = {patient.name[1:] for patient in _patients(root)}
-    absent = {image.study_id for image in images if image.subject_id not in there}
+    on_disk = {patient.name[1:] for patient in _patients(root)}
+    absent = {image.study_id for image in images if image.subject_id not in on_disk}
     if absent:
-        every = len({image.study_id for image in images})
-        notes.append(f"{len(absent)} of {every} studies are of patients whose folder is not there; they are left out")
-    if images and not any(image.subject_id in there for image in images):
+        all_studies = len({image.study_id for image in images})
+        notes.append(
+            f"{len(absent)} of {all_studies} studies are of patients whose folder is not there; they are left out"
+        )
+    if images and not any(image.subject_id in on_disk for image in images):
         raise InputError(
             f"{root}: not one patient of {release.tables[kind].name} has a folder here, {images[0].folder} for instance"
         )
     for image in images:
-        if image.subject_id in there:
+        if image.subject_id in on_disk:
             file = root / image.folder / f"{image.dicom_id}{suffix}"
             raw_view, order = view_and_time(file) if by_tags else (image.raw_view, image.order_key)
             view = View(str(file.absolute()), image.view, raw_view)
@@ -211,9 +216,9 @@ def _rows(table: CsvTable, notes: list[str], rejects: list[Reject]) -> Iterator[
             raw_view,
             recovered or UNKNOWN,
         )
-    if counts["missing"]:
-        told = counts["recovered"]
-        notes.append(f"{counts['missing']} images have no ViewPosition; the procedure tells {told} of them")
+    missing, named = counts["missing"], counts["recovered"]
+    if missing:
+        notes.append(f"{missing} images have no ViewPosition; the procedure names that of {named}")
 
 
 def _recovered(cells: Mapping[str, str], missing: bool) -> str:
@@ -242,25 +247,25 @@ _MORE_VIEWS = re.compile(r"\bLAT|\bAND\b|&|TWO|\b[2-9] VIEW|OBL|DECUB|LORDOTIC")
 
 def _walked(roots: tuple[Path, ...]) -> Iterator[_Image]:
     for root in roots:
-        found = False
+        any_image = False
         for patient in _patients(root):
-            for study in sorted(each for each in patient.iterdir() if _STUDY.fullmatch(each.name) and each.is_dir()):
+            for study in _named_folders(patient, _STUDY):
                 for file in sorted(study.iterdir()):
                     if file.suffix.lower() in (".jpg", ".dcm"):
-                        found = True
+                        any_image = True
                         yield _Image(f"{study.name}/{file.name}", file.stem, patient.name[1:], study.name[1:])
-        if found:
+        if any_image:
             return
 
 
 def _where(images: list[_Image], roots: tuple[Path, ...]) -> tuple[Path, str]:
     """The tree that holds the images, and their suffix: the choice under which most of a sample is found."""
     choices = [(root, suffix) for root in roots for suffix in (".jpg", ".dcm")]
-    there = {root: {patient.name[1:] for patient in _patients(root)} for root in roots}
+    patients = {root: {patient.name[1:] for patient in _patients(root)} for root in roots}
 
     def hits(choice: tuple[Path, str]) -> int:
-        known = [image for image in images if image.subject_id in there[choice[0]]][:200]
-        return sum((choice[0] / image.folder / f"{image.dicom_id}{choice[1]}").is_file() for image in known)
+        sample = [image for image in images if image.subject_id in patients[choice[0]]][:200]
+        return sum((choice[0] / image.folder / f"{image.dicom_id}{choice[1]}").is_file() for image in sample)
 
     return max(choices, key=hits)
 
@@ -337,8 +342,8 @@ def _reports(release: _Release) -> Iterator[Callable[[str, str], str | dict[str,
                 packed = stack.enter_context(ZipFile(release.tables["reports"]))
             except BadZipFile:
                 raise InputError(f"{release.tables['reports']}: no whole zip archive; download it again") from None
-            files = [each for each in packed.infolist() if _REPORT.search(each.filename)]
-            members = {Path(each.filename).stem[1:]: each for each in files}
+            files = [member for member in packed.infolist() if _REPORT.search(member.filename)]
+            members = {Path(member.filename).stem[1:]: member for member in files}
 
         def report_of(study_id: str, subject_id: str) -> str | dict[str, str]:
             name = f"p{subject_id[:2]}/p{subject_id}/s{study_id}.txt"

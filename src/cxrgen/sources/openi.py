@@ -83,8 +83,8 @@ def read(path: Path, options: SourceOptions) -> Found:
 def _archive(path: Path) -> Path | None:
     if path.is_file():
         return path if path.name.lower().startswith("nlmcxr_reports") and path.suffix in (".tgz", ".gz") else None
-    found = sorted(path.glob("NLMCXR_reports*.tgz")) + sorted(path.glob("NLMCXR_reports*.tar.gz"))
-    return found[0] if found and not _xml_files(path) else None
+    archives = sorted(path.glob("NLMCXR_reports*.tgz")) + sorted(path.glob("NLMCXR_reports*.tar.gz"))
+    return archives[0] if archives and not _xml_files(path) else None
 
 
 def _xml_files(path: Path) -> list[Path]:
@@ -103,16 +103,16 @@ def _unpacked(files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 
 def _packed(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Members are read and never written, so their paths cannot lead anywhere."""
-    found = []
+    members = []
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
                 if member.isfile() and _XML.search(member.name):
                     opened = tar.extractfile(member)
-                    found.append((PurePosixPath(member.name).name, opened.read(_LARGEST + 1) if opened else b""))
+                    members.append((PurePosixPath(member.name).name, opened.read(_LARGEST + 1) if opened else b""))
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{archive}: no whole archive ({type(error).__name__}); download it again") from None
-    yield from sorted(found, key=lambda each: int(PurePosixPath(each[0]).stem))
+    yield from sorted(members, key=lambda member: int(PurePosixPath(member[0]).stem))
 
 
 def _read_xml(row_ref: str, content: bytes) -> StudyRow:

@@ -63,9 +63,9 @@ class RowReader:
 
 
 def map_columns(
-    there: Iterable[str],
+    columns_of_table: Iterable[str],
     given: Mapping[str, str],
-    place: str,
+    table: str,
     names: Mapping[str, tuple[str, ...]] = FIELDS,
     needed: tuple[str, ...] = (),
 ) -> dict[str, str]:
@@ -74,25 +74,24 @@ def map_columns(
     Raises UsageError for a field that does not exist, InputError for a column that does not, or when one of `needed` is
     not found: with all columns and the nearest guess.
     """
-    there = list(there)
-    folded = {column.strip().lower(): column for column in there}
+    folded = {column.strip().lower(): column for column in columns_of_table}
     columns: dict[str, str] = {}
     for name, column in given.items():
         if name not in FIELDS:
             raise unknown("field of --map", name, FIELDS)
         if column.strip().lower() not in folded:
-            raise InputError(f"{place}: no column {column!r} (--map){_instead(column, folded)}")
+            raise InputError(f"{table}: no column {column!r} (--map){_instead(column, folded)}")
         columns[name] = folded[column.strip().lower()]
     for name, candidates in names.items():
         if name not in columns:
-            known = [folded[each.lower()] for each in candidates if each.lower() in folded]
-            free = [column for column in known if column not in columns.values()]
+            matching = [folded[candidate.lower()] for candidate in candidates if candidate.lower() in folded]
+            free = [column for column in matching if column not in columns.values()]
             if free:
                 columns[name] = free[0]
     for name in needed:
         if name not in columns:
             hint = _instead(names[name][0], folded)
-            raise InputError(f"{place}: no column for {name}{hint}; say which with --map {name}=COLUMN")
+            raise InputError(f"{table}: no column for {name}{hint}; say which with --map {name}=COLUMN")
     return columns
 
 
@@ -102,9 +101,9 @@ def _instead(column: str, folded: Mapping[str, str]) -> str:
     return f", {listed_columns(folded.values())}{guess}"
 
 
-def label_columns(there: Iterable[str]) -> dict[str, str]:
+def label_columns(columns: Iterable[str]) -> dict[str, str]:
     """Label -> column for the CheXpert labels a table has."""
-    folded = {column.strip().lower(): column for column in there}
+    folded = {column.strip().lower(): column for column in columns}
     return {label: folded[label.lower()] for label in OBSERVATIONS if label.lower() in folded}
 
 
@@ -160,7 +159,7 @@ def several(value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, list):
-        return [str(each).strip() for each in value]
+        return [str(item).strip() for item in value]
     text = str(value).strip()
     if text.startswith("[") and text.endswith("]"):
         try:
@@ -168,7 +167,7 @@ def several(value: Any) -> list[str]:
         except (ValueError, SyntaxError):
             listed = None
         if isinstance(listed, list):
-            return [str(each).strip() for each in listed]
+            return [str(item).strip() for item in listed]
     return [part.strip() for part in text.split(";") if part.strip()]
 
 

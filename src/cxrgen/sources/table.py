@@ -94,7 +94,7 @@ def _file(path: Path) -> Path | None:
     """The table at a path: the file itself, or the only one of its folder."""
     endings = (*_CSV, *_JSON)
     if path.is_dir():
-        files = [each for each in path.iterdir() if each.name.lower().endswith(endings) and each.is_file()]
+        files = [file for file in path.iterdir() if file.name.lower().endswith(endings) and file.is_file()]
         return files[0] if len(files) == 1 else None
     return path if path.is_file() and path.name.lower().endswith(endings) else None
 

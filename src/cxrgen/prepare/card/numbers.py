@@ -89,11 +89,11 @@ def warnings(studies: Sequence[Study]) -> dict[str, int]:
             holders[view.sha256].add(study.study_id)
     test = [study for study in studies if study.split == "test" and study.report]
     return {
-        "patients in two splits": sum(len(each) > 1 for each in subjects.values()),
-        "images in two studies": sum(len(each) > 1 for each in holders.values()),
+        "patients in two splits": sum(len(splits) > 1 for splits in subjects.values()),
+        "images in two studies": sum(len(ids) > 1 for ids in holders.values()),
         "studies with two images that look like one exposure": sum("images-alike" in study.flags for study in studies),
         f"reports of {_LONG_REPORT} words or more that stand in train and test": sum(
-            {"train", "test"} <= each for each in reports.values()
+            {"train", "test"} <= splits for splits in reports.values()
         ),
         "test studies whose report is a training report": sum(
             "train" in reports.get(" ".join((study.report or "").lower().split()), ()) for study in test
@@ -115,7 +115,7 @@ def frequent_sentences(studies: Sequence[Study], most: int = 12) -> list[tuple[s
     counts: Counter[str] = Counter()
     for study in studies:
         if study.split == "train" and study.report:
-            counts.update({each for each in sentences(study.report) if re.search(r"[^\W\d]", each)})
+            counts.update({text for text in sentences(study.report) if re.search(r"[^\W\d]", text)})
     return counts.most_common(most)
 
 
