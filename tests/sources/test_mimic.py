@@ -104,7 +104,7 @@ def test_views_are_recovered_only_where_the_row_tells(tree: Path) -> None:
     assert views["aa-5"] == ("", "unknown")  # one of two views, and not known which
     assert views["aa-1"] == ("PA", "unknown")  # usual words are classed once, for all sources
     assert views["aa-6"] == ("LAO", "unknown")
-    assert "3 images have no ViewPosition; the procedure tells 2 of them" in found.notes
+    assert "3 images have no ViewPosition; the procedure names that of 2" in found.notes
 
 
 def test_the_device_tells_of_rare_views_and_the_procedure_does_not(tree: Path) -> None:

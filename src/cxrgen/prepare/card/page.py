@@ -85,7 +85,7 @@ def _flow_chart(numbers: Mapping[str, Any]) -> Section:
         parts.append(table(("left out", "inputs"), list(numbers["left_out"].items())))
         parts.append(paragraph("Each is a line of rejects.csv with place and reason."))
     parts += [paragraph(note) for note in numbers["notes"]]
-    return Section("What was by_source", parts)
+    return Section("What was kept", parts)
 
 
 def _splits(numbers: Mapping[str, Any]) -> Section:
