@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrgen.text.rule_labels import OBSERVATIONS, label
+from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import label
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics" / "hard_sentences.csv"
 

@@ -22,6 +22,15 @@ class UsageError(InputError):
     exit_code = 2
 
 
+class RejectError(InputError):
+    """One input that cannot be used and is left out: `code` for counting, `hint` for the way out."""
+
+    def __init__(self, code: str, hint: str, place: str = "") -> None:
+        super().__init__(f"{place}: {code}: {hint}" if place else f"{code}: {hint}")
+        self.code = code
+        self.hint = hint
+
+
 class TooManyRejects(InputError):
     """The work is done, but more inputs were left out than `--max-rejects` allows."""
 

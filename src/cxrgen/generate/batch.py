@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
-from cxrgen.core.files import write_csv
 from cxrgen.core.progress import say, track
 from cxrgen.core.records import Conversation, Prediction, Reject
+from cxrgen.core.rejects import write_rejects
 from cxrgen.generate.distributed import (
     Event,
     Job,
@@ -145,7 +145,7 @@ def _list_failures(
     path = _rejects_path(predictions)
     path.unlink(missing_ok=True)
     if rejects:
-        write_csv(path, ("row", "id", "code", "hint"), [(each.row, each.id, each.code, each.hint) for each in rejects])
+        write_rejects(path, rejects)
         for each in rejects[:_SHOWN]:
             say(f"{each.row}, {each.id}: {each.hint}")
         say(f"{len(rejects)} without a report, all listed in {path}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Prediction, read_studies
+from cxrgen.core.rejects import share
 from cxrgen.generate.questions import write_reports_csv
 
 _EXAMPLES = """examples:
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="studies at a time in each process (default: 16)")
     parser.add_argument("--split", default="test", help="split of a prepared folder (default: test)")
     parser.add_argument(
-        "--max-rejects", type=float, default=0.02, help="unusable questions, as a share (default: 0.02)"
+        "--max-rejects", type=share, default=0.02, help="unusable questions, as a share or percent (default: 2%%)"
     )
     parser.add_argument("--restart", action="store_true", help="forget what an earlier run has written of these files")
     one = parser.add_argument_group("one study")

@@ -16,9 +16,10 @@ import torch
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
-from cxrgen.llava_med.layouts import KEEP, ConvertOptions, write_original, write_stock
-from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, cast, new_folder, read_tensors, read_weights, whole
+from cxrgen.llava_med.layouts import DEFAULTS, ConvertOptions, write_original, write_stock
+from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, cast, read_tensors, read_weights, whole
 from cxrgen.llava_med.tensor_names import (
     EMBEDDINGS,
     HEAD,
@@ -74,7 +75,7 @@ def convert(
     to: str,
     vision_tower: str | None = None,
     projector: Path | None = None,
-    choices: ConvertOptions = KEEP,
+    choices: ConvertOptions = DEFAULTS,
 ) -> Written:
     """Write `source` as layout `to` (stock | original) at `target`; nothing is left behind on an error.
 

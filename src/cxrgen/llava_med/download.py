@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import sha256_file, write_text
+from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
-from cxrgen.llava_med.http import Patience, SourceFailed, check_free, fetch
+from cxrgen.core.rejects import share
+from cxrgen.llava_med.http import Patience, SourceFailed, fetch
 from cxrgen.llava_med.pmc_figures import ALLOWED_HOSTS, Figures, fetch_figures
 from cxrgen.llava_med.published_files import FILES, GROUPS, Published
 
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=4, help="figures: archives at a time (default: 4)")
     add("--rate", type=float, default=3.0, help="figures: requests a second, all workers together (default: 3)")
     add("--allow-host", action="append", default=[], metavar="HOST", help="figures: one more host to fetch from")
-    add("--max-rejects", type=float, default=0.02, help="figures: share that may be missing (default: 0.02)")
+    add("--max-rejects", type=share, default=0.02, help="figures: share or percent that may be missing (default: 2%%)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -104,7 +106,7 @@ def download_files(files: Sequence[Published], out: Path, mirrors: Sequence[str]
                 digest = _checked(target, file)
                 say(f"{head}: already there")
             else:
-                check_free(out, file.bytes)
+                require_space(out, file.bytes)
                 say(f"{head}: {_size(file)}")
                 digest = _from_any(file, target, mirrors, patience)
         except SourceFailed as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file
 from cxrgen.core.progress import track
 
@@ -187,12 +185,3 @@ def short(error: Exception) -> str:
 def _mark(part: Path) -> Path:
     """Which version of the file the part is of, as the server named it."""
     return part.with_name(part.name + ".version")
-
-
-def check_free(folder: Path, needed: int) -> None:
-    """Raises InputError when the disk under `folder` has no room for `needed` bytes."""
-    while not folder.is_dir():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise InputError(f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free on this disk")

@@ -46,7 +46,7 @@ class ConvertOptions:
     model_type: str = ""
 
 
-KEEP = ConvertOptions()
+DEFAULTS = ConvertOptions()
 
 
 def write_stock(
@@ -55,7 +55,7 @@ def write_stock(
     layout: Layout,
     tokenizer: Path,
     tower: Path | None,
-    choices: ConvertOptions = KEEP,
+    choices: ConvertOptions = DEFAULTS,
 ) -> Written:
     """A stock LLaVA folder from tensors under the original's names and the tokenizer files of folder `tokenizer`."""
     from transformers import CLIPVisionConfig, GenerationConfig, LlamaConfig, LlavaConfig, MistralConfig

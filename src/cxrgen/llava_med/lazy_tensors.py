@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
+from cxrgen.core.folders import require_space
 from cxrgen.core.progress import track
 from cxrgen.core.tables import read_json
 
@@ -158,28 +157,6 @@ def _read_shards(folder: Path, index: Path) -> dict[str, LazyTensor]:
     return tensors
 
 
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that takes its name on leaving without an error, and is gone on any error.
-
-    Raises InputError when `target` is there and not empty.
-    """
-    target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target}: is there already; remove it, or choose another place")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            target.rmdir()
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class Written:
     """What was written, and the most memory that it took: the process's own, and pages of mapped files."""
@@ -202,9 +179,7 @@ def write_weights(folder: Path, tensors: Mapping[str, LazyTensor], shard_bytes: 
     finite.
     """
     total = sum(tensor.bytes for tensor in tensors.values())
-    free = shutil.disk_usage(folder).free
-    if free < total + _SPARE_BYTES:
-        raise InputError(f"{folder.parent}: {total / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free on this disk")
+    require_space(folder.parent, total + _SPARE_BYTES)
     shards: list[list[str]] = [[]]
     filled = 0
     for name, tensor in tensors.items():

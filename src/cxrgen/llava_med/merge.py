@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.llava_med.convert import add_format_arguments
-from cxrgen.llava_med.layouts import KEEP, ConvertOptions, write_original, write_stock
-from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, cast, new_folder, read_weights
+from cxrgen.llava_med.layouts import DEFAULTS, ConvertOptions, write_original, write_stock
+from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, cast, read_weights
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, HEAD, PROJECTOR, Layout, original_tensors, read_layout
 from cxrgen.model.llama_tokenizer import IMAGE_PATCH, read_llama_tokens
 from cxrgen.model.locate import at_hand, opened
@@ -74,7 +75,7 @@ def merge(
     target: Path,
     layout: str | None = None,
     vision_tower: str | None = None,
-    choices: ConvertOptions = KEEP,
+    choices: ConvertOptions = DEFAULTS,
 ) -> Written:
     """Write base + delta as a new folder `target`; raises InputError naming the tensor or file that does not fit.
 

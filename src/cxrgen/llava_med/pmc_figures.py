@@ -18,13 +18,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from cxrgen.core.errors import InputError, TooManyRejects
-from cxrgen.core.files import replacing, write_csv
+from cxrgen.core.files import make_folder, replacing, write_csv
+from cxrgen.core.journal import Journal, read_journal
 from cxrgen.core.progress import track
 from cxrgen.llava_med.http import Patience, SourceFailed, open_url, refusal, short
 
@@ -79,21 +80,16 @@ def fetch_figures(wanted: Figures, patience: Patience, dry_run: bool = False) ->
         return (
             f"{total} figures in {len(archives)} archives: {there} there, {len(open_ones)} archives to read ({hosts})"
         )
-    wanted.images.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.images)
     limit = _Rate(wanted.rate)
     outcomes = [each for each in settled.values() if each.url in archives]
-    with (
-        ThreadPoolExecutor(max(1, wanted.workers)) as pool,
-        open(wanted.images / MANIFEST, "a", encoding="utf-8") as manifest,
-    ):
-        manifest.write("\n")  # a crash may have cut the last line short
+    with ThreadPoolExecutor(max(1, wanted.workers)) as pool, Journal(wanted.images / MANIFEST) as manifest:
         jobs = [pool.submit(_one_archive, url, members, wanted, patience, limit) for url, members in open_ones.items()]
         try:
             for job in track(as_completed(jobs), "archives", len(jobs)):
                 outcome = job.result()
                 outcomes.append(outcome)
-                manifest.write(json.dumps(outcome.__dict__) + "\n")
-                manifest.flush()
+                manifest.add(asdict(outcome))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -235,14 +231,13 @@ def _image(wanted: Figures, pair: str) -> Path:
 
 
 def _read_manifest(path: Path) -> dict[str, Outcome]:
-    """Archives that need not be read again; a line cut short by a crash is passed over."""
+    """Archives that need not be read again. Raises InputError naming a line that is no record of one."""
     settled = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for number, row in enumerate(read_journal(path), 1):
         try:
-            row = json.loads(line)
-            outcome = Outcome(row["url"], row["status"], row["reason"], tuple(row["lacking"]))
-        except (ValueError, KeyError, TypeError):
-            continue
+            outcome = Outcome(str(row["url"]), str(row["status"]), str(row["reason"]), tuple(map(str, row["lacking"])))
+        except (KeyError, TypeError):
+            raise InputError(f"{path}:{number}: damaged; remove the file to begin again") from None
         if outcome.status in _SETTLED:
             settled[outcome.url] = outcome
     return settled

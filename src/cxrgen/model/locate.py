@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
 
@@ -130,9 +131,8 @@ def _unzip(path: Path, folder: Path) -> None:
                 linked = stat.S_ISLNK(each.external_attr >> 16)
                 if linked or ".." in parts or each.filename.startswith("/") or ":" in parts[0]:
                     raise InputError(f"{path}: the member {each.filename!r} points outside; this zip is not opened")
-            needed, free = sum(each.file_size for each in wanted), shutil.disk_usage(folder).free
-            if needed > free:
-                raise InputError(f"{path}: {needed / 1e9:.1f} GB are needed to unpack it, {free / 1e9:.1f} GB are free")
+            needed = sum(each.file_size for each in wanted)
+            require_space(folder, needed)
             say(f"unpacking {path.name}: {needed / 1e9:.1f} GB")
             for each in wanted:
                 archive.extract(each, folder)

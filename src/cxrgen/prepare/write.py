@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core import __version__
-from cxrgen.core.files import sha256_file, write_csv, write_json
+from cxrgen.core.files import sha256_file, write_json
 from cxrgen.core.records import SCHEMA_VERSION, SPLITS, Reject, Study, write_studies
+from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.prepare.image_store import StoredImage
 from cxrgen.sources import Found
 from cxrgen.text.llava_json import llava_item
@@ -35,8 +36,7 @@ def write_set(out: Path, studies: Sequence[Study], rejects: Sequence[Reject], pr
             if study.split == split and study.views
         ]
         write_json(out / f"{split}.json", items, private=True)
-    rows = [(each.row, each.id, each.code, each.hint) for each in rejects]
-    write_csv(out / "rejects.csv", ("row", "id", "code", "hint"), rows, private=True)
+    write_rejects(out / REJECTS, rejects)
 
 
 def write_recipe(out: Path, options: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from cxrgen.sources.demographics import with_people
 from cxrgen.sources.dicom import read_text, view_and_time
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.merge_rows import gather
-from cxrgen.sources.rows import LABELS, label_columns, order_key
+from cxrgen.sources.rows import label_columns, order_key, read_labels
 from cxrgen.text.sections import OVERRIDDEN, split_sections
 
 _TABLES = {
@@ -262,9 +262,9 @@ def _with_splits_and_labels(studies: list[Study], tables: Mapping[str, Path], no
         table = read_csv(tables[kind])
         columns = label_columns(table.columns)
         columns |= {label: column for column, label in _RENAMED_LABELS.items() if column in table.columns}
-        read_labels = {study: _labels(cells, columns) for study, cells in _by_study(table)}
-        labels |= read_labels
-        notes.append(f"labels of {len(read_labels)} studies: {kind}")
+        labels_of = {study: read_labels(cells, columns) for study, cells in _by_study(table)}
+        labels |= labels_of
+        notes.append(f"labels of {len(labels_of)} studies: {kind}")
     known = ((study, splits.get(study.study_id, ""), labels.get(study.study_id)) for study in studies)
     return [replace(study, split=split, labels=own) for study, split, own in known]
 
@@ -273,14 +273,6 @@ def _by_study(table: CsvTable) -> Iterator[tuple[str, dict[str, str]]]:
     column = find_column(table, "study_id", "study") or ""
     for row in table.rows:
         yield clean_id(row.cells[column], row.place).lstrip("sS"), row.cells
-
-
-def _labels(cells: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, int]:
-    values = {label: cells[column].strip() for label, column in columns.items() if label in LABELS}
-    return {label: int(float(value)) for label, value in values.items() if value in _LABEL_VALUES}
-
-
-_LABEL_VALUES = frozenset({"1", "1.0", "0", "0.0", "-1", "-1.0"})
 
 
 def _with_reports(

@@ -22,6 +22,7 @@ from cxrgen.core.tables import listed_columns
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import Locate
+from cxrgen.text.chexpert import OBSERVATIONS, label_value
 from cxrgen.text.sections import split_sections
 
 # Field -> names that columns of published tables and of ordinary exports have, in any case.
@@ -44,10 +45,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "comparison": ("comparison", "section_comparison"),
 }
 SECTIONS = ("findings", "impression", "indication", "history", "technique", "comparison")
-LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
 _NUMBER = re.compile(r"-?\d{1,9}(\.\d+)?")
 _FIRST_DATE = 10_000_000  # smaller numbers are days from a start, negative ones included
 
@@ -108,7 +105,7 @@ def _instead(column: str, folded: Mapping[str, str]) -> str:
 def label_columns(there: Iterable[str]) -> dict[str, str]:
     """Label -> column for the CheXpert labels a table has."""
     folded = {column.strip().lower(): column for column in there}
-    return {label: folded[label.lower()] for label in LABELS if label.lower() in folded}
+    return {label: folded[label.lower()] for label in OBSERVATIONS if label.lower() in folded}
 
 
 def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], reader: RowReader) -> Iterator[tuple[str, Study] | Reject]:
@@ -148,7 +145,7 @@ def _read_row(place: str, cells: Mapping[str, Any], reader: RowReader) -> tuple[
         order_key=order_key(text("date"), text("time")),
         views=views,
         sections=sections,
-        labels=_labels(cells, reader.labels),
+        labels=read_labels(cells, reader.labels) if reader.labels else None,
         source=reader.source,
         sex=read_sex(text("sex")),
         age=read_age(text("age")),
@@ -195,12 +192,7 @@ def order_key(date: str, time: str = "") -> str:
     return f"{day} {whole.zfill(6)}.{fraction.ljust(3, '0')}" if whole.isdigit() else day
 
 
-def _labels(cells: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, int] | None:
-    if not columns:
-        return None
-    labels = {}
-    for label, column in columns.items():
-        value = str(cells.get(column, "")).strip()
-        if value in ("1", "1.0", "0", "0.0", "-1", "-1.0"):
-            labels[label] = int(float(value))
-    return labels
+def read_labels(cells: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, int]:
+    """The labels that a row has, from the map that `label_columns` makes; what is not mentioned has no key."""
+    values = {label: label_value(str(cells.get(column, ""))) for label, column in columns.items()}
+    return {label: value for label, value in values.items() if value is not None}

@@ -13,24 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.rule_phrases import BOTH_AIR_AND_FLUID, CUES, HAS_SUBJECT, MARKS, PHRASES, SUBJECTS
-
-OBSERVATIONS = (
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-    "No Finding",
-)
 
 
 def _one_of(words: dict[str, str], marks: dict[str, str]) -> tuple[re.Pattern[str], tuple[str, ...]]:

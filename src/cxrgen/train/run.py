@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.files import write_csv
 from cxrgen.core.progress import say
 from cxrgen.core.records import Reject
+from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.train.callbacks import RunWatcher, WatchSettings
@@ -123,8 +123,7 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
 def _list_rejects(rejects: Sequence[Reject], total: int, arguments: Arguments, processes: Processes) -> None:
     out = Path(arguments.output_dir)
     if rejects and processes.first:
-        rows = [(each.row, each.id, each.code, each.hint) for each in rejects]
-        write_csv(out / "rejects.csv", ("row", "id", "code", "hint"), rows)
+        write_rejects(out / REJECTS, rejects)
     check_rejects(rejects, total, arguments.max_rejects, out)
 
 

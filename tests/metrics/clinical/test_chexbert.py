@@ -14,7 +14,7 @@ from cxrgen.metrics import measure
 from cxrgen.metrics.clinical import chexbert
 from cxrgen.metrics.clinical.labels import f1_counts, f1_values
 from cxrgen.metrics.embedding.encoders import packaged_minilm
-from cxrgen.text.rule_labels import OBSERVATIONS
+from cxrgen.text.chexpert import OBSERVATIONS
 
 torch = pytest.importorskip("torch")
 

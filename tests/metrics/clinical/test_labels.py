@@ -12,7 +12,7 @@ import pytest
 from cxrgen.core.errors import UsageError
 from cxrgen.metrics import measure, metric_of
 from cxrgen.metrics.clinical.labels import UNCERTAIN_RULES, f1_counts, f1_values
-from cxrgen.text.rule_labels import OBSERVATIONS
+from cxrgen.text.chexpert import OBSERVATIONS
 
 COMPONENTS = Path(__file__).parents[2] / "golden" / "metrics" / "components.json"
 FIVE = (1, 4, 5, 7, 9)

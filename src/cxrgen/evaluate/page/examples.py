@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cxrgen.core.records import Study
 from cxrgen.evaluate.pairs import Pairs
 from cxrgen.evaluate.scores import Scores, headline
 from cxrgen.html import Html, differing_words, image, join, number, side_by_side, tag
+from cxrgen.html.thumbnails import thumbnail
 from cxrgen.metrics import Floats
 
 CLINICAL = ("finding_f1_macro", "radgraph_partial", "chexbert_similarity", "rule_similarity")
@@ -87,19 +86,6 @@ def _images(study: Study | None, prepared: Path | None) -> Html:
     pictures = []
     for view in study.views:
         caption = f"{view.view} {view.raw_view}".strip()
-        shown = small_image(folder / view.path)
+        shown = thumbnail(folder / view.path, _IMAGE)
         pictures.append(image(shown, f"{caption} image", caption) if shown else tag("p", f"{caption}: image not found"))
     return tag("div", *pictures, class_="images")
-
-
-def small_image(path: Path) -> bytes | None:
-    """An image as a small grey JPEG; None when the file is missing or no picture."""
-    try:
-        with Image.open(path) as opened:
-            grey = opened.convert("L")
-            grey.thumbnail((_IMAGE, _IMAGE), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError):
-        return None
-    data = io.BytesIO()
-    grey.save(data, "JPEG", quality=75, optimize=True)
-    return data.getvalue()

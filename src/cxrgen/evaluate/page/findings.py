@@ -16,7 +16,7 @@ from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, re
 from cxrgen.html import Section, heat_map, number, table
 from cxrgen.metrics import Floats, Measured
 from cxrgen.metrics.clinical.labels import rule_label
-from cxrgen.text.rule_labels import OBSERVATIONS
+from cxrgen.text.chexpert import OBSERVATIONS
 
 ANSWERS = ("positive", "uncertain", "negative", "not mentioned")
 _CODES = {1: 0, -1: 1, 0: 2}  # a label's value to its place in ANSWERS; no label = 3

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from cxrgen.core.errors import UsageError
 from cxrgen.metrics import Floats
-from cxrgen.text.rule_labels import OBSERVATIONS, label
+from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import label
 
 Uncertain = Literal["positive", "negative", "ignore", "own-class"]
 Empty = Literal["zero", "skip"]

@@ -5,12 +5,9 @@ The page shows images and sentences of the set, so it is as private as the set i
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from cxrgen.core.files import write_json, write_text
 from cxrgen.core.records import SPLITS, Study
@@ -29,6 +26,7 @@ from cxrgen.html import (
     tag,
     whisker_chart,
 )
+from cxrgen.html.thumbnails import thumbnail
 from cxrgen.prepare.card.images import kept_images
 from cxrgen.prepare.card.numbers import card_numbers, frequent_sentences
 from cxrgen.prepare.card.tokens import Tokens
@@ -190,21 +188,13 @@ def _look(studies: Sequence[Study], out: Path) -> Section:
         parts += [tag("h3", split)] if shown else []
         for study in shown:
             pictures = [
-                image(_thumbnail(out / view.path), view.view, f"{view.view} {view.raw_view}")
+                image(picture, view.view, f"{view.view} {view.raw_view}")
                 for view in study.views[:3]
+                if (picture := thumbnail(out / view.path, _IMAGE))
             ]
             text = study.report if study.report is not None else "No report: for generation only."
             parts.append(tag("div", *(tag("div", each) for each in [*pictures, tag("p", text)]), class_="beside"))
     return Section("To look at", parts, "The first studies of each split. Real images and texts stay with the set.")
-
-
-def _thumbnail(path: Path) -> bytes:
-    with Image.open(path) as opened:
-        small = opened.convert("L")
-        small.thumbnail((_IMAGE, _IMAGE))
-        data = io.BytesIO()
-        small.save(data, "JPEG", quality=85)
-    return data.getvalue()
 
 
 def _labels(numbers: Mapping[str, Any]) -> Section:
