@@ -132,7 +132,9 @@ class _Batch:
         first = [0 if row is None else row.length + len(row.answer) - 1 for row in self.rows]
         embeddings = model.get_input_embeddings()(torch.tensor(tokens, device=model.device))  # (r, q, C)
         hidden = compute(model, self.cache, range(len(self.rows)), embeddings, first)  # (r, q, C)
-        chosen = iter(self._choose(hidden, [(slot, row, column) for slot, row in rows for column in range(len(inputs[slot]))]))
+        chosen = iter(
+            self._choose(hidden, [(slot, row, column) for slot, row in rows for column in range(len(inputs[slot]))])
+        )
         for slot, row in rows:
             following = [next(chosen) for _ in inputs[slot]]
             for proposed, token in zip([*inputs[slot][1:], None], following):

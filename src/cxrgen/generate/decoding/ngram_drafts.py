@@ -18,7 +18,7 @@ _CHECKED = 8  # tokens checked in a call, over all rows
 
 
 class NgramTable:
-    """The next token after every run of 2 to 5 tokens in the training reports, counted when a run is first looked up."""
+    """The token after every run of 2 to 5 tokens in the training reports, counted when a run is first looked up."""
 
     def __init__(self, reports: Iterable[Sequence[int]]) -> None:
         self.following: dict[tuple[int, ...], list[int]] = {}  # what came after a run, each time
