@@ -5,8 +5,8 @@ and random weights (`tiny`: the demo's shape); a report's length is forced to on
 lengths decide how much a static batch wastes. Sides are interleaved, one group of studies after the other, and ratios
 are of total times: the reference's over ours.
 
-`speculative` compares ours with itself, with speculative decoding over without, at several batch sizes. The model is made
-to write phantom reports word for word, so as many proposed tokens are right as for a model that has learnt such reports.
+`speculative` compares ours with itself, with speculative decoding over without, at several batch sizes. The model is
+made to write phantom reports word for word, so proposals are right as often as for a model that has learnt reports.
 `limit_fraction` is the least time this machine needs for the arithmetic, or for reading the weights once a step, by a
 matrix product and a sum that are measured in the same run, over the time that ours took.
 """

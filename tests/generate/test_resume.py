@@ -94,7 +94,7 @@ from cxrgen.core.records import Conversation, Prediction
 partial = Partial(Path({str(tmp_path / "p.csv.partial.jsonl")!r}), {WHO!r})
 try:
     for number in range(1000):
-        partial.add(number, Prediction(f"{number:03}", "word " * 20), "")
+        partial.add(number, Prediction(str(number).zfill(3), "word " * 20), "")
 except InputError as error:
     sys.exit(str(error))
 """

@@ -1,9 +1,9 @@
 """Finished reports in `P.csv.partial.jsonl`: what an interrupted run has done is never done again.
 
 The file is a journal: append-only, a line for each report, whole up to its last line feed wherever the run ended. Its
-first line is the run's identity, the contents that reports depend on: checkpoint, questions, options. A run that differs in
-any of it is refused, because half of its reports would be another model's. A report counts only if its line is as it
-was written and its images have not changed since; else it is written again. Each of several processes has its own file.
+first line is the run's identity, what reports depend on by content: checkpoint, questions, options. A run that differs
+in any of it is refused, because half of its reports would be another model's, and so is a line that is not as it was
+written. A report whose images have changed since is written again. Each of several processes has its own file.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def read_finished(
 ) -> dict[int, Prediction]:
     """Question number to report, from all processes' files.
 
-    With the images' `folder`, reports whose images have changed since are left out. Raises InputError for a file that was begun with something else
-    than `identity`, and for one whose lines are not as they were written.
+    With the images' `folder`, reports whose images have changed since are left out. Raises InputError for a file that
+    was begun with something else than `identity`, and for one whose lines are not as they were written.
     """
     finished: dict[int, Prediction] = {}
     for path in partial_paths(predictions):
