@@ -17,7 +17,7 @@ from tests.model.conftest import clip_folder, v1_folder, v1_tensors  # noqa: F40
 from tests.model.made import GOLDEN
 from tests.train.material import assert_close
 
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.pixels import image_pixels
 from cxrgen.train import FitSettings, fit

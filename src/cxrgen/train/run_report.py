@@ -14,12 +14,21 @@ import yaml
 from cxrgen.core import __version__
 from cxrgen.core.files import write_json, write_text
 from cxrgen.core.journal import read_journal
+from cxrgen.core.tables import read_json
 from cxrgen.html import Html, Section, facts, line_chart, paragraph, render, table
+from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import TrainConfig, flat_values
 from cxrgen.train.run_log import LOG, Line
 
 RECORD, PAGE = "training.json", "training.html"
 _CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
+
+
+def _opening(out: Path) -> list[str]:
+    """For a model with the package's small vision encoder: how transformers alone opens it."""
+    config = read_json(out / "config.json") if (out / "config.json").is_file() else {}
+    small = config.get("vision_config", {}).get("model_type") == ConvTowerConfig.model_type
+    return ["", "`import cxrgen.model` before opening it with transformers: that registers the vision encoder."] * small
 
 
 def write_model_card(
@@ -40,7 +49,8 @@ def write_model_card(
         "---",
         f"# {out.name}",
         "",
-        "Writes drafts of chest X-ray reports. For research; not a medical device.",
+        "Writes chest X-ray reports. For research; not a medical device.",
+        *_opening(out),
         "",
         "## Data",
         "",
