@@ -19,7 +19,6 @@ from cxrgen.text.rule_phrases import (
     BOTH_AIR_AND_FLUID,
     BROKEN_DEVICE,
     CUES,
-    HAS_SUBJECT,
     LISTED,
     LISTED_BY_OR,
     MARKS,
@@ -80,13 +79,17 @@ def label(report: str) -> dict[str, int]:
 
 def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
     """Each sentence of a report, lower case, with what it states: (observation, 1, 0 or -1) in reading order."""
-    for piece in sentences(_HYPHEN_AT_LINE_END.sub("-", report)):
-        words = " ".join(_MARK_OF_LIST.sub("", piece, count=1).lower().split())
-        sentence = put_right(words.rstrip(" .!"))
-        yield sentence, _statements(sentence)
+    yield from map(_read, sentences(_HYPHEN_AT_LINE_END.sub("-", report)))
 
 
 @lru_cache(maxsize=1 << 16)  # report sentences repeat: "No pneumothorax." is written thousands of times
+def _read(piece: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """A sentence as it stands in a report, to its words in lower case and what they state."""
+    mark = _MARK_OF_LIST.match(piece)
+    sentence = put_right(" ".join(piece[mark.end() if mark else 0 :].lower().split()).rstrip(" .!"))
+    return sentence, _statements(sentence)
+
+
 def _statements(sentence: str) -> tuple[tuple[str, int], ...]:
     """What one lower-case sentence states: (observation, value) in reading order."""
     mentions = _mentions(sentence)
@@ -117,13 +120,13 @@ def _mentions(sentence: str) -> list[_Event]:
         names = ("Pneumothorax", "Pleural Effusion") if name == BOTH_AIR_AND_FLUID else (name,)
         if name and not (name == "Fracture" and any(start <= match.start() < end for start, end in broken)):
             found.append(_Event(match.start(), "mention", names, 1))
-    if HAS_SUBJECT.search(sentence):
-        places = set()
-        for name, value, pattern in SUBJECTS:
-            for match in pattern.finditer(sentence):
-                if (name, match.start("at")) not in places:
-                    places.add((name, match.start("at")))
-                    found.append(_Event(match.start("at"), "mention", (name,), value))
+    for name, word, rows in SUBJECTS:
+        if word.search(sentence):
+            at: dict[int, int] = {}
+            for value, pattern in rows:
+                for match in pattern.finditer(sentence):
+                    at.setdefault(match.start("at"), value)
+            found += [_Event(start, "mention", (name,), value) for start, value in at.items()]
     return found
 
 

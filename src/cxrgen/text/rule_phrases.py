@@ -134,46 +134,41 @@ _BETWEEN = (
 )
 _NORMAL = r"normal(?: limits)?|unremarkable|not enlarged|top[ -]normal|upper limits|within limits|normal-?sized"
 _LARGE = r"enlarged|enlargement|increased(?! since)|widened|widening|globular|large(?! \w+ effus)"
+# Observation: (a word without which no row can match, rows of value and pattern).
+_SUBJECTS: dict[str, tuple[str, tuple[tuple[int, str], ...]]] = {
+    "Cardiomegaly": (
+        "heart|cardi(?:ac|om?egaly)",
+        (
+            (-1, rf"borderline(?: in)?(?: [a-z]+){{0,2}}? (?P<at>cardio?megaly|{_LARGE}|{_HEART})\b"),
+            (-1, rf"\b{_HEART}\b{_BETWEEN}(?P<at>borderline)\b(?! [a-z]*(?:larg|wid))"),
+            (1, rf"\b{_HEART}\b{_BETWEEN}(?P<at>{_LARGE})\b"),
+            (1, r"(?P<at>cardiomegaly|(?:heart|cardiac) enlargement|increase in (?:the )?(?:heart|cardiac) size)\b"),
+            (1, rf"(?P<at>enlarge(?:d|ment of)|prominence of)(?: (?:the|appearing))?(?: [a-z]+)?? {_HEART}\b"),
+            (0, rf"\b{_HEART}\b{_BETWEEN}(?P<at>{_NORMAL})\b"),
+            (
+                0,
+                r"(?P<at>normal|unremarkable)(?: (?:in )?(?:size|sized|the|of|appearing))*(?: [a-z]+ and)? "
+                rf"{_HEART}\b",
+            ),
+        ),
+    ),
+    "Enlarged Cardiomediastinum": (
+        "mediastin",
+        (
+            (-1, rf"\b{_MEDIASTINUM}\b{_BETWEEN}borderline (?P<at>{_LARGE})\b"),
+            (1, rf"\b{_MEDIASTINUM}\b{_BETWEEN}(?P<at>{_LARGE})\b"),
+            (1, rf"(?P<at>widen(?:ed|ing of)|enlarge(?:d|ment of))(?: the)?(?: [a-z]+)?? {_MEDIASTINUM}\b"),
+            (0, rf"\b{_MEDIASTINUM}\b{_BETWEEN}(?P<at>{_NORMAL})\b"),
+            (0, rf"(?P<at>normal|unremarkable)(?: (?:heart|cardiac|size|and|the|of|appearing))* {_MEDIASTINUM}\b"),
+        ),
+    ),
+    "Edema": ("engorgement|congestion|prominence", ((0, rf"\b(?P<at>{_VASCULAR}){_IS_NORMAL}"),)),
+    "Lung Opacity": ("markings|interstitium", ((0, rf"\b(?P<at>{_MARKINGS}){_IS_NORMAL}"),)),
+}
 SUBJECTS = tuple(
-    (name, value, re.compile(pattern))
-    for name, value, pattern in (
-        ("Cardiomegaly", -1, rf"borderline(?: in)?(?: [a-z]+){{0,2}}? (?P<at>cardio?megaly|{_LARGE}|{_HEART})\b"),
-        ("Cardiomegaly", -1, rf"\b{_HEART}\b{_BETWEEN}(?P<at>borderline)\b(?! [a-z]*(?:larg|wid))"),
-        ("Enlarged Cardiomediastinum", -1, rf"\b{_MEDIASTINUM}\b{_BETWEEN}borderline (?P<at>{_LARGE})\b"),
-        ("Cardiomegaly", 1, rf"\b{_HEART}\b{_BETWEEN}(?P<at>{_LARGE})\b"),
-        (
-            "Cardiomegaly",
-            1,
-            r"(?P<at>cardiomegaly|(?:heart|cardiac) enlargement|increase in (?:the )?(?:heart|cardiac) size)\b",
-        ),
-        (
-            "Cardiomegaly",
-            1,
-            rf"(?P<at>enlarge(?:d|ment of)|prominence of)(?: (?:the|appearing))?(?: [a-z]+)?? {_HEART}\b",
-        ),
-        ("Cardiomegaly", 0, rf"\b{_HEART}\b{_BETWEEN}(?P<at>{_NORMAL})\b"),
-        (
-            "Cardiomegaly",
-            0,
-            rf"(?P<at>normal|unremarkable)(?: (?:in )?(?:size|sized|the|of|appearing))*(?: [a-z]+ and)? {_HEART}\b",
-        ),
-        ("Enlarged Cardiomediastinum", 1, rf"\b{_MEDIASTINUM}\b{_BETWEEN}(?P<at>{_LARGE})\b"),
-        (
-            "Enlarged Cardiomediastinum",
-            1,
-            rf"(?P<at>widen(?:ed|ing of)|enlarge(?:d|ment of))(?: the)?(?: [a-z]+)?? {_MEDIASTINUM}\b",
-        ),
-        ("Enlarged Cardiomediastinum", 0, rf"\b{_MEDIASTINUM}\b{_BETWEEN}(?P<at>{_NORMAL})\b"),
-        (
-            "Enlarged Cardiomediastinum",
-            0,
-            rf"(?P<at>normal|unremarkable)(?: (?:heart|cardiac|size|and|the|of|appearing))* {_MEDIASTINUM}\b",
-        ),
-        ("Edema", 0, rf"\b(?P<at>{_VASCULAR}){_IS_NORMAL}"),
-        ("Lung Opacity", 0, rf"\b(?P<at>{_MARKINGS}){_IS_NORMAL}"),
-    )
+    (name, re.compile(word), tuple((value, re.compile(pattern)) for value, pattern in rows))
+    for name, (word, rows) in _SUBJECTS.items()
 )
-HAS_SUBJECT = re.compile("heart|cardi|mediastin|engorgement|congestion|prominence|markings|interstitium")
 
 _SEEN = (
     r"(?:seen|identified|present|visuali[sz]ed|visible|noted|evident|appreciated|detected|demonstrated|apparent|observed|found"
@@ -235,12 +230,12 @@ CUES: dict[str, str] = {
         (?:{_VERB} )?(?:not|never|no longer) (?:[a-z]+ly )?(?:{_VERB} )?(?:[a-z]+ly )?(?:any longer )?{_SEEN}
         (?:{_VERB} )(?:now )?absent
         {_VERB} (?:[a-z]+ )?(?:now )?{_ENDED}
-        (?:[a-z]+ly |now |since )*{_ENDED}(?=$|[,;.:)]| (?:since|on|in|compared|from|now|and|at|by|with|over)\b)
+        {_ENDED}(?=$|[,;.:)]| (?:since|on|in|compared|from|now|and|at|by|with|over)\b)
         (?:is|are|seems?|appears?|thought|felt)(?: [a-z]+)? unlikely
     """,
-    "resolved": rf"(?:[a-z]+ly |now |since |interval )*{_ENDED}",
+    "resolved": _ENDED,
     "removed after": rf"""
-        {_VERB} (?:[a-z]+ )*?(?:removed|withdrawn|discontinued|taken out|pulled)|withdrawn|removed
+        {_VERB} (?:(?!and |extubated )[a-z]+ )*?(?:removed|withdrawn|discontinued|taken out|pulled)|withdrawn|removed
     """,
     "removed before": r"(?:removal|withdrawal) of|removed|extubated",
     "absent before": r"""

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 _STOP = re.compile(
-    r"""[.!?](?=\s+[A-Z0-9(_*\[-])
-    | (?<=\s)[.!](?=\s)
-    | (?<=[a-z]{4})[.!?](?=\s+[a-z])
-    | (?<=[A-Za-z][A-Za-z0-9)])[.!?](?=[A-Za-z]{2})
-    """,
+    r"""[.!?](?:
+      (?=\s+[A-Z0-9(_*\[-])
+    | (?<=\s[.!])(?=\s)
+    | (?<=[a-z]{4}[.!?])(?=\s+[a-z])
+    | (?<=[A-Za-z][A-Za-z0-9)][.!?])(?=[A-Za-z]{2})
+    )""",
     re.VERBOSE,
 )
 _STOP_WITHOUT_CAPITALS = re.compile(r"(?<![cm]m)[.!](?=\s+\S)|\?(?=\s+\S)(?<!\s\?)|(?<=[a-z][a-z0-9)])[.!?](?=[a-z]{2})")
@@ -33,19 +34,24 @@ _NO_END = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _NUMBER_SIGN = re.compile(r"\bNos?\.$", re.IGNORECASE)  # "No. 3", but not "Effusion: no."
+_LONGEST_ABBREVIATION = 8  # characters, with a stop and one more
 _LONGEST_NO_END = 12  # characters, with what stands before it
 
 _LIST_MARK = re.compile(r"[-–—*+>]{1,2}(?=\s|[A-Z])|[•·‣▪◦●○■□]|\(?(?:\d{1,2}|[A-Za-z])[.)]\s")
 _LIST_NUMBER = re.compile(r"(?<!\S)\(?(\d{1,2})[.)]\s+(?=\S)")
+_SECTIONS = ("findings", "impression", "conclusion", "indication", "history", "technique", "comparison", "examination")
+_SECTION = re.compile(rf"(?<=\s)(?:{'|'.join((*map(str.upper, _SECTIONS), *map(str.capitalize, _SECTIONS)))})(?=\s?:)")
 _HEADER = re.compile(r"[A-Za-z][\w/&()-]*(?: [\w/&()-]+){0,5} ?:(?=\s|$)")
 _BREAK = re.compile(r"[^\S\r\n]*(?:\r\n?|\n)\s*")
+_NEWLINE = re.compile(r"\r\n?|\n")
+_STOP_WITHIN = re.compile(r"(?<=[A-Za-z]{2})[.!?]\s+\S")
 _NARROW = 40  # characters; texts are not wrapped to lines as short as this
 _NEEDS_MORE = re.compile(  # the last word of a line that cannot be the last of a sentence
-    r"""(?:[,:(/&-] | \b(?:a|an|the|this|that|these|those|its|of|to|in|on|at|by|for|from|with|without|over|under|above
-    | below|into|within|through|along|between|near|since|than|as|and|or|nor|but|versus|vs|is|are|was|were|be|been|has
-    | have|had|may|might|could|can|should|would|no|not|any|which|who|there|if|when|very|more|most|some|another|other
-    | left|right|small|large|mild|moderate|severe|tiny|trace|both|new|acute|definite|evident|significant
-    | (?!normal|abnormal|interval|clear|unclear|negative|positive|scar|lateral)[a-z]+(?:al|ar|ary|ous|ive|ic)))$""",
+    r"""an?|the|this|that|these|those|its|of|to|in|on|at|by|for|from|with|without|over|under|above|below|into|within
+    | through|along|between|near|since|than|as|and|or|nor|but|versus|vs|is|are|was|were|be|been|has|have|had|may|might
+    | could|can|should|would|no|not|any|which|who|there|if|when|very|more|most|some|another|other|left|right|small
+    | large|mild|moderate|severe|tiny|trace|both|new|acute|definite|evident|significant
+    | (?!normal|abnormal|interval|clear|unclear|negative|positive|scar|lateral)[a-z]+(?:al|ar|ary|ous|ive|ic)""",
     re.VERBOSE | re.IGNORECASE,
 )
 _GOES_ON = re.compile(r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b", re.IGNORECASE)
@@ -57,7 +63,7 @@ def sentence_ends(text: str) -> list[int]:
     What stands before the first place, and between two of them, is a sentence. Empty for a blank text.
     """
     length = len(text.rstrip())
-    ends = {*_stops(text, length), *_list_ends(text), *_line_ends(text, length)}
+    ends = {*_stops(text, length), *_list_ends(text), *_section_ends(text), *_line_ends(text, length)}
     return sorted({*ends, length}) if length else []
 
 
@@ -79,6 +85,9 @@ def _stops(text: str, length: int) -> Iterator[int]:
     pattern = _STOP_WITHOUT_CAPITALS if text.islower() else _STOP
     for match in pattern.finditer(text, 0, length):
         end = match.end()
+        if text[end - _LONGEST_ABBREVIATION : end - 1].isalpha():
+            yield end  # behind a long word
+            continue
         before = text[max(0, end - _LONGEST_NO_END) : end]
         if not _NO_END.search(before) and not (_NUMBER_SIGN.search(before) and text[end:].lstrip()[:1].isdigit()):
             yield end
@@ -96,6 +105,14 @@ def _list_ends(text: str) -> Iterator[int]:
             yield len(before)
 
 
+def _section_ends(text: str) -> Iterator[int]:
+    """Before the header of a section in running text."""
+    for match in _SECTION.finditer(text) if ":" in text else ():
+        before = text[: match.start()].rstrip()
+        if before:
+            yield len(before)
+
+
 def _line_ends(text: str, length: int) -> Iterator[int]:
     """The ends of lines that were not only wrapped."""
     breaks = list(_BREAK.finditer(text, len(text) - len(text.lstrip()), length))
@@ -103,28 +120,35 @@ def _line_ends(text: str, length: int) -> Iterator[int]:
         return
     places = [0, *(place for each in breaks for place in each.span()), length]
     lines = [text[start:end].strip() for start, end in zip(places[::2], places[1::2])]
-    width = max(map(len, lines))
     cased = not text.isupper() and not text.islower()
-    for found, (line, following) in zip(breaks, pairwise(lines)):
-        if _ends(line, following, width, cased, len(found[0].splitlines()) > 1):
+    kinds = [_kind(*pair, len(_NEWLINE.findall(found[0])) > 1, cased) for found, pair in zip(breaks, pairwise(lines))]
+    unsure = [pair for ends, pair in zip(kinds, pairwise(lines)) if ends is None]
+    wrapped = bool(unsure) and _is_wrapped(lines, kinds, unsure)
+    for found, ends in zip(breaks, kinds):
+        if ends or (ends is None and not wrapped):
             yield found.start()
 
 
-def _ends(line: str, following: str, width: int, cased: bool, blank: bool) -> bool:
-    """Whether a sentence ends between two lines of a text that has lines of up to `width` characters."""
+def _kind(line: str, following: str, blank: bool, cased: bool) -> bool | None:
+    """Whether a sentence ends between two lines; None where only the lengths of the lines can tell."""
     if _LIST_MARK.match(following):
         return True
-    if _NEEDS_MORE.search(line):
+    if line[-1] in ",:(/&-" or _NEEDS_MORE.fullmatch(line.rsplit(None, 1)[-1]):
         return False
     if blank or _HEADER.match(following):
         return True
-    first = following.split(None, 1)[0]
-    if line[-1] in ".!?" or _GOES_ON.match(first):
+    if line[-1] in ".!?" or _GOES_ON.match(following):
         return False  # whether a stop is one is judged elsewhere
     if len(line) < _NARROW:
         return True
-    if cased and first[0].islower():
+    if cased and following[0].islower():
         return False
-    if cased and first[:1].isupper() and first[1:2].islower():
-        return True
-    return len(line) + 1 + len(first) <= width
+    return True if cased and following[1:2].islower() else None
+
+
+def _is_wrapped(lines: list[str], kinds: list[bool | None], unsure: list[tuple[str, str]]) -> bool:
+    """Whether the lines are prose, and each unsure break stands where the next word had no room on the line."""
+    goes_on = any(ends is False and line[-1] not in ".!?:" for ends, line in zip(kinds, lines))
+    width = max(map(len, lines))
+    full = all(len(line) + 1 + len(following.split(None, 1)[0]) > width for line, following in unsure)
+    return full and (goes_on or any(map(_STOP_WITHIN.search, lines)))
