@@ -16,8 +16,10 @@ _NAMES = (
     "atelectatic cardiomegaly pneumonia pneumonias infiltrate infiltrates opacity opacities opacification fracture "
     "fractures fractured catheter catheters pacemaker sternotomy congestion tracheostomy endotracheal nasogastric"
 ).split()
+_SHORT = "edema nodule nodules heart tube tubes".split()  # only two neighbours swapped
 _REAL = frozenset([*_NAMES, "pneumonic", "infiltrated", "opacify", "fracturing", "sternotomies", "consolidating"])
-_SHORTEST = 6
+_SHORTEST = 4
+_SHORTEST_NAME = 7  # with a letter missing
 _GLUED = re.compile(
     rf"\b(no|or|and|the|pleural|small|without)?({'|'.join(sorted(_NAMES, key=len, reverse=True))})"
     r"(or|and|is|are|with|in|of|no|on)?\b"
@@ -30,6 +32,11 @@ def _without_one_letter(word: str) -> set[str]:
 
 
 _NEAR = {near: name for name in reversed(_NAMES) for near in (*_without_one_letter(name), name)}
+_SWAPPED = {
+    name[:place] + name[place + 1] + name[place] + name[place + 2 :]: name
+    for name in _SHORT
+    for place in range(1, len(name) - 1)
+}
 
 
 def put_right(sentence: str) -> str:
@@ -39,9 +46,10 @@ def put_right(sentence: str) -> str:
 
 @lru_cache(maxsize=1 << 15)
 def _put_right(word: str) -> str:
-    if word in _REAL:
-        return word
+    if word in _REAL or len(word) < _SHORTEST_NAME:
+        return _SWAPPED.get(word, word)
     glued = _GLUED.fullmatch(word)
     if glued:
         return " ".join(part for part in glued.groups() if part)
-    return next((name for near in (word, *sorted(_without_one_letter(word))) if (name := _NEAR.get(near))), word)
+    near = (_NEAR[each] for each in (word, *sorted(_without_one_letter(word))) if each in _NEAR)
+    return next(near, "") or _SWAPPED.get(word, word)

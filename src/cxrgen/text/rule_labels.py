@@ -150,7 +150,7 @@ class _Scopes:
             elif kind == "or":
                 self.either = True
             elif kind in ("stop", "colon"):
-                self._close(keep_differential=True)
+                self._close(kept=("differential", "dropped") if kind == "colon" and self.fresh else ("differential",))
             elif kind == "verb":
                 self.clause, self.near = [], []
             elif kind == "comma":
@@ -172,8 +172,8 @@ class _Scopes:
         near.append(event)
         self.fresh = self.either = self.once = False
 
-    def _close(self, keep_differential: bool = False) -> None:
-        if not (keep_differential and self.scope == "differential"):
+    def _close(self, kept: tuple[str, ...] = ()) -> None:
+        if self.scope not in kept:
             self.scope = ""
         self.clause, self.near = [], []
 

@@ -31,7 +31,10 @@ _IS_NORMAL = (
 # Phrases that name an observation wherever they stand. The pattern named first wins where two begin at the same place.
 PHRASES: dict[str, str] = {
     BOTH_AIR_AND_FLUID: r"hydro-?pneumothora(?:x|ces)|hemo-?pneumothora(?:x|ces)",
-    "Pneumothorax": r"pneumothora(?:x|ces)|ptx",
+    "Pneumothorax": r"""
+        pneumothora(?:x|ces)|ptx|pleural (?:air|gas)(?: collections?)?
+        (?:air|gas)(?: collections?)? (?:in|within) the (?:[a-z]+ )?pleural space
+    """,
     "": (  # look like an observation and are none
         rf"""
         peric[a-z]+ (?:effusions?|fluid|thickening)|(?:joint|knee|subdural) effusions?|mass effect|body mass
@@ -64,7 +67,7 @@ PHRASES: dict[str, str] = {
         atelect[a-z]*|collapse of (?:the )?(?:entire )?(?:left|right|upper|lower|middle|lung|lobe|lingula)[a-z]*
         (?:lobar|lobe|lung|pulmonary|complete|partial|passive) collapse
         collapsed (?:lung|lobe|left|right|upper|lower)|collapse(?= (?:of )?(?:{_ROOM} ){{0,6}}(?:lung|lobe))
-        (?<=lung is )collapsed|(?<=lobe is )collapsed|(?<=lung has )collapsed|(?<=lobe has )collapsed
+        (?:lung|lobe) (?:is|has|has been|remains|appears) (?:[a-z]+ly )?collapsed
     """,
     "Edema": r"""
         (?:pulmonary |interstitial |alveolar |vascular )*(?:o?edema)|(?:congestive )?heart failure
@@ -77,7 +80,7 @@ PHRASES: dict[str, str] = {
     """,
     "Lung Lesion": rf"""
         {_NODULAR} (?:[a-z]+ )?(?:opacit[a-z]+|opacification|densit[a-z]+|lesions?|areas?|foc[a-z]+|shadows?)
-        (?:micro)?nodules?|nodularity|cavit(?:y|ies|ations?)|(?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
+        (?:micro)?nodules?|nodularity|cavit(?:y|ies|at(?:ions?|ing|ed))|(?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
         (?:adeno)?carcinomas?|neoplas[a-z]+|tumou?rs?|metasta(?:sis|ses|tic disease)|malignancy
         bronchogenic cancer|lung cancer
     """,
@@ -91,7 +94,9 @@ PHRASES: dict[str, str] = {
     "Fracture": r"fractures?|fractured|fx|fxs|broken ribs?",
     "Support Devices": rf"""
         catheters?|picc|{_SITED_LINE} (?:[a-z]+ )?lines?|lines? (?:and|or|/) tubes?|lines|tubes?|pacemakers?
-        pacers?|pacing|ppm|defibrillators?|a?icds?|leads|electrodes?|port|ports|port-?a-?cath|mediport|drains?
+        pacers?|pacing|ppm|defibrillators?|a?icds?|leads|electrodes?
+        (?:pacer|pacemaker|pacing|icd|broken|fractured|ventricular|atrial|single) lead
+        lead(?= (?:is|in|tips?|over[a-z]*|terminat[a-z]*|project[a-z]*|fracture)\b)|port|ports|port-?a-?cath|mediport|drains?
         pigtail|stents?|clips?|wires?|sternotomy (?:wires?|sutures?|xxxx)
         (?:prosthetic|mechanical|artificial|bioprosthetic|replaced?) (?:[a-z]+ )?valves?
         valve (?:replacement|prosthesis|repair)|prosthes[ie]s|prosthetic|shunts?|occluders?|generators?|surgical xxxx
@@ -139,7 +144,8 @@ _SUBJECTS: dict[str, tuple[str, tuple[tuple[int, str], ...]]] = {
     "Cardiomegaly": (
         "heart|cardi(?:ac|om?egaly)",
         (
-            (-1, rf"borderline(?: in)?(?: [a-z]+){{0,2}}? (?P<at>cardio?megaly|{_LARGE}|{_HEART})\b"),
+            (-1, rf"borderline(?: [a-z]+){{0,2}}? (?P<at>cardio?megaly|{_LARGE})\b"),
+            (-1, rf"borderline(?: in)?(?: [a-z]+)?? (?P<at>{_HEART})\b(?! enlarg)"),
             (-1, rf"\b{_HEART}\b{_BETWEEN}(?P<at>borderline)\b(?! [a-z]*(?:larg|wid))"),
             (1, rf"\b{_HEART}\b{_BETWEEN}(?P<at>{_LARGE})\b"),
             (1, r"(?P<at>cardiomegaly|(?:heart|cardiac) enlargement|increase in (?:the )?(?:heart|cardiac) size)\b"),
@@ -185,7 +191,8 @@ _CHANGE = (
 _DEGREE = (
     r"(?:significant(?:ly)?|substantial(?:ly)?|appreciabl[ey]|definite|interval|obvious(?:ly)?|real|major|clear|further"
     r"|marked(?:ly)?|notabl[ey]|material(?:ly)?|radiographic|evident|convincing|great|much|any|gross(?:ly)?|evidence of|large"
-    r"|visible|apparent|relevant|considerabl[ey])"
+    r"|visible|apparent|relevant|considerabl[ey]|measurable|demonstrable|discernible|perceptible|detectable|identifiable"
+    r"|meaningful|important|dramatic|recent|overall|short-term)"
 )
 # One pass finds every cue; where two could begin at the same place, the earlier kind and pattern wins.
 CUES: dict[str, str] = {
@@ -210,7 +217,7 @@ CUES: dict[str, str] = {
         (?:is|are|remains?|would be)(?: (?:also|a|the|another))* (?:considerations?|equivocal|uncertain|raised|concern)
         (?:should|could|must|may|might|needs? to) (?:also )?be (?:considered|present|suspected|excluded|ruled out)
         (?:(?:{_VERB}|remains?|would be|should be|stays?) )?(?:also )?(?:in|on|within|part of|among) the (?:list of )?(?:differential|possibilities)
-        (?:is )?not entirely excluded|(?:suspected|questioned|possible|possibly|queried)(?=[?]?$|[,;:)]| (?:in|at|on|over|given)\b)
+        (?:is )?not entirely excluded|(?:suspected|questioned|possible|possibly|queried|less likely)(?=[?]?$|[,;:)]| (?:in|at|on|over|given)\b)
     """,
     "implies": r"""
         (?:to|that would|which would) (?:suggest|indicate|represent|confirm)|suggesti(?:ve of|ng)
@@ -267,8 +274,10 @@ MARKS = {
 }
 # What follows a comma when a new statement begins there: its own article, size or side, or a clause with its own verb.
 _OWN = (
-    r"(?:and |with )?(?:(?:the|an?|there)\b|(?:[a-z]+ly )?(?:left|right|bilateral|bibasilar|biapical|small|tiny|trace"
-    r"|minimal|mild|moderate|severe|large|massive|slight|subtle|marked|extensive|stable|unchanged|persistent)\b)"
+    r"(?:and |with )?(?:(?:the|an?|there|\d+(?:\.\d+)? ?[cm]m)\b|(?:[a-z]+ly )?(?:left|right|bilateral|bibasilar|biapical"
+    r"|small|tiny|trace|minimal|mild|moderate|severe|large|massive|slight|subtle|marked|extensive|stable|unchanged|persistent"
+    r"|new|old|chronic|known|residual|worsen(?:ed|ing)|improv(?:ed|ing)|(?:in|de)creas(?:ed|ing)|enlarging|resolving"
+    r"|patchy|hazy|streaky|linear|loculated|layering|scattered|multiple|several)\b)"
 )
 _CLAUSE = (
     r"(?!(?:no|or|nor)\b)(?:[a-z/-]+ ){1,6}?(?:is|are|remains?|appears?|has|have|shows?) "
