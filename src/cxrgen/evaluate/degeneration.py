@@ -6,15 +6,13 @@ the difference.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from cxrgen.text import sentences as split
 from cxrgen.page import Html, Section, histogram, paragraph, side_by_side, table, tag
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 def signs(texts: Sequence[str]) -> dict[str, float]:
@@ -35,7 +33,7 @@ def signs(texts: Sequence[str]) -> dict[str, float]:
 
 def sentences(text: str) -> list[str]:
     """A text's sentences, lower case, blanks squeezed, without the final stop."""
-    parts = (" ".join(part.lower().split()).rstrip(".!?") for part in _SENTENCE_END.split(text))
+    parts = (" ".join(part.lower().split()).rstrip(".!? ") for part in split.sentences(text))
     return [part for part in parts if part]
 
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 
 from cxrgen.text.rule_labels import label
+from cxrgen.text.sentences import sentences
 
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n")
 _NEGATED = re.compile(r"\b(?:no|not|without|free of|resolved|removed)\b", re.IGNORECASE)
 
 
@@ -53,7 +53,7 @@ def placed_labels(report: str) -> dict[str, int]:
     A side and a level in one sentence are one more label ("Lung Opacity | left lower"): neither alone is the lobe.
     """
     found = dict(label(report))
-    for sentence in _SENTENCE_END.split(report):
+    for sentence in (part for each in sentences(report) for part in each.split(";")):
         stated = [name for name, value in label(sentence).items() if value == 1 and name != "No Finding"]
         if not _NEGATED.search(sentence):
             stated += [kind for kind, pattern in _KINDS.items() if pattern.search(sentence)]

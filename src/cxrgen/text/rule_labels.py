@@ -157,7 +157,7 @@ class _Scopes:
                 self._comma(event.start + 1)
             elif kind == "doubt next":
                 self.once = True
-            elif kind.endswith("after") or (kind == "resolved" and self.near):
+            elif kind.endswith("after"):
                 self._after(kind)
             else:
                 self._before(kind, event.start)

@@ -58,8 +58,8 @@ PHRASES: dict[str, str] = {
     """,
     "Pleural Effusion": r"""
         (?:pleural |sub-?pulmonic )?effusions?|pleural fluid(?: collections?)?|hydrothora(?:x|ces)
-        hemothora(?:x|ces)|pleural fusions?|pl(?:eural)? effs?|fluid (?:in|within) the (?:[a-z]+ )?(?:fissures?|pleural spaces?)
-        empyemas?|(?:fissural|loculated) fluid
+        hemothora(?:x|ces)|pleural fusions?|pl(?:eural)? effs?
+        fluid (?:in|within) the (?:[a-z]+ )?pleural spaces?
     """,
     "Consolidation": r"consolidat(?:ions?|ive|ed|ing)",
     "Pneumonia": r"(?:broncho)?pneumonias?|pneumonic|pneumonitis|pnas?|infections?|infectious(?: [a-z]+)?",
@@ -76,13 +76,15 @@ PHRASES: dict[str, str] = {
         (?:fluid|volume) overload|cephali[sz]ation|vascular engorgement|engorged|vascular prominence
         engorgement of the (?:pulmonary )?vas[a-z]+|vascular redistribution|congestive changes?
         prominen(?:t|ce of)(?: the)? (?:central |pulmonary |lung )+vascul[a-z]+
-        (?:pulmonary|central) vascul[a-z]+ (?:is|are|appears?|remains?) (?:[a-z]+ )?(?:prominent|engorged|congested)
+        (?:pulmonary|central) vascul[a-z]+ (?:is|are|appears?|remains?) (?:(?!not )[a-z]+ )?(?:prominent|engorged|congested)
     """,
     "Lung Lesion": rf"""
         {_NODULAR} (?:[a-z]+ )?(?:opacit[a-z]+|opacification|densit[a-z]+|lesions?|areas?|foc[a-z]+|shadows?)
-        (?:micro)?nodules?|nodularity|cavit(?:y|ies|at(?:ions?|ing|ed))|(?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
+        (?:micro)?nodules?|cavit(?:y|ies|at(?:ions?|ing|ed))|(?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
         (?:adeno)?carcinomas?|neoplas[a-z]+|tumou?rs?|metasta(?:sis|ses|tic disease)|malignancy
         bronchogenic cancer|lung cancer
+        (?:multiple|several|numerous|small|tiny)(?: [a-z]+)? (?:round(?:ed)?|circular)(?= (?:[a-z]+ )?(?:opacit|densit)ies)
+        (?:fibro|reticulo)-?nodular(?= (?:changes?|infiltrates?|(?:pleural )?scarring|thickening|disease))
     """,
     "Lung Opacity": r"""
         opacit(?:y|ies)|opacifications?|opacified|infiltrat(?:es?|ions?|ive)|ggos?|asd(?! (?:occlu|clos|device|repair))
@@ -212,7 +214,7 @@ CUES: dict[str, str] = {
     "doubt after": rf"""
         (?:{_VERB} )?(?:not|never) (?:[a-z]+ )?(?:be )?(?:excluded|ruled out)
         (?:cannot|can not|can ?not|could not|may not)(?: [a-z]+)? be (?:[a-z]+ )?(?:excluded|ruled out)
-        (?:would be |is |are )?(?:difficult|hard|not possible) to (?:completely |entirely )?(?:exclude|rule out)
+        (?:would be |is |are )?(?:difficult|hard|not possible) to (?:[a-z]+ly )?(?:exclude|rule out)(?=$|[,;:)])
         (?:is|are|remains?|would be)(?: (?:also|a|the|an?other))* (?:possib[a-z]+|suspected|question(?:ed|able)|considered)
         (?:is|are|remains?|would be)(?: (?:also|a|the|another))* (?:considerations?|equivocal|uncertain|raised|concern)
         (?:should|could|must|may|might|needs? to) (?:also )?be (?:considered|present|suspected|excluded|ruled out)
@@ -237,7 +239,7 @@ CUES: dict[str, str] = {
         (?:{_VERB} )?(?:not|never|no longer) (?:[a-z]+ly )?(?:{_VERB} )?(?:[a-z]+ly )?(?:any longer )?{_SEEN}
         (?:{_VERB} )(?:now )?absent
         {_VERB} (?:[a-z]+ )?(?:now )?{_ENDED}
-        {_ENDED}(?=$|[,;.:)]| (?:since|on|in|compared|from|now|and|at|by|with|over)\b)
+        {_ENDED}(?=$|[,;.:)]| (?:since|on|in|compared|from|now|and|at|by|with|over|bilaterally|completely)\b)
         (?:is|are|seems?|appears?|thought|felt)(?: [a-z]+)? unlikely
     """,
     "resolved": _ENDED,
@@ -253,6 +255,8 @@ CUES: dict[str, str] = {
     """,
     "dropped": r"""
         (?:history|hx|h/o|eval[a-z]*|assess[a-z]*|indication|technique|exam[a-z]*) (?:of|for)(?! the (?:heart|lungs))
+        if (?:there is |there are )?(?:any |clinical(?:ly)? )?(?:concern|suspicion|suspect)[a-z]*(?: (?:for|of|exists))?
+        more sensitive (?:in|for|to)(?: [a-z]+ing)?
         (?:indications?|history|clinical (?:history|information|indication)|reason for (?:the )?(?:exam[a-z]*|study))(?= ?:)
     """,
     "stop": r"""
