@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from cxrgen.text.rule_labels import label
+from cxrgen.text.rule_labels import OBSERVATIONS, label, read_sentence
 from cxrgen.text.sentences import sentences
 
 _NEGATED = re.compile(r"\b(?:no|not|without|free of|resolved|removed)\b", re.IGNORECASE)
@@ -54,7 +54,8 @@ def placed_labels(report: str) -> dict[str, int]:
     """
     found = dict(label(report))
     for sentence in (part for each in sentences(report) for part in each.split(";")):
-        stated = [name for name, value in label(sentence).items() if value == 1 and name != "No Finding"]
+        present = {name for name, value in read_sentence(sentence)[1] if value == 1}
+        stated = [name for name in OBSERVATIONS if name in present]
         if not _NEGATED.search(sentence):
             stated += [kind for kind, pattern in _KINDS.items() if pattern.search(sentence)]
         places = [place for place, pattern in _PLACES.items() if stated and pattern.search(sentence)]

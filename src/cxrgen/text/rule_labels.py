@@ -79,12 +79,12 @@ def label(report: str) -> dict[str, int]:
 
 def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
     """Each sentence of a report, lower case, with what it states: (observation, 1, 0 or -1) in reading order."""
-    yield from map(_read, sentences(_HYPHEN_AT_LINE_END.sub("-", report)))
+    yield from map(read_sentence, sentences(_HYPHEN_AT_LINE_END.sub("-", report)))
 
 
 @lru_cache(maxsize=1 << 16)  # report sentences repeat: "No pneumothorax." is written thousands of times
-def _read(piece: str) -> tuple[str, tuple[tuple[str, int], ...]]:
-    """A sentence as it stands in a report, to its words in lower case and what they state."""
+def read_sentence(piece: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """A sentence as it stands in a report, to its words in lower case and what they state: (observation, 1, 0 or -1)."""
     mark = _MARK_OF_LIST.match(piece)
     sentence = put_right(" ".join(piece[mark.end() if mark else 0 :].lower().split()).rstrip(" .!"))
     return sentence, _statements(sentence)

@@ -46,6 +46,7 @@ _BREAK = re.compile(r"[^\S\r\n]*(?:\r\n?|\n)\s*")
 _NEWLINE = re.compile(r"\r\n?|\n")
 _STOP_WITHIN = re.compile(r"(?<=[A-Za-z]{2})[.!?]\s+\S")
 _NARROW = 40  # characters; texts are not wrapped to lines as short as this
+_NARROW_FIRST = 25  # of a first line, whose header may be gone
 _NEEDS_MORE = re.compile(  # the last word of a line that cannot be the last of a sentence
     r"""an?|the|this|that|these|those|its|of|to|in|on|at|by|for|from|with|without|over|under|above|below|into|within
     | through|along|between|near|since|than|as|and|or|nor|but|versus|vs|is|are|was|were|be|been|has|have|had|may|might
@@ -54,7 +55,7 @@ _NEEDS_MORE = re.compile(  # the last word of a line that cannot be the last of 
     | (?!normal|abnormal|interval|clear|unclear|negative|positive|scar|lateral)[a-z]+(?:al|ar|ary|ous|ive|ic)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_GOES_ON = re.compile(r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b", re.IGNORECASE)
+_GOES_ON = re.compile(r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b|\d+(?:\.\d+)? ?[cm]m\b", re.IGNORECASE)
 
 
 def sentence_ends(text: str) -> list[int]:
@@ -121,15 +122,17 @@ def _line_ends(text: str, length: int) -> Iterator[int]:
     places = [0, *(place for each in breaks for place in each.span()), length]
     lines = [text[start:end].strip() for start, end in zip(places[::2], places[1::2])]
     cased = not text.isupper() and not text.islower()
-    kinds = [_kind(*pair, len(_NEWLINE.findall(found[0])) > 1, cased) for found, pair in zip(breaks, pairwise(lines))]
-    unsure = [pair for ends, pair in zip(kinds, pairwise(lines)) if ends is None]
-    wrapped = bool(unsure) and _is_wrapped(lines, kinds, unsure)
+    kinds = [
+        _kind(*pair, len(_NEWLINE.findall(found[0])) > 1, cased, _NARROW if number else _NARROW_FIRST)
+        for number, (found, pair) in enumerate(zip(breaks, pairwise(lines)))
+    ]
+    wrapped = None in kinds and _is_wrapped(lines, kinds)
     for found, ends in zip(breaks, kinds):
         if ends or (ends is None and not wrapped):
             yield found.start()
 
 
-def _kind(line: str, following: str, blank: bool, cased: bool) -> bool | None:
+def _kind(line: str, following: str, blank: bool, cased: bool, narrow: int) -> bool | None:
     """Whether a sentence ends between two lines; None where only the lengths of the lines can tell."""
     if _LIST_MARK.match(following):
         return True
@@ -139,16 +142,21 @@ def _kind(line: str, following: str, blank: bool, cased: bool) -> bool | None:
         return True
     if line[-1] in ".!?" or _GOES_ON.match(following):
         return False  # whether a stop is one is judged elsewhere
-    if len(line) < _NARROW:
+    if len(line) < narrow:
         return True
     if cased and following[0].islower():
         return False
     return True if cased and following[1:2].islower() else None
 
 
-def _is_wrapped(lines: list[str], kinds: list[bool | None], unsure: list[tuple[str, str]]) -> bool:
-    """Whether the lines are prose, and each unsure break stands where the next word had no room on the line."""
-    goes_on = any(ends is False and line[-1] not in ".!?:" for ends, line in zip(kinds, lines))
+def _is_wrapped(lines: list[str], kinds: list[bool | None]) -> bool:
+    """Whether the lines are prose, and each unsure break stands where the next word had no room on the line.
+
+    The first line may have lost a header, so its length says nothing.
+    """
     width = max(map(len, lines))
-    full = all(len(line) + 1 + len(following.split(None, 1)[0]) > width for line, following in unsure)
-    return full and (goes_on or any(map(_STOP_WITHIN.search, lines)))
+    for ends, (line, following) in list(zip(kinds, pairwise(lines)))[1:]:
+        if ends is None and len(line) + 1 + len(following.split(None, 1)[0]) <= width:
+            return False
+    goes_on = any(ends is False and line[-1] not in ".!?:" for ends, line in zip(kinds, lines))
+    return goes_on or any(map(_STOP_WITHIN.search, lines))
