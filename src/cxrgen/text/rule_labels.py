@@ -16,6 +16,8 @@ from functools import lru_cache
 
 from cxrgen.text.misspellings import put_right
 from cxrgen.text.rule_phrases import (
+    BEGIN_NO_CUE,
+    BEGIN_NO_PHRASE,
     BOTH_AIR_AND_FLUID,
     BROKEN_DEVICE,
     CUES,
@@ -46,18 +48,21 @@ OBSERVATIONS = (
 )
 
 
-def _one_of(words: dict[str, str], marks: dict[str, str]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """One pattern with a group for each entry, and the entries' names by group number less one."""
+def _one_of(words: dict[str, str], marks: dict[str, str], passed: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """One pattern with a group for each entry, and the entries' names by group number less one.
+
+    `passed`: common words that begin no entry, which are passed over quickly.
+    """
     alternatives = ("|".join(map(str.strip, rows.strip().split("\n"))) for rows in words.values())
     groups = "|".join(f"({rows})" for rows in alternatives)
-    pattern = "|".join([rf"\b(?=[a-z])(?:{groups})\b", *(f"({mark})" for mark in marks.values())])
+    pattern = "|".join([rf"\b(?=[a-z])(?!(?:{passed})\b)(?:{groups})\b", *(f"({mark})" for mark in marks.values())])
     return re.compile(pattern), (*words, *marks)
 
 
-_PHRASE, _PHRASE_NAMES = _one_of(PHRASES, {})
-_CUE, _CUE_KINDS = _one_of(CUES, MARKS)
+_PHRASE, _PHRASE_NAMES = _one_of(PHRASES, {}, BEGIN_NO_PHRASE)
+_CUE, _CUE_KINDS = _one_of(CUES, MARKS, BEGIN_NO_CUE)
 _MARK_OF_LIST = re.compile(r"\s*(?:(?:[-–—*+>•·‣▪◦●○■□]+|\(?(?:\d{1,2}|[A-Za-z])[.)](?=\s))\s*)+")
-_HYPHEN_AT_LINE_END = re.compile(r"(?<=\w)-[^\S\r\n]*[\r\n]+\s*")
+_HYPHEN_AT_LINE_END = re.compile(r"-(?<=\w-)[^\S\r\n]*[\r\n]+\s*")
 
 
 def label(report: str) -> dict[str, int]:

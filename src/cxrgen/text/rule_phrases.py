@@ -276,6 +276,14 @@ MARKS = {
     "doubt before": r"\?(?=\s?[a-z])",
     "doubt after": r"\?",
 }
+# Common words that begin no phrase and no cue.
+BEGIN_NO_PHRASE = (
+    "the|is|are|of|in|and|there|no|or|to|a|with|for|on|at|be|has|seen|normal|size|limits|focal|acute|silhouette|contours?"
+)
+BEGIN_NO_CUE = (
+    "the|of|a|heart|lungs?|pleural|pulmonary|focal|acute|normal|right|left|size|effusions?|pneumothorax|cardiac|chest"
+    "|bony|silhouette|contours?|mediastinal|cardiomediastinal|consolidation|limits|spine|thoracic|mild|small|stable"
+)
 # What follows a comma when a new statement begins there: its own article, size or side, or a clause with its own verb.
 _OWN = (
     r"(?:and |with )?(?:(?:the|an?|there|\d+(?:\.\d+)? ?[cm]m)\b|(?:[a-z]+ly )?(?:left|right|bilateral|bibasilar|biapical"

@@ -97,7 +97,7 @@ def _stops(text: str, length: int) -> Iterator[int]:
 def _list_ends(text: str) -> Iterator[int]:
     """Before the numbers of a list in running text, which count up from 1."""
     wanted = 0
-    for match in _LIST_NUMBER.finditer(text):
+    for match in _LIST_NUMBER.finditer(text) if "1." in text or "1)" in text else ():
         before = text[: match.start()].rstrip()
         if int(match[1]) == 1 and (not before or before[-1] in ".:;!?"):
             wanted = 2
