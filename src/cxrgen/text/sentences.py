@@ -55,7 +55,7 @@ _NEEDS_MORE = re.compile(  # the last word of a line that cannot be the last of 
     | (?!normal|abnormal|interval|clear|unclear|negative|positive|scar|lateral)[a-z]+(?:al|ar|ary|ous|ive|ic)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_GOES_ON = re.compile(r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b|\d+(?:\.\d+)? ?[cm]m\b", re.IGNORECASE)
+_GOES_ON = re.compile(r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b|\(|\d+(?:\.\d+)? ?[cm]m\b", re.IGNORECASE)
 
 
 def sentence_ends(text: str) -> list[int]:
@@ -122,17 +122,24 @@ def _line_ends(text: str, length: int) -> Iterator[int]:
     places = [0, *(place for each in breaks for place in each.span()), length]
     lines = [text[start:end].strip() for start, end in zip(places[::2], places[1::2])]
     cased = not text.isupper() and not text.islower()
-    kinds = [
-        _kind(*pair, len(_NEWLINE.findall(found[0])) > 1, cased, _NARROW if number else _NARROW_FIRST)
-        for number, (found, pair) in enumerate(zip(breaks, pairwise(lines)))
-    ]
-    wrapped = None in kinds and _is_wrapped(lines, kinds)
+    width = max(map(len, lines))
+    kinds: list[bool | None] = []
+    for number, (found, (line, following)) in enumerate(zip(breaks, pairwise(lines))):
+        full = width > _NARROW and _is_full(line, following, width)
+        short = not full and len(line) < (_NARROW if number else _NARROW_FIRST)
+        kinds.append(_kind(line, following, len(_NEWLINE.findall(found[0])) > 1, short, cased))
+    wrapped = None in kinds and _is_wrapped(lines, kinds, width)
     for found, ends in zip(breaks, kinds):
         if ends or (ends is None and not wrapped):
             yield found.start()
 
 
-def _kind(line: str, following: str, blank: bool, cased: bool, narrow: int) -> bool | None:
+def _is_full(line: str, following: str, width: int) -> bool:
+    """Whether the next word has no room on the line."""
+    return len(line) + 1 + len(following.split(None, 1)[0]) > width
+
+
+def _kind(line: str, following: str, blank: bool, short: bool, cased: bool) -> bool | None:
     """Whether a sentence ends between two lines; None where only the lengths of the lines can tell."""
     if _LIST_MARK.match(following):
         return True
@@ -142,21 +149,20 @@ def _kind(line: str, following: str, blank: bool, cased: bool, narrow: int) -> b
         return True
     if line[-1] in ".!?" or _GOES_ON.match(following):
         return False  # whether a stop is one is judged elsewhere
-    if len(line) < narrow:
+    if short:
         return True
     if cased and following[0].islower():
         return False
     return True if cased and following[1:2].islower() else None
 
 
-def _is_wrapped(lines: list[str], kinds: list[bool | None]) -> bool:
-    """Whether the lines are prose, and each unsure break stands where the next word had no room on the line.
+def _is_wrapped(lines: list[str], kinds: list[bool | None], width: int) -> bool:
+    """Whether the lines are prose, and each unsure break stands behind a full line.
 
     The first line may have lost a header, so its length says nothing.
     """
-    width = max(map(len, lines))
     for ends, (line, following) in list(zip(kinds, pairwise(lines)))[1:]:
-        if ends is None and len(line) + 1 + len(following.split(None, 1)[0]) <= width:
+        if ends is None and not _is_full(line, following, width):
             return False
     goes_on = any(ends is False and line[-1] not in ".!?:" for ends, line in zip(kinds, lines))
     return goes_on or any(map(_STOP_WITHIN.search, lines))
