@@ -1,11 +1,11 @@
 """The rule labels against people: how well they agree with the manual codes of Open-I reports, and how fast they are.
 
 Each report of the Open-I collection carries codes that were given by hand (MeSH headings with qualifiers). `CODES` says
-which codes mean which observation; a label counts as positive when it is present or uncertain. The rules were improved
-on the even rows only, so the odd rows are the honest half. The reports are a table, or the collection as it is published
-(NLMCXR_reports.tgz): each coded text once, less those of the tables that --without names. `ratio` is reports a second of one core over
-5,000, on texts not seen before in the run; `limit_fraction` is the time of one plain search for a word over the time of
-the labels.
+which codes mean which observation; a label counts as positive when it is present or uncertain. The reports are a table,
+or the collection as it is published (NLMCXR_reports.tgz): each coded text once, less those of the tables that --without
+names. The rules were improved on the even rows only, so the odd rows are the honest half. `ratio` is reports a second
+of one core over 5,000, on texts not seen before in the run; `limit_fraction` is the time of one plain search for a word
+over the time of the labels.
 
     python benchmarks/rule_labels.py [--quick] [--reports reports.csv]
     python benchmarks/rule_labels.py --reports NLMCXR_reports.tgz --without reports.csv

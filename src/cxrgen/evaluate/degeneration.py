@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxrgen.text import sentences as split
 from cxrgen.page import Html, Section, histogram, paragraph, side_by_side, table, tag
+from cxrgen.text import sentences as split
 
 
 def signs(texts: Sequence[str]) -> dict[str, float]:

@@ -1,9 +1,8 @@
 """Misspelt names of findings put right, before rules look for them.
 
-Dictated reports have "pnuemothorax" and "effusionor". A word that is one letter off the name of a finding (one left out,
-one too many, one for another, two neighbours swapped) is that name; a name run together with a small word is taken
-apart. Only long names are in the list, whose neighbours are no other words, and real words are never changed: a name's
-plural and its neighbours in medicine ("perfusion") are two letters away or in the list themselves.
+Dictated reports have "pnuemothorax" and "effusionor". A word that is one letter off the name of a finding (one left
+out, one too many, one for another, two neighbours swapped) is that name; a name run together with a small word is taken
+apart. Only long names are in the list, whose neighbours are no other words: "perfusion" is two letters off.
 """
 
 from __future__ import annotations
@@ -12,11 +11,36 @@ import re
 from functools import lru_cache
 
 _NAMES = (
-    "pneumothorax pneumothoraces hydropneumothorax effusion effusions consolidation consolidations atelectasis "
-    "atelectatic cardiomegaly pneumonia pneumonias infiltrate infiltrates opacity opacities opacification fracture "
-    "fractures fractured catheter catheters pacemaker sternotomy congestion tracheostomy endotracheal nasogastric"
-).split()
-_SHORT = "edema nodule nodules heart tube tubes".split()  # only two neighbours swapped
+    "pneumothorax",
+    "pneumothoraces",
+    "hydropneumothorax",
+    "effusion",
+    "effusions",
+    "consolidation",
+    "consolidations",
+    "atelectasis",
+    "atelectatic",
+    "cardiomegaly",
+    "pneumonia",
+    "pneumonias",
+    "infiltrate",
+    "infiltrates",
+    "opacity",
+    "opacities",
+    "opacification",
+    "fracture",
+    "fractures",
+    "fractured",
+    "catheter",
+    "catheters",
+    "pacemaker",
+    "sternotomy",
+    "congestion",
+    "tracheostomy",
+    "endotracheal",
+    "nasogastric",
+)
+_SHORT = ("edema", "nodule", "nodules", "heart", "tube", "tubes")  # only two neighbours swapped
 _REAL = frozenset([*_NAMES, "pneumonic", "infiltrated", "opacify", "fracturing", "sternotomies", "consolidating"])
 _SHORTEST = 4
 _SHORTEST_NAME = 7  # with a letter missing

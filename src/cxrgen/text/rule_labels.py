@@ -89,7 +89,7 @@ def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]
 
 @lru_cache(maxsize=1 << 16)  # report sentences repeat: "No pneumothorax." is written thousands of times
 def read_sentence(piece: str) -> tuple[str, tuple[tuple[str, int], ...]]:
-    """A sentence as it stands in a report, to its words in lower case and what they state: (observation, 1, 0 or -1)."""
+    """A sentence as it stands in a report, to its words in lower case and the (observation, 1, 0 or -1) they state."""
     mark = _MARK_OF_LIST.match(piece)
     sentence = put_right(" ".join(piece[mark.end() if mark else 0 :].lower().split()).rstrip(" .!"))
     return sentence, _statements(sentence)
@@ -169,12 +169,11 @@ class _Scopes:
 
     def _mention(self, event: _Event) -> None:
         _put_in_scope(event, "doubt" if self.once and self.scope != "absent" else self.scope)
-        near = self.near
-        if self.either and near and not self.scope:
-            if {near[-1].value, event.value} == {1} and near[-1].names != event.names:
-                near[-1].value = event.value = -1
+        before = self.near[-1] if self.near and self.either and not self.scope else event
+        if {before.value, event.value} == {1} and before.names != event.names:
+            before.value = event.value = -1  # "atelectasis or pneumonia"
         self.clause.append(event)
-        near.append(event)
+        self.near.append(event)
         self.fresh = self.either = self.once = False
 
     def _close(self, kept: tuple[str, ...] = ()) -> None:
@@ -237,7 +236,7 @@ def _change(mentions: list[_Event], old: int, new: int) -> None:
 
 
 def _settle_labels(events: Sequence[_Event]) -> None:
-    """Values of the names before a colon, from what follows: "Pneumothorax: no evidence", "Effusion: small effusion"."""
+    """Values of the names before a colon, from what follows: "Pneumothorax: no evidence", "Effusion: mild effusion"."""
     for place, event in enumerate(events):
         if event.kind == "colon":
             start = place

@@ -20,7 +20,10 @@ _ROOM = (
 _SITED_LINE = (
     r"(?:central|venous|picc|subclavian|jugular|ij|arterial|dialysis|femoral|cvp|support|monitoring|indwelling)"
 )
-_ELSEWHERE = r"(?:breast|thyroid|adrenal|renal|kidney|liver|hepatic|abdominal|pelvic|neck|skin|soft[ -]tissue|chest wall|axillary)"
+_ELSEWHERE = (
+    r"(?:breast|thyroid|adrenal|renal|kidney|liver|hepatic|abdominal|pelvic|neck|skin|soft[ -]tissue|chest wall"
+    r"|axillary)"
+)
 _AT = r"(?= (?:is |are |now )?(?:in|at|within|near|above|below|over[a-z]*|project[a-z]*|terminat[a-z]*|ends?|lies)\b)"
 _VASCULAR = r"(?:(?:pulmonary|lung|central|vascular|venous) )*(?:engorgement|congestion|prominence)"
 _MARKINGS = r"(?:(?:pulmonary|lung|bronchovascular|interstitial) )*(?:markings|interstitium)"
@@ -52,7 +55,8 @@ PHRASES: dict[str, str] = {
         {_PLEURAL} (?:thickening|scar(?:ring|s)?|plaques?|calcifications?|fibrosis|reaction)
         {_PLEURAL} (?:disease|nodularity|abnormality)
         fibro-?thorax|(?:thickening|scarring) of the pleura|calcified pleura(?:l [a-z]+)?
-        (?:fissural|apical|biapical)(?: [a-z]+)? thickening|thickening (?:of|in|along) the (?:[a-z]+ )?(?:fissures?|apex|apices)
+        (?:fissural|apical|biapical)(?: [a-z]+)? thickening
+        thickening (?:of|in|along) the (?:[a-z]+ )?(?:fissures?|apex|apices)
         (?<=effusion versus )thickening|(?<=effusion vs )thickening|(?<=effusion or )thickening
         (?:bi)?apical (?:pleural )?(?:capping|cap)|pleural-?parenchymal scarring
     """,
@@ -76,14 +80,15 @@ PHRASES: dict[str, str] = {
         (?:fluid|volume) overload|cephali[sz]ation|vascular engorgement|engorged|vascular prominence
         engorgement of the (?:pulmonary )?vas[a-z]+|vascular redistribution|congestive changes?
         prominen(?:t|ce of)(?: the)? (?:central |pulmonary |lung )+vascul[a-z]+
-        (?:pulmonary|central) vascul[a-z]+ (?:is|are|appears?|remains?) (?:(?!not )[a-z]+ )?(?:prominent|engorged|congested)
+        (?:pulmonary|central) vascul[a-z]+ (?:is|are|appears|remains) (?:(?!not )[a-z]+ )?(?:promin|engorg|congest)[a-z]+
     """,
     "Lung Lesion": rf"""
         {_NODULAR} (?:[a-z]+ )?(?:opacit[a-z]+|opacification|densit[a-z]+|lesions?|areas?|foc[a-z]+|shadows?)
-        (?:micro)?nodules?|cavit(?:y|ies|at(?:ions?|ing|ed))|(?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
+        (?:micro)?nodules?|cavit(?:y|ies|at(?:ions?|ing|ed))
+        (?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
         (?:adeno)?carcinomas?|neoplas[a-z]+|tumou?rs?|metasta(?:sis|ses|tic disease)|malignancy
         bronchogenic cancer|lung cancer
-        (?:multiple|several|numerous|small|tiny)(?: [a-z]+)? (?:round(?:ed)?|circular)(?= (?:[a-z]+ )?(?:opacit|densit)ies)
+        (?:multiple|several|numerous|small|tiny)(?: [a-z]+)? (?:rounded|round|circular)(?= (?:[a-z]+ )?(?:opac|dens)ities)
         (?:fibro|reticulo)-?nodular(?= (?:changes?|infiltrates?|(?:pleural )?scarring|thickening|disease))
     """,
     "Lung Opacity": r"""
@@ -98,7 +103,8 @@ PHRASES: dict[str, str] = {
         catheters?|picc|{_SITED_LINE} (?:[a-z]+ )?lines?|lines? (?:and|or|/) tubes?|lines|tubes?|pacemakers?
         pacers?|pacing|ppm|defibrillators?|a?icds?|leads|electrodes?
         (?:pacer|pacemaker|pacing|icd|broken|fractured|ventricular|atrial|single) lead
-        lead(?= (?:is|in|tips?|over[a-z]*|terminat[a-z]*|project[a-z]*|fracture)\b)|port|ports|port-?a-?cath|mediport|drains?
+        lead(?= (?:is|in|tips?|over[a-z]*|terminat[a-z]*|project[a-z]*|fracture)\b)
+        port|ports|port-?a-?cath|mediport|drains?
         pigtail|stents?|clips?|wires?|sternotomy (?:wires?|sutures?|xxxx)
         (?:prosthetic|mechanical|artificial|bioprosthetic|replaced?) (?:[a-z]+ )?valves?
         valve (?:replacement|prosthesis|repair)|prosthes[ie]s|prosthetic|shunts?|occluders?|generators?|surgical xxxx
@@ -183,6 +189,7 @@ _SEEN = (
     r"|suspected|appreciable|recogni[sz]ed|there|convincing|shown|in evidence)"
 )
 _VERB = r"(?:is|are|was|were|has|have|had|be|been)"
+_STAYS = "(?:is|are|remains?|stays?|would be|should be)"
 _IN_PART = r"(?:nearly|almost|partially|incompletely|not|never|mostly|largely|near|partly|partial|incomplete|yet to)"
 _GONE = r"(?:resol[a-z]+|clear(?:ed|ing)?|disappear[a-z]*|gone(?: away)?|vanish[a-z]*)"
 _ENDED = r"(?:resolved|cleared|disappeared|ruled out|excluded|vanished|gone(?: away)?)"
@@ -192,9 +199,9 @@ _CHANGE = (
 )
 _DEGREE = (
     r"(?:significant(?:ly)?|substantial(?:ly)?|appreciabl[ey]|definite|interval|obvious(?:ly)?|real|major|clear|further"
-    r"|marked(?:ly)?|notabl[ey]|material(?:ly)?|radiographic|evident|convincing|great|much|any|gross(?:ly)?|evidence of|large"
-    r"|visible|apparent|relevant|considerabl[ey]|measurable|demonstrable|discernible|perceptible|detectable|identifiable"
-    r"|meaningful|important|dramatic|recent|overall|short-term)"
+    r"|marked(?:ly)?|notabl[ey]|material(?:ly)?|radiographic|evident|convincing|great|much|any|gross(?:ly)?|evidence of"
+    r"|large|visible|apparent|relevant|considerabl[ey]|measurable|demonstrable|discernible|perceptible|detectable"
+    r"|identifiable|meaningful|important|dramatic|recent|overall|short-term)"
 )
 # One pass finds every cue; where two could begin at the same place, the earlier kind and pattern wins.
 CUES: dict[str, str] = {
@@ -202,24 +209,26 @@ CUES: dict[str, str] = {
         no (?:{_DEGREE} ){{0,3}}{_CHANGE}(?: (?:in|of|from))?|not (?:{_VERB} )?(?:[a-z]+ly )?{_CHANGE}
         without (?:{_DEGREE} ){{0,3}}{_CHANGE}|no longer (?:as )?(?:large|big|prominent|extensive)|not only|not yet
         may be (?:helpful|obtained|useful|performed)
-        (?:{_VERB} )?{_IN_PART}(?: (?:been|fully|yet|completely|entirely|quite|complete|interval|total))* {_GONE}(?: of)?
+        (?:{_VERB} )?{_IN_PART}(?: (?:been|fully|yet|entirely|quite|complete(?:ly)?|interval|total))* {_GONE}(?: of)?
         (?:{_VERB} )?(?:not|never)(?: (?:been|yet))* (?:removed|withdrawn|pulled|absent|free of|negative)
-        (?:no|without|lack of) (?:{_DEGREE} )*(?:resolution|clearing|disappearance) of|fail(?:s|ed|ure) to (?:resolve|clear)
+        (?:no|without|lack of) (?:{_DEGREE} )*(?:resolution|clearing|disappearance) of
+        fail(?:s|ed|ure) to (?:resolve|clear)
         (?:consistent|compatible|associated|along|together|in keeping) with|apart
     """,
     "doubt to end": r"""
-        (?:the )?(?:primary )?(?:differential|ddx)(?: diagnos[ie]s| considerations?| possibilities)*(?: would| may| could)?
+        (?:primary )?(?:differential|ddx)(?: diagnos[ie]s| considerations?| possibilities)*(?: would| may| could)?
         (?:considerations|possibilities|possible (?:causes|etiologies)|etiologies) (?:would |may |could )?include[a-z]*
     """,
     "doubt after": rf"""
         (?:{_VERB} )?(?:not|never) (?:[a-z]+ )?(?:be )?(?:excluded|ruled out)
         (?:cannot|can not|can ?not|could not|may not)(?: [a-z]+)? be (?:[a-z]+ )?(?:excluded|ruled out)
         (?:would be |is |are )?(?:difficult|hard|not possible) to (?:[a-z]+ly )?(?:exclude|rule out)(?=$|[,;:)])
-        (?:is|are|remains?|would be)(?: (?:also|a|the|an?other))* (?:possib[a-z]+|suspected|question(?:ed|able)|considered)
-        (?:is|are|remains?|would be)(?: (?:also|a|the|another))* (?:considerations?|equivocal|uncertain|raised|concern)
+        {_STAYS}(?: (?:also|a|the|another))* (?:possib[a-z]+|suspected|question(?:ed|able)|considered)
+        {_STAYS}(?: (?:also|a|the|another))* (?:considerations?|equivocal|uncertain|raised|concern)
         (?:should|could|must|may|might|needs? to) (?:also )?be (?:considered|present|suspected|excluded|ruled out)
-        (?:(?:{_VERB}|remains?|would be|should be|stays?) )?(?:also )?(?:in|on|within|part of|among) the (?:list of )?(?:differential|possibilities)
-        (?:is )?not entirely excluded|(?:suspected|questioned|possible|possibly|queried|less likely)(?=[?]?$|[,;:)]| (?:in|at|on|over|given)\b)
+        (?:(?:{_VERB}|{_STAYS}) )?(?:also )?(?:in|on|part of|among) the (?:list of )?(?:differential|possibilities)
+        (?:is )?not entirely excluded
+        (?:suspected|questioned|possible|possibly|queried|less likely)(?=[?]?$|[,;:)]| (?:in|at|on|over|given)\b)
     """,
     "implies": r"""
         (?:to|that would|which would) (?:suggest|indicate|represent|confirm)|suggesti(?:ve of|ng)
@@ -257,7 +266,7 @@ CUES: dict[str, str] = {
         (?:history|hx|h/o|eval[a-z]*|assess[a-z]*|indication|technique|exam[a-z]*) (?:of|for)(?! the (?:heart|lungs))
         if (?:there is |there are )?(?:any |clinical(?:ly)? )?(?:concern|suspicion|suspect)[a-z]*(?: (?:for|of|exists))?
         more sensitive (?:in|for|to)(?: [a-z]+ing)?
-        (?:indications?|history|clinical (?:history|information|indication)|reason for (?:the )?(?:exam[a-z]*|study))(?= ?:)
+        (?:indications?|(?:clinical )?(?:history|information)|reason for (?:the )?(?:exam[a-z]*|study))(?= ?:)
     """,
     "stop": r"""
         but|however|although|though|yet|except(?: for)?|apart from|aside from|other than|which|while|whereas
@@ -279,16 +288,21 @@ MARKS = {
 # Common words that begin no phrase and no cue.
 BEGIN_NO_PHRASE = (
     "the|is|are|of|in|and|there|no|or|to|a|with|for|on|at|be|has|seen|normal|size|limits|focal|acute|silhouette|contours?"
+    "|lungs|clear|disease|within|cardiopulmonary|stable|abnormalit(?:y|ies)|spine|changes|cardiomediastinal|findings"
+    "|evidence|without|unremarkable|structures|lateral|aorta|identified|noted|process|base|intact|active|may|visualized"
+    "|present|appearance|appears?|this|basilar|otherwise|unchanged|negative|grossly"
 )
 BEGIN_NO_CUE = (
     "the|of|a|heart|lungs?|pleural|pulmonary|focal|acute|normal|right|left|size|effusions?|pneumothorax|cardiac|chest"
-    "|bony|silhouette|contours?|mediastinal|cardiomediastinal|consolidation|limits|spine|thoracic|mild|small|stable"
+    "|bony|silhouette|contours?|mediastinal|cardiomediastinal|consolidation|limits|spine|thoracic|mild|small|stable|disease"
+    "|airspace|abnormalit(?:y|ies)|changes|degenerative|findings|evidence|upper|lower|unremarkable|opacit(?:y|ies)|lobe"
+    "|structures|cardiomegaly|mediastinum|lateral|aorta|noted|identified|base|intact|osseous|unchanged|basilar|pneumonia"
 )
 # What follows a comma when a new statement begins there: its own article, size or side, or a clause with its own verb.
 _OWN = (
-    r"(?:and |with )?(?:(?:the|an?|there|\d+(?:\.\d+)? ?[cm]m)\b|(?:[a-z]+ly )?(?:left|right|bilateral|bibasilar|biapical"
-    r"|small|tiny|trace|minimal|mild|moderate|severe|large|massive|slight|subtle|marked|extensive|stable|unchanged|persistent"
-    r"|new|old|chronic|known|residual|worsen(?:ed|ing)|improv(?:ed|ing)|(?:in|de)creas(?:ed|ing)|enlarging|resolving"
+    r"(?:and |with )?(?:(?:the|an?|there|\d+(?:\.\d+)? ?[cm]m)\b|(?:[a-z]+ly )?(?:left|right|bilateral|bibasilar"
+    r"|biapical|small|tiny|trace|minimal|mild|moderate|severe|large|massive|slight|subtle|marked|extensive|stable|unchanged"
+    r"|persistent|new|old|chronic|known|residual|worsen(?:ed|ing)|improv(?:ed|ing)|(?:in|de)creas(?:ed|ing)|enlarging|resolving"
     r"|patchy|hazy|streaky|linear|loculated|layering|scattered|multiple|several)\b)"
 )
 _CLAUSE = (
@@ -309,5 +323,6 @@ _DEVICE = (
 BROKEN_DEVICE = re.compile(
     rf"\b{_DEVICE} (?:(?:is|are|has|have|been|appears?|now|again|to|be|was|were|tip|fragment)s? )*fractur(?:ed?|es)\b"
     rf"|\bfractured? (?:(?!(?:with|and|or|by|the|ribs?|clavicle|humerus|sternum)\b)[a-z]+ ){{0,3}}{_DEVICE}\b"
-    rf"|\bfractures? (?:of|through|in|within|involving) (?:(?:the|an?|one|two) )?(?:(?!(?:with|and|or|by)\b)[a-z]+ ){{0,3}}{_DEVICE}\b"
+    r"|\bfractures? (?:of|through|in|within|involving) (?:(?:the|an?|one|two) )?"
+    rf"(?:(?!(?:with|and|or|by)\b)[a-z]+ ){{0,3}}{_DEVICE}\b"
 )

@@ -26,7 +26,9 @@ _STOP = re.compile(
     )""",
     re.VERBOSE,
 )
-_STOP_WITHOUT_CAPITALS = re.compile(r"(?<![cm]m)[.!](?=\s+\S)|\?(?=\s+\S)(?<!\s\?)|(?<=[a-z][a-z0-9)])[.!?](?=[a-z]{2})")
+_STOP_WITHOUT_CAPITALS = re.compile(
+    r"(?<![cm]m)[.!](?=\s+\S)|\?(?=\s+\S)(?<!\s\?)|(?<=[a-z][a-z0-9)])[.!?](?=[a-z]{2})"
+)
 _NO_END = re.compile(
     r"""(?:^|[\s(])(?:\d{1,2}[.)]|(?-i:[A-Z])\.
     | (?:Drs?|Mrs?|Ms|Prof|St|Figs?|[ap]\.m|e\.g|i\.e|cf|vs|max|min|approx|incl|resp|bilat|poss|prob|post|ant|rt|lt)\.
@@ -42,9 +44,8 @@ _LIST_NUMBER = re.compile(r"(?<!\S)\(?(\d{1,2})[.)]\s+(?=\S)")
 _SECTIONS = ("findings", "impression", "conclusion", "indication", "history", "technique", "comparison", "examination")
 _SECTION = re.compile(rf"(?<=\s)(?:{'|'.join((*map(str.upper, _SECTIONS), *map(str.capitalize, _SECTIONS)))})(?=\s?:)")
 _HEADER = re.compile(r"[A-Za-z][\w/&()-]*(?: [\w/&()-]+){0,5} ?:(?=\s|$)")
-_BREAK = re.compile(r"[^\S\r\n]*(?:\r\n?|\n)\s*")
+_BREAK = re.compile(r"[\r\n]\s*")
 _NEWLINE = re.compile(r"\r\n?|\n")
-_STOP_WITHIN = re.compile(r"(?<=[A-Za-z]{2})[.!?]\s+\S")
 _NARROW = 40  # characters; texts are not wrapped to lines as short as this
 _NARROW_FIRST = 25  # of a first line, whose header may be gone
 _NEEDS_MORE = re.compile(  # the last word of a line that cannot be the last of a sentence
@@ -55,7 +56,9 @@ _NEEDS_MORE = re.compile(  # the last word of a line that cannot be the last of 
     | (?!normal|abnormal|interval|clear|unclear|negative|positive|scar|lateral)[a-z]+(?:al|ar|ary|ous|ive|ic)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_GOES_ON = re.compile(r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b|\(|\d+(?:\.\d+)? ?[cm]m\b", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"(?:of|or|and|nor|in|on|at|with|is|are|was|were|which|that|than|as|to)\b|\(|\d+(?:\.\d+)? ?[cm]m\b", re.IGNORECASE
+)
 
 
 def sentence_ends(text: str) -> list[int]:
@@ -131,7 +134,7 @@ def _line_ends(text: str, length: int) -> Iterator[int]:
     wrapped = None in kinds and _is_wrapped(lines, kinds, width)
     for found, ends in zip(breaks, kinds):
         if ends or (ends is None and not wrapped):
-            yield found.start()
+            yield len(text[: found.start()].rstrip())
 
 
 def _is_full(line: str, following: str, width: int) -> bool:
@@ -153,7 +156,7 @@ def _kind(line: str, following: str, blank: bool, short: bool, cased: bool) -> b
         return True
     if cased and following[0].islower():
         return False
-    return True if cased and following[1:2].islower() else None
+    return True if cased and (following[1:2].islower() or following.startswith("A ")) else None
 
 
 def _is_wrapped(lines: list[str], kinds: list[bool | None], width: int) -> bool:
@@ -165,4 +168,4 @@ def _is_wrapped(lines: list[str], kinds: list[bool | None], width: int) -> bool:
         if ends is None and not _is_full(line, following, width):
             return False
     goes_on = any(ends is False and line[-1] not in ".!?:" for ends, line in zip(kinds, lines))
-    return goes_on or any(map(_STOP_WITHIN.search, lines))
+    return goes_on or any(end < len(line) for line in lines for end in _stops(line, len(line)))
