@@ -13,6 +13,7 @@ _OTHER = "other"  # abnormal but none of the 14: only keeps "No Finding" away
 
 _PLEURAL = r"pleural(?:[ -]based)?(?: and parenchymal|[ /-]parenchymal)?"
 _NODULAR = r"(?:nodular|nodule-?like|mass-?like)"
+_MANY = "(?:multiple|several|numerous|small|tiny)"
 _ROOM = (
     r"(?:left|right|bilateral|adjacent|partial|complete|upper|lower|middle|lobar|segmental|lung|lobe|lobes|the|of|an?"
     r"|both|entire|whole|most|much|majority|portions?|parts?|substantial|significant|large|small|near|nearly|basal)"
@@ -80,7 +81,7 @@ PHRASES: dict[str, str] = {
         (?:fluid|volume) overload|cephali[sz]ation|vascular engorgement|engorged|vascular prominence
         engorgement of the (?:pulmonary )?vas[a-z]+|vascular redistribution|congestive changes?
         prominen(?:t|ce of)(?: the)? (?:central |pulmonary |lung )+vascul[a-z]+
-        (?:pulmonary|central) vascul[a-z]+ (?:is|are|appears|remains) (?:(?!not )[a-z]+ )?(?:promin|engorg|congest)[a-z]+
+        (?:pulmonary|central) vascul[a-z]+ (?:is|are|appears|remains) (?:(?!not )[a-z]+ )?(?:promin|engorg)[a-z]+
     """,
     "Lung Lesion": rf"""
         {_NODULAR} (?:[a-z]+ )?(?:opacit[a-z]+|opacification|densit[a-z]+|lesions?|areas?|foc[a-z]+|shadows?)
@@ -88,7 +89,7 @@ PHRASES: dict[str, str] = {
         (?:cavitary|lung|pulmonary|parenchymal|hilar) lesions?|mass(?:es)?
         (?:adeno)?carcinomas?|neoplas[a-z]+|tumou?rs?|metasta(?:sis|ses|tic disease)|malignancy
         bronchogenic cancer|lung cancer
-        (?:multiple|several|numerous|small|tiny)(?: [a-z]+)? (?:rounded|round|circular)(?= (?:[a-z]+ )?(?:opac|dens)ities)
+        {_MANY}(?: [a-z]+)? (?:round(?:ed)?|circular)(?= (?:[a-z]+ )?(?:opacities|densities))
         (?:fibro|reticulo)-?nodular(?= (?:changes?|infiltrates?|(?:pleural )?scarring|thickening|disease))
     """,
     "Lung Opacity": r"""
