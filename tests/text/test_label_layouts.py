@@ -112,7 +112,14 @@ def test_a_wrapped_line_goes_on(report: str) -> None:
 
 @pytest.mark.parametrize(
     "report",
-    ["No pneumothorax\nSmall left effusion", "NO PNEUMOTHORAX\nSMALL LEFT EFFUSION", "no pneumothorax\nsmall effusion"],
+    [
+        "No pneumothorax\nSmall left effusion",
+        "No pneumothorax\nsmall left effusion",
+        "NO PNEUMOTHORAX\nSMALL LEFT EFFUSION",
+        "no pneumothorax\nsmall effusion",
+        "No pneumothorax\nlarge left effusion that layers along the whole chest wall",
+        "- No pneumothorax on the left\n- Small effusion",
+    ],
 )
 def test_a_line_of_a_list_does_not(report: str) -> None:
     assert label(report) == {"Pneumothorax": 0, "Pleural Effusion": 1}
