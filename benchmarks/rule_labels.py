@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cxrgen.files import read_csv
-from cxrgen.progress import say
+from cxrgen.core.progress import say
+from cxrgen.core.tables import read_csv
 from cxrgen.text import rule_labels
 
 ENOUGH = 20  # positive reports that a finding needs to count in the average

@@ -1,7 +1,7 @@
 """A training step: cxrgen's loop against a plain one, on the same samples, full training and LoRA.
 
 The plain loop is what a general trainer does by default: batches in random order padded to their longest, logits of
-every position, the tower run again for every film. Ours groups lengths, computes the head at supervised positions and
+every position, the tower run again for every image. Ours groups lengths, computes the head at supervised positions and
 keeps the frozen tower's features. Both take the same samples, the same optimiser and the same number of steps; sides
 are interleaved step by step. The model has SmolLM2-135M's shape (`--quick`: three of its layers) and random weights,
 with a CLIP tower; reports have lengths drawn from Open-I's. `limit_fraction` is the time of ours' matrix products at
@@ -23,8 +23,8 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate
-from cxrgen.model.features import given_features, tower_features
-from cxrgen.train.modules import LoraSettings, choose, mode_of
+from cxrgen.model.features import precomputed_features, tower_features
+from cxrgen.train.trainable import LoraSettings, choose, mode_of
 from cxrgen.train.trainer import supervised_loss
 
 # Tokens of Open-I's findings and impressions, at every 5 % of the reports.
@@ -66,12 +66,12 @@ def studies(count: int) -> list[Sample]:
     return made
 
 
-def film(name: str) -> torch.Tensor:
+def image(name: str) -> torch.Tensor:
     return torch.randn(3, 112, 112, generator=torch.Generator().manual_seed(int(name)))
 
 
 def ours(model: Any, optimizer: torch.optim.Optimizer, batch: dict[str, Any]) -> None:
-    with given_features(model):
+    with precomputed_features(model):
         loss, count = supervised_loss(model, batch)
         (loss / count).backward()
     optimizer.step()
@@ -92,13 +92,13 @@ def compare(mode: str, layers: int, steps: int) -> dict[str, float]:
     samples = studies(BATCH * steps)
     with torch.no_grad():
         start = time.perf_counter()
-        known = {each.images[0]: tower_features(model, film(each.images[0])[None])[0] for each in samples}
+        known = {each.images[0]: tower_features(model, image(each.images[0])[None])[0] for each in samples}
         features_once = time.perf_counter() - start
     grouped = batch_order([len(each.input_ids) for each in samples], BATCH, seed=0, epoch=0)
     random = np.random.default_rng(0).permutation(len(samples)).reshape(-1, BATCH).tolist()
     sides: dict[str, Callable[[int], None]] = {
         "ours": lambda n: ours(model, optimizer, collate([samples[i] for i in grouped[n]], 0, known.__getitem__)),
-        "plain": lambda n: plain(model, optimizer, collate([samples[i] for i in random[n]], 0, film)),
+        "plain": lambda n: plain(model, optimizer, collate([samples[i] for i in random[n]], 0, image)),
     }
     for side in sides.values():  # the first step of each allocates
         side(0)

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from cxrgen.text.rule_labels import OBSERVATIONS, label
+from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import label
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics" / "hard_sentences.csv"
 

@@ -28,6 +28,7 @@ SPLIT = {
     "OPACITY VS. SCAR, SEEN BY DR. DOE. CLEAR": ["OPACITY VS. SCAR, SEEN BY DR. DOE.", "CLEAR"],
     "tip in the svc. no effusion. line 3 cm. tip": ["tip in the svc.", "no effusion.", "line 3 cm. tip"],
     "- No effusion\n- Edema": ["- No effusion", "- Edema"],
+    "- Seen on the left\n- Edema": ["- Seen on the left", "- Edema"],
     "No effusion\r\nMild edema\r\nLarge heart": ["No effusion", "Mild edema", "Large heart"],
     "1. Large heart 2. Effusion 4 or 5. ribs": ["1. Large heart", "2. Effusion 4 or 5. ribs"],
     "No effusion IMPRESSION: Normal": ["No effusion", "IMPRESSION: Normal"],

@@ -13,26 +13,26 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cxrgen.records import Study, View, write_studies
-from cxrgen.train.arguments import Arguments
+from cxrgen.core.records import Study, View, write_studies
+from cxrgen.train.config import Arguments
 from cxrgen.train.trainer import FitState, StepRecord, Watcher
 
 SENTENCES = ("The heart is large.", "The heart is of normal size.", "There is a left effusion.", "No effusion is seen.")
 
 
-def write_film(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
+def write_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)).save(path)
 
 
 def write_prepared(folder: Path, train: int = 24, valid: int = 6, source: str = "phantom") -> Path:
-    """Studies of one or two films and one to three sentences; labels of the data set's own."""
+    """Studies of one or two images and one to three sentences; labels of the data set's own."""
     studies = []
     for number in range(train + valid):
         views = []
         for kind in ("frontal", "lateral")[: 1 + number % 2]:
             name = f"images/{number:04}-{kind}.png"
-            write_film(folder / name, 7 * number + len(views))
+            write_image(folder / name, 7 * number + len(views))
             views.append(View(name, kind, width=40, height=32))
         report = " ".join(SENTENCES[(number + k) % 4] for k in range(1 + number % 3))
         split = "train" if number < train else "valid"
@@ -48,7 +48,7 @@ def write_llava(folder: Path, seed: int = 0, tokens: bool = True) -> Path:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from cxrgen.model.build import learn_tokenizer
+    from cxrgen.model.tiny import learn_tokenizer
 
     torch.manual_seed(seed)
     tokenizer = learn_tokenizer([*SENTENCES, "USER: ASSISTANT: Human Write the report."] * 5, 320)
@@ -102,7 +102,7 @@ def write_conversations(folder: Path, count: int = 8) -> Path:
             del item["image"]
             item["conversations"][0]["value"] = "Write the report."
         elif number != 5:  # the fifth is missing
-            write_film(folder / "images" / f"{number}_F1.jpg", number)
+            write_image(folder / "images" / f"{number}_F1.jpg", number)
         items.append(item)
     file = folder / "train.json"
     file.write_text(json.dumps(items))

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from tests.train.material import TORCHRUN, assert_equal, cxrgen, small, weights
 
 from cxrgen.train import stages
-from cxrgen.train.modules import LoraSettings, choose, hold_in_bf16, mode_of
 from cxrgen.train.run import train
+from cxrgen.train.trainable import LoraSettings, choose, hold_in_bf16, mode_of
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.train.material import (
     write_prepared,
 )
 
-from cxrgen.errors import InputError, TooManyRejects, UsageError
+from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.train.run import train
 
 README_COMMAND = """
@@ -82,7 +82,7 @@ def test_projector_weights_are_really_loaded(tmp_path: Path, llava: Path, prepar
     base["mm_use_im_start_end"] = True
     first = tmp_path / "first"
     train(small(prepared, first, **base, max_steps=3, learning_rate=0.05))
-    from cxrgen.train.start import start
+    from cxrgen.train.init_model import start
 
     bundle = start(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(first / "projector.safetensors")), [])
     trained = {k.split("projector.")[1]: v for k, v in weights(first).items() if "projector" in k}

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cxrgen.core.records import FRONTAL, Study, View, write_studies
 from cxrgen.generate.questions import read_questions
 from cxrgen.model.conversation import Format
-from cxrgen.records import FRONTAL, Study, View, write_studies
-from cxrgen.train.samples import read_material
+from cxrgen.train.data import read_material
 
 
 def test_the_prior_is_told_in_training_as_in_generation(tmp_path: Path) -> None:

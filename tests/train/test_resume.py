@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from tests.train.material import assert_equal, small, weights, write_prepared
 
-from cxrgen.errors import InputError, Interrupted
+from cxrgen.core.errors import InputError, Interrupted
+from cxrgen.train.callbacks import RunWatcher
 from cxrgen.train.checkpoints import checkpoints, locked
 from cxrgen.train.run import train
 from cxrgen.train.trainer import FitState, StepRecord
-from cxrgen.train.watch import RunWatcher
 
 ROOT = Path(__file__).parents[2]
 
@@ -235,7 +235,7 @@ sys.exit(main(["train"]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["write_recipe:100", "train_on_films:100", "save_model:20000", "save_model:1500"])
+@pytest.mark.parametrize("where", ["write_recipe:100", "train_on_images:100", "save_model:20000", "save_model:1500"])
 def test_no_room_is_one_line_wherever_it_is_met(prepared: Path, tmp_path: Path, where: str) -> None:
     """The recipe, the log, the weights, the tokenizer."""
     words = [sys.executable, "-c", NO_ROOM, str(prepared), str(tmp_path / "run"), str(ROOT), where]
@@ -252,7 +252,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tests.train.material import small
 from cxrgen.cli import main
-from cxrgen.train.watch import RunWatcher
+from cxrgen.train.callbacks import RunWatcher
 import cxrgen.train.run as run
 save, args = RunWatcher._save, small(Path(sys.argv[1]), Path(sys.argv[2]))
 def full(self, state):
@@ -285,9 +285,9 @@ def test_a_loss_that_is_no_number_writes_no_checkpoint(
     assert all(step < 8 for step, _ in checkpoints(out))
 
 
-def test_a_film_that_vanishes_stops_the_run_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_vanishes_stops_the_run_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_prepared(tmp_path / "data")
-    film = next(iter((data / "images").glob("*")))
+    image = next(iter((data / "images").glob("*")))
 
     def vanish() -> None:
         for path in (data / "images").glob("*"):
@@ -300,6 +300,6 @@ def test_a_film_that_vanishes_stops_the_run_with_a_checkpoint(tmp_path: Path, mo
     assert [step for step, _ in checkpoints(tmp_path / "run")] == [2, 3]
     for path in (data / "images").glob("*"):
         path.rename(path.with_suffix(".png"))
-    assert film.is_file()
+    assert image.is_file()
     train(small(data, tmp_path / "run", resume=True))
     assert len(losses(tmp_path / "run")) == 8

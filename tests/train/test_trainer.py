@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from cxrgen.errors import InputError
+from cxrgen.core.errors import InputError
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.trainer import FitSettings, fit, learning_rate_share, supervised_loss
@@ -40,7 +40,7 @@ def tiny_model() -> LlavaForConditionalGeneration:
 
 
 def samples(count: int, seed: int = 0) -> list[Sample]:
-    """Conversations of uneven length with none, one or two films."""
+    """Conversations of uneven length with none, one or two images."""
     generator = torch.Generator().manual_seed(seed)
     result = []
     for number in range(count):
@@ -51,7 +51,7 @@ def samples(count: int, seed: int = 0) -> list[Sample]:
     return result
 
 
-def film(name: str) -> torch.Tensor:
+def image(name: str) -> torch.Tensor:
     return torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(hash_of(name)))
 
 
@@ -60,12 +60,12 @@ def hash_of(name: str) -> int:
 
 
 def batches(parts: list[list[Sample]]) -> list[dict]:
-    return [collate(part, PAD, film) for part in parts]
+    return [collate(part, PAD, image) for part in parts]
 
 
 def test_loss_at_supervised_positions_is_the_full_loss() -> None:
     model = tiny_model().eval()
-    batch = collate(samples(6), PAD, film)
+    batch = collate(samples(6), PAD, image)
     loss, count = supervised_loss(model, batch)
     inputs = {name: value for name, value in batch.items() if name != "ids"}
     torch.testing.assert_close(loss / count, model(**inputs).loss)
@@ -178,9 +178,9 @@ def test_batch_order_covers_everything_once_and_groups_lengths() -> None:
 
 
 def test_the_projector_starts_with_all_directions_alike() -> None:
-    from cxrgen.model.build import NewModel, new_model
-    from cxrgen.model.bundle import Bundle
+    from cxrgen.model.checkpoint import Checkpoint
     from cxrgen.model.conversation import Format
+    from cxrgen.model.tiny import NewModel, new_model
     from cxrgen.train.warmup import level_projector
 
     sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=1, hidden_size=64, tower_size=16)
@@ -188,7 +188,7 @@ def test_the_projector_starts_with_all_directions_alike() -> None:
     generator = torch.Generator().manual_seed(0)
     loudness = torch.logspace(1, -1, 16)  # the faintest direction a hundredth of the loudest
     features = torch.randn(500, 4, 16, generator=generator) * loudness + 3.0
-    level_projector(Bundle(model, processor, Format(image_tokens=4)), features, seed=1)
+    level_projector(Checkpoint(model, processor, Format(image_tokens=4)), features, seed=1)
     heard = model.model.multi_modal_projector.linear_1(features.flatten(0, 1))
     assert heard.mean(dim=0).abs().max() < 1e-3
     spread = torch.linalg.eigvalsh(torch.cov((heard.T).double()))[-16:]

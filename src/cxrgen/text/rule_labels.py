@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.misspellings import put_right
 from cxrgen.text.rule_phrases import (
     BEGIN_NO_CUE,
@@ -29,23 +30,6 @@ from cxrgen.text.rule_phrases import (
     SUBJECTS,
 )
 from cxrgen.text.sentences import sentences
-
-OBSERVATIONS = (
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-    "No Finding",
-)
 
 
 def _one_of(words: dict[str, str], marks: dict[str, str], passed: str) -> tuple[re.Pattern[str], tuple[str, ...]]:

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from cxrgen.errors import InputError
-from cxrgen.files import sha256_file, write_json
-from cxrgen.progress import say
-from cxrgen.train.processes import place, whole
+from cxrgen.core.errors import InputError
+from cxrgen.core.files import sha256_file, write_json
+from cxrgen.core.progress import say
+from cxrgen.train.distributed import place, whole
 from cxrgen.train.trainer import FitState
 
 WEIGHTS, OPTIMIZER, STATE = "trained.safetensors", "optimizer.safetensors", "state.json"

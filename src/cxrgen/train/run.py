@@ -18,25 +18,26 @@ from typing import Any
 
 import torch
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.files import write_csv
-from cxrgen.model.bundle import Bundle, load_bundle, save_bundle
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.progress import say
+from cxrgen.core.records import Reject
+from cxrgen.core.rejects import REJECTS, write_rejects
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
-from cxrgen.progress import say
-from cxrgen.records import Reject
-from cxrgen.train.arguments import Arguments, resolve
-from cxrgen.train.arguments import add_arguments as add_argument_flags
+from cxrgen.train.callbacks import RunWatcher, WatchSettings
 from cxrgen.train.checkpoints import disk_is_full, locked
-from cxrgen.train.finish import save_model, with_target
-from cxrgen.train.log import LOG, RunLog, check_trackers, open_trackers, read_log
-from cxrgen.train.modules import LoraSettings, choose, mode_of, row_ids
-from cxrgen.train.processes import Processes, join_processes
-from cxrgen.train.samples import Material, check_rejects, encode_material, read_material
-from cxrgen.train.stages import order_of, settings_of, train_on_films, warm_ups
-from cxrgen.train.start import start
-from cxrgen.train.told import START, data_recipe, resumed_from, sources_of, told_of, write_recipe, write_records
+from cxrgen.train.config import Arguments, resolve
+from cxrgen.train.config import add_arguments as add_argument_flags
+from cxrgen.train.data import Material, check_rejects, encode_material, read_material
+from cxrgen.train.distributed import Processes, join_processes
+from cxrgen.train.export import save_model, with_target
+from cxrgen.train.init_model import start
+from cxrgen.train.resume import START, data_recipe, resumed_from, sources_of, told_of
+from cxrgen.train.run_log import LOG, RunLog, check_trackers, open_trackers, read_log
+from cxrgen.train.run_report import write_recipe, write_records
+from cxrgen.train.stages import order_of, settings_of, train_on_images, warm_ups
+from cxrgen.train.trainable import LoraSettings, choose, mode_of, row_ids
 from cxrgen.train.validate import Subset, fixed_part
-from cxrgen.train.watch import RunWatcher, WatchSettings
 
 _EXAMPLES = """examples:
   cxrgen train tiny --data_path prepared --output_dir model
@@ -96,7 +97,7 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
     subset = _subset(arguments, bundle)
     if processes.first:
         if fresh and (arguments.tower_steps or arguments.text_steps) and arguments.save_strategy != "no":
-            save_bundle(out / START, bundle)
+            write_checkpoint(out / START, bundle)
         write_recipe(out, arguments)
     counts = _choose(arguments, bundle)
     counts |= {"samples": len(samples), "left_out": len([each for each in rejects if each.code != "cut"])}
@@ -104,7 +105,7 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
     settings = settings_of(arguments, len(samples), order)
     watcher = _watcher(arguments, out, told, bundle, subset, resumed, processes, settings.bf16)
     try:
-        train_on_films(arguments, bundle, samples, settings, order, folder, watcher, processes)
+        train_on_images(arguments, bundle, samples, settings, order, folder, watcher, processes)
     finally:
         watcher.end()
     processes.wait()
@@ -122,8 +123,7 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
 def _list_rejects(rejects: Sequence[Reject], total: int, arguments: Arguments, processes: Processes) -> None:
     out = Path(arguments.output_dir)
     if rejects and processes.first:
-        rows = [(each.row, each.id, each.code, each.hint) for each in rejects]
-        write_csv(out / "rejects.csv", ("row", "id", "code", "hint"), rows)
+        write_rejects(out / REJECTS, rejects)
     check_rejects(rejects, total, arguments.max_rejects, out)
 
 
@@ -140,14 +140,14 @@ def _material(arguments: Arguments, data: Path, split: str) -> Material:
     return read_material(data, folder, split, arguments.views, arguments.view_dropout, arguments.prompt)
 
 
-def _bundle(arguments: Arguments, out: Path, material: Material, resumed: bool) -> tuple[Bundle, bool]:
+def _bundle(arguments: Arguments, out: Path, material: Material, resumed: bool) -> tuple[Checkpoint, bool]:
     """The model to begin with, and whether its warm-ups are still to come."""
     if resumed and (out / START).is_dir():
-        return load_bundle(out / START), False
+        return open_checkpoint(out / START), False
     return start(arguments, [turn.text for each in material.variants for turn in each[0].turns]), True
 
 
-def _choose(arguments: Arguments, bundle: Bundle) -> dict[str, int]:
+def _choose(arguments: Arguments, bundle: Checkpoint) -> dict[str, int]:
     """Mark what is trained; says and returns how many parameters that is."""
     mode = mode_of(arguments.train_modules)
     rows = []
@@ -171,7 +171,7 @@ def _watcher(
     arguments: Arguments,
     out: Path,
     told: dict[str, Any],
-    bundle: Bundle,
+    bundle: Checkpoint,
     subset: Subset | None,
     resumed: tuple[Path, dict[str, Any]] | None,
     processes: Processes,
@@ -192,7 +192,7 @@ def _watcher(
     return RunWatcher(settings, bundle, subset, RunLog(out, trackers), resumed)
 
 
-def _subset(arguments: Arguments, bundle: Bundle) -> Subset | None:
+def _subset(arguments: Arguments, bundle: Checkpoint) -> Subset | None:
     if arguments.eval_strategy == "no":
         return None
     data = Path(arguments.eval_data_path or arguments.data_path)

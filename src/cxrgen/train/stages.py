@@ -1,6 +1,6 @@
 """The stages of a run that train something: tower and text warm-ups, then the reports themselves.
 
-Each is the same `fit` on other batches. The main stage reads films as it goes, or, where the tower is frozen, computes
+Each is the same `fit` on other batches. The main stage reads images as it goes, or, where the tower is frozen, computes
 what it sees in them once and keeps that in memory.
 """
 
@@ -16,21 +16,29 @@ from typing import Any
 
 import torch
 
-from cxrgen.errors import UsageError
+from cxrgen.core.errors import UsageError
+from cxrgen.core.progress import say, track
 from cxrgen.model.batches import Sample
-from cxrgen.model.bundle import Bundle
-from cxrgen.model.features import given_features, in_slices, tower_features
-from cxrgen.model.pixels import film_pixels
-from cxrgen.progress import say, track
-from cxrgen.text.places import placed_labels
-from cxrgen.train.arguments import Arguments
-from cxrgen.train.modules import hold_in_bf16, mode_of
-from cxrgen.train.processes import Processes
-from cxrgen.train.samples import Material, encode_material, without_images
-from cxrgen.train.stream import ImageOf, Order, micro_batches, steps_in_epoch, with_films
+from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.features import in_slices, precomputed_features, tower_features
+from cxrgen.model.pixels import image_pixels
+from cxrgen.text.localized_labels import placed_labels
+from cxrgen.train.callbacks import RunWatcher
+from cxrgen.train.config import Arguments
+from cxrgen.train.data import (
+    ImageOf,
+    Material,
+    Order,
+    encode_material,
+    micro_batches,
+    steps_in_epoch,
+    with_images,
+    without_images,
+)
+from cxrgen.train.distributed import Processes
+from cxrgen.train.trainable import hold_in_bf16, mode_of
 from cxrgen.train.trainer import FitSettings, Watcher, fit
 from cxrgen.train.warmup import WarmupSettings, warm_up_tower
-from cxrgen.train.watch import RunWatcher
 
 
 def order_of(arguments: Arguments, processes: Processes) -> Order:
@@ -78,7 +86,7 @@ def _has_bf16() -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
-def warm_ups(arguments: Arguments, bundle: Bundle, material: Material, order: Order, processes: Processes) -> None:
+def warm_ups(arguments: Arguments, bundle: Checkpoint, material: Material, order: Order, processes: Processes) -> None:
     if arguments.tower_steps:
         if arguments.warmup_labels not in ("rule", "dataset") or not material.studies:
             raise UsageError(
@@ -108,9 +116,9 @@ def warm_ups(arguments: Arguments, bundle: Bundle, material: Material, order: Or
         _fit(arguments, bundle, samples, settings, order, lambda path: torch.empty(0), Watcher(), processes)
 
 
-def train_on_films(
+def train_on_images(
     arguments: Arguments,
-    bundle: Bundle,
+    bundle: Checkpoint,
     samples: Sequence[Sequence[Sample]],
     settings: FitSettings,
     order: Order,
@@ -118,17 +126,17 @@ def train_on_films(
     watcher: RunWatcher,
     processes: Processes,
 ) -> None:
-    """The main stage, from film files or from features of the frozen tower that are computed once."""
+    """The main stage, from image files or from features of the frozen tower that are computed once."""
     image_processor, aspect = bundle.processor.image_processor, bundle.format.aspect
 
-    def film(path: str) -> torch.Tensor:
-        return film_pixels([folder / path], image_processor, aspect)[0]
+    def image(path: str) -> torch.Tensor:
+        return image_pixels([folder / path], image_processor, aspect)[0]
 
     with ExitStack() as stack:
-        image_of: ImageOf = film
+        image_of: ImageOf = image
         if arguments.cache_features:
             image_of = _features(bundle, samples, folder).__getitem__
-            stack.enter_context(given_features(bundle.model))
+            stack.enter_context(precomputed_features(bundle.model))
         if settings.bf16 and can_be_opened_anew(arguments):
             hold_in_bf16(bundle.model)
         _fit(arguments, bundle, samples, settings, order, image_of, watcher, processes, watcher.first_step)
@@ -139,23 +147,23 @@ def can_be_opened_anew(arguments: Arguments) -> bool:
     return bool(arguments.model_name_or_path) and not arguments.tower_steps and not arguments.text_steps
 
 
-def _features(bundle: Bundle, samples: Sequence[Sequence[Sample]], folder: Path) -> dict[str, torch.Tensor]:
-    """What the frozen tower sees in every film of the samples, kept in main memory."""
+def _features(bundle: Checkpoint, samples: Sequence[Sequence[Sample]], folder: Path) -> dict[str, torch.Tensor]:
+    """What the frozen tower sees in every image of the samples, kept in main memory."""
     paths = sorted({path for variants in samples for sample in variants for path in sample.images})
     features: dict[str, torch.Tensor] = {}
     slices = list(in_slices(paths, 64))
     bundle.model.eval()
     for some in track(slices, "vision features", len(slices)):
         with torch.no_grad():
-            films = [folder / path for path in some]
-            pixels = film_pixels(films, bundle.processor.image_processor, bundle.format.aspect)
+            images = [folder / path for path in some]
+            pixels = image_pixels(images, bundle.processor.image_processor, bundle.format.aspect)
             features.update(zip(some, tower_features(bundle.model, pixels.to(bundle.model.device)).cpu()))
     return features
 
 
 def _fit(
     arguments: Arguments,
-    bundle: Bundle,
+    bundle: Checkpoint,
     samples: Sequence[Sequence[Sample]],
     settings: FitSettings,
     order: Order,
@@ -166,10 +174,10 @@ def _fit(
 ) -> None:
     count = (settings.steps - first_step) * settings.accumulation
     micro = islice(micro_batches(samples, order, processes.rank, processes.count, first_step), max(0, count))
-    films = any(sample.images for variants in samples for sample in variants)
-    workers = arguments.dataloader_num_workers if films else 0
-    batches = with_films(micro, bundle.tokenizer.pad_token_id, image_of, arguments.packing, workers)
+    images = any(sample.images for variants in samples for sample in variants)
+    workers = arguments.dataloader_num_workers if images else 0
+    batches = with_images(micro, bundle.tokenizer.pad_token_id, image_of, arguments.packing, workers)
     if processes.first:
-        stage = "training" if films else "learning to spell"
+        stage = "training" if images else "learning to spell"
         batches = track(batches, stage, count, lambda: watcher.note)
     fit(bundle.model, batches, settings, watcher)

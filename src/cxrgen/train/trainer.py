@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.train.processes import Processes, gradients_travel, join_processes, spread
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.train.distributed import Processes, gradients_travel, join_processes, spread
 
 IGNORE = -100
 LOSS_RULES = ("tokens", "original")
@@ -234,20 +234,20 @@ def _step_loss(
                 else:
                     loss = loss / count.clamp(min=1) / len(batches)
                 if processes.count > 1 and "pixel_values" not in moved:
-                    loss = loss + 0.0 * _blank_film(model, processes.device)
+                    loss = loss + 0.0 * _blank_image(model, processes.device)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return processes.total([total.item()])[0] / processes.count
 
 
-def _blank_film(model: Any, device: torch.device) -> torch.Tensor:
-    """The features' sum of a black film: a process whose batch has no film still needs every gradient, all zero."""
+def _blank_image(model: Any, device: torch.device) -> torch.Tensor:
+    """The features' sum of a black image: a process whose batch has no image still needs every gradient, all zero."""
     config = model.config.vision_config
     side = config.image_size
-    films = torch.zeros(1, 3, side, side, device=device)
-    if not hasattr(model.model.vision_tower, "config"):  # features are given in place of films
-        films = torch.zeros(1, 1, config.hidden_size, device=device)
-    features = model.model.get_image_features(pixel_values=films).pooler_output
+    images = torch.zeros(1, 3, side, side, device=device)
+    if not hasattr(model.model.vision_tower, "config"):  # features are given in place of images
+        images = torch.zeros(1, 1, config.hidden_size, device=device)
+    features = model.model.get_image_features(pixel_values=images).pooler_output
     return torch.cat(list(features)).sum()
 
 

@@ -1,6 +1,6 @@
 """Warm-ups for a weak tower and a new language model, before the two meet.
 
-Tower: films in, labels read from the training reports (or the data set's own) out, through a flat head over all tokens
+Tower: images in, labels read from the training reports (or the data set's own) out, through a flat head over all tokens
 of all views, thrown away afterwards. Mean pooling would hide everything small and sided; a language model alone settles
 on the usual sentence long before it looks at a nodule. The tower thus learns from the same reports, only sooner.
 """
@@ -17,16 +17,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxrgen.errors import InputError
-from cxrgen.model.bundle import Bundle
+from cxrgen.core.errors import InputError
+from cxrgen.core.progress import track
+from cxrgen.core.records import FRONTAL, LATERAL, Study
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import grey_pixels, normalise
-from cxrgen.progress import track
-from cxrgen.records import FRONTAL, LATERAL, Study
 
-SLOTS = (FRONTAL, LATERAL)  # the head reads one film of each
+SLOTS = (FRONTAL, LATERAL)  # the head reads one image of each
 UNKNOWN_LABEL = -1.0
-_SOME = 1000  # films that the projector's start is computed from
+_SOME = 1000  # images that the projector's start is computed from
 _FAINTEST = 1e-4  # variance added to every direction, so that noise is not blown up without bound
 
 
@@ -37,7 +37,7 @@ class WarmupSettings:
     learning_rate: float = 1.5e-3
     warmup_steps: int = 30
     weight_decay: float = 0.02
-    shift: int = 4  # pixels; films are moved by up to this much in each direction
+    shift: int = 4  # pixels; images are moved by up to this much in each direction
     seed: int = 0
 
 
@@ -68,7 +68,11 @@ class FlatHead(nn.Module):
 
 
 def warm_up_tower(
-    bundle: Bundle, studies: Sequence[Study], labels: Sequence[dict[str, int]], folder: Path, settings: WarmupSettings
+    bundle: Checkpoint,
+    studies: Sequence[Study],
+    labels: Sequence[dict[str, int]],
+    folder: Path,
+    settings: WarmupSettings,
 ) -> list[float]:
     """Train the bundle's vision tower in place; returns the loss of each step.
 
@@ -81,9 +85,9 @@ def warm_up_tower(
             "--warmup-labels: no label is present in 1 % of the training studies; use --warmup-labels none"
         )
     image_processor = bundle.processor.image_processor
-    films, view_index = _films(studies, folder, image_processor, bundle.format.aspect)
+    images, view_index = _images(studies, folder, image_processor, bundle.format.aspect)
     tower = bundle.model.model.vision_tower
-    first = tower_features(bundle.model, normalise(films[:1], image_processor))
+    first = tower_features(bundle.model, normalise(images[:1], image_processor))
     torch.manual_seed(settings.seed)
     head = FlatHead(view_index.shape[1], first.shape[1], first.shape[2], targets.shape[1])
     parameters = [*tower.parameters(), *head.parameters()]
@@ -102,7 +106,7 @@ def warm_up_tower(
             group["lr"] = settings.learning_rate * _rate_share(step, settings)
         chosen = view_index[rows]
         given = chosen >= 0
-        pixels = normalise(_shifted(films[chosen[given]], settings.shift, generator), image_processor)
+        pixels = normalise(_shifted(images[chosen[given]], settings.shift, generator), image_processor)
         features = tower_features(bundle.model, pixels)
         by_slot = features.new_zeros(*chosen.shape, *features.shape[1:])
         by_slot[given] = features
@@ -114,11 +118,11 @@ def warm_up_tower(
         optimizer.step()
         history.append(float(loss.detach()))
     tower.eval()
-    level_projector(bundle, _features_of_some(bundle, films, settings.seed), settings.seed)
+    level_projector(bundle, _features_of_some(bundle, images, settings.seed), settings.seed)
     return history
 
 
-def level_projector(bundle: Bundle, features: torch.Tensor, seed: int) -> None:
+def level_projector(bundle: Checkpoint, features: torch.Tensor, seed: int) -> None:
     """Start the projector anew so that it hears all directions of `features` (N, T, C) alike.
 
     A warmed-up tower says much in a few loud directions and the small findings in faint ones. The first layer becomes
@@ -137,9 +141,9 @@ def level_projector(bundle: Bundle, features: torch.Tensor, seed: int) -> None:
             layer.bias.copy_(-(directions @ whitening) @ flat.mean(dim=0))
 
 
-def _features_of_some(bundle: Bundle, films: torch.Tensor, seed: int) -> torch.Tensor:
-    """The tower's features of up to a thousand films, drawn by `seed`."""
-    chosen = films[torch.randperm(len(films), generator=torch.Generator().manual_seed(seed))[:_SOME]]
+def _features_of_some(bundle: Checkpoint, images: torch.Tensor, seed: int) -> torch.Tensor:
+    """The tower's features of up to a thousand images, drawn by `seed`."""
+    chosen = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:_SOME]]
     batches = [chosen[start : start + 64] for start in range(0, len(chosen), 64)]
     with torch.no_grad():
         pixels = (normalise(batch, bundle.processor.image_processor) for batch in batches)
@@ -154,10 +158,10 @@ def _rate_share(step: int, settings: WarmupSettings) -> float:
     return 0.515 + 0.485 * math.cos(math.pi * progress)
 
 
-def _films(
+def _images(
     studies: Sequence[Study], folder: Path, image_processor: Any, aspect: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All first films (F, S, S) uint8 and each study's film per slot (N, 2) int64: frontal, lateral; -1 = none."""
+    """All first images (F, S, S) uint8 and each study's image per slot (N, 2) int64: frontal, lateral; -1 = none."""
     paths: list[Path] = []
     index = torch.full((len(studies), len(SLOTS)), -1, dtype=torch.long)
     for row, study in enumerate(studies):
@@ -167,15 +171,15 @@ def _films(
                 index[row, slot] = len(paths)
                 paths.append(folder / path)
     slices = list(in_slices(paths, 64))
-    films = [grey_pixels(some, image_processor, aspect) for some in track(slices, "reading films", len(slices))]
-    return torch.cat(films), index
+    images = [grey_pixels(some, image_processor, aspect) for some in track(slices, "reading images", len(slices))]
+    return torch.cat(images), index
 
 
-def _shifted(films: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
-    """Each film moved by up to `most` pixels, its edge repeated."""
+def _shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    """Each image moved by up to `most` pixels, its edge repeated."""
     if most == 0:
-        return films
-    side = films.shape[-1]
-    padded = nn.functional.pad(films[:, None].float(), (most,) * 4, mode="replicate")[:, 0].to(films.dtype)
-    corners = torch.randint(0, 2 * most + 1, (len(films), 2), generator=generator).tolist()
-    return torch.stack([film[y : y + side, x : x + side] for film, (y, x) in zip(padded, corners)])
+        return images
+    side = images.shape[-1]
+    padded = nn.functional.pad(images[:, None].float(), (most,) * 4, mode="replicate")[:, 0].to(images.dtype)
+    corners = torch.randint(0, 2 * most + 1, (len(images), 2), generator=generator).tolist()
+    return torch.stack([image[y : y + side, x : x + side] for image, (y, x) in zip(padded, corners)])
