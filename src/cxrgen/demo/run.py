@@ -60,13 +60,13 @@ def run(options: argparse.Namespace) -> int:
     writer: tuple[str | Path, ...] = ("--model-name", model, *questions)
     _command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
     _command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
-    floors: list[str | Path] = []
+    given: list[str | Path] = []
     for name in ("frequent", "nearest"):
         csv = other / f"{name}.csv"
         _command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
-        floors += ["--floor", f"{name}={csv}"]
+        given += ["--baseline", f"{name}={csv}"]
     limits = _limits(model, prepared, phantom, other)
-    known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *floors, "--note", _REMARK)
+    known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *given, "--note", _REMARK)
     fewer, both = other / "frontal", out / "evaluate"
     _command(
         "evaluate", "cxrgen.evaluate.run", *known, "--pred", frontal, "--limits", limits["frontal"], "--out", fewer
