@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and the pages of docs/ say what is true: links, commands, folders, functions, the table of imports."""
+"""README, CONTRIBUTING and docs/ say what is true: links, commands, folders, functions, the table of imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PLAIN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PLAIN += [ROOT / "docs" / f"{name}.md" for name in ("tutorial", "architecture", "results")]
-PRIVATE = re.compile(r"\bfilms?\b|\bfloors?\b|\btold\b|\btowers?\b|\bdice\b|\bdrafts?\b|scoreboard|the room's", re.IGNORECASE)
+PRIVATE = re.compile(
+    r"\bfilms?\b|\bfloors?\b|\btold\b|\btowers?\b|\bdice\b|\bdrafts?\b|scoreboard|the room's", re.IGNORECASE
+)
 
 
 def text_of(page: Path) -> str:

@@ -66,7 +66,9 @@ def test_every_command_prints_what_the_page_shows(tmp_path: Path) -> None:
                 stderr=subprocess.STDOUT,
                 encoding="utf-8",
             )
-            fails = any(line.startswith("cxrgen ") for line in shown)  # the page shows a message of a command that fails
+            fails = any(
+                line.startswith("cxrgen ") for line in shown
+            )  # the page shows a message of a command that fails
             assert (result.returncode != 0) == fails, f"{command}\n{result.stdout}"
             assert missing(shown, result.stdout) == [], f"{command}\n{result.stdout}"
             ran += 1
