@@ -29,9 +29,10 @@ def text_of(page: Path) -> str:
 
 def commands(page: Path) -> list[str]:
     """Every cxrgen command in the shell blocks of a page, each on one line."""
-    blocks = re.findall(r"```(?:bash|console)\n(.*?)```", text_of(page), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    parts = [part.strip().removeprefix("$ ") for line in lines for part in line.split("&&")]
+    blocks = re.findall(r"```(bash|console)\n(.*?)```", text_of(page), re.DOTALL)
+    lines = [(language, line) for language, block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    typed = [line.removeprefix("$ ") for language, line in lines if language == "bash" or line.startswith("$ ")]
+    parts = [part.strip() for line in typed for part in line.split("&&")]
     return [part.partition("-m ")[2] if part.startswith("torchrun") else part for part in parts if "cxrgen " in part]
 
 

@@ -46,7 +46,7 @@ def environment(folder: Path) -> dict[str, str]:
         program.write_text(f'#!/bin/sh\nexec {sys.executable} {words}"$@"\n')
         program.chmod(0o755)
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def test_every_command_prints_what_the_page_shows(tmp_path: Path) -> None:
