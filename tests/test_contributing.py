@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrgen import metrics
+from cxrgen import metrics, sources
 from cxrgen.cli import main
 from cxrgen.core.records import read_studies
 from cxrgen.evaluate.results import read_results
@@ -54,6 +54,33 @@ def csvs(tmp_path: Path, write_table: Callable[..., Path]) -> list[str]:
     written = [("1", "Cardiomegaly."), ("2", "The lungs are clear."), ("3", "Pleural effusion.")]
     files = [write_table(tmp_path / name, columns, rows) for name, rows in (("p.csv", written), ("g.csv", truth))]
     return ["--pred", str(files[0]), "--gt", str(files[1]), "--out", str(tmp_path / "scores")]
+
+
+def test_the_source(
+    tmp_path: Path,
+    prepare: Prepare,
+    write_image: Callable[..., Path],
+    module: Callable[[str, str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, line = examples("Add a source")
+    kind, file = line_of_the_table(line, "SOURCES")
+    monkeypatch.setitem(sources.SOURCES, kind, module(file.rpartition(".")[2], code))
+    lines = []
+    for number in range(12):
+        image = write_image(tmp_path / "data" / f"{number}.png", number).name
+        view = ("PA", "LATERAL")[number % 2]
+        item = {"study": f"s{number // 2}", "patient": f"p{number // 4}", "image": image, "view": view, "site": "north"}
+        lines.append(json.dumps({**item, "report": f"FINDINGS: Synthetic {number // 2}."}))
+    lines.append(lines[-1].replace("north", "south").replace("s5", "s6"))
+    (tmp_path / "data" / "images.ndjson").write_text("\n".join(lines))
+    status, said = prepare(tmp_path / "data" / "images.ndjson", "--out", tmp_path / "out", "--site", "north")
+    assert status == 0, said
+    assert "ndjson (JSON lines with an image each)" in said
+    studies = read_studies(tmp_path / "out")
+    assert [study.study_id for study in studies] == [f"s{number}" for number in range(6)]
+    assert [view.view for view in studies[2].views] == ["frontal", "lateral"]
+    assert (studies[2].subject_id, studies[2].report) == ("p1", "Synthetic 2.")
 
 
 def test_the_metric(

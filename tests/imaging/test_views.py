@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxrgen.core.records import Study, View
+from cxrgen.core.records import View
 from cxrgen.imaging.views import CLASSES, order_views, view_class, view_from_procedure
 
 
@@ -70,5 +70,4 @@ def test_pa_first_then_area_then_name_and_laterals_after_frontals() -> None:
     ]  # fmt: skip
     expected = ["5", "6", "4", "2", "8", "3", "1", "7"]
     for turned in (views, views[::-1]):
-        study = order_views(Study("1", "1", views=tuple(turned)))
-        assert [view.path for view in study.views] == expected
+        assert [view.path for view in order_views(turned)] == expected

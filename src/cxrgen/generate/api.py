@@ -11,7 +11,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
 from cxrgen.generate.decoding.decode import write_reports
-from cxrgen.generate.engine import make_sampler, open_on_device
+from cxrgen.generate.decoding.sampling import make_sampler
+from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.settings import Settings, read_format, with_options
 from cxrgen.imaging.views import view_class
 from cxrgen.text.prompts import study_conversation, tells_prior
@@ -27,6 +28,7 @@ class ReportGenerator:
             raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
+        self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
 
     def report(
         self,
@@ -54,10 +56,8 @@ class ReportGenerator:
             raise InputError(
                 f"no image left to show: the checkpoint takes {format.views} images, given are {', '.join(kinds)}"
             )
-        settings = self.settings
-        written = write_reports(
-            self.checkpoint, [conversation], Path(), 1, settings.max_new_tokens, make_sampler(settings)
-        )
+        most = self.settings.max_new_tokens
+        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
         return next(report for _, report in written).report
 
 

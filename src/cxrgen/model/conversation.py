@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import Turn
 from cxrgen.core.tables import read_json
 from cxrgen.model.llama_tokenizer import (
@@ -76,7 +76,7 @@ class Format:
             ("label rule", self.label_rule, LABEL_RULES),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
+                raise unknown(name, value, known)
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
 
@@ -154,7 +154,7 @@ def encode_conversation(
     transformers before and since 4.34. `label_rule` "original" gives the original's labels, drifting borders included.
     """
     if template not in ("v0", "v1"):
-        raise UsageError(f"template {template!r}: there are 'v0' and 'v1'")
+        raise unknown("template", template, ("v0", "v1"))
     format = llava_med_format(
         template, start_end, spacing=spacing, image_tokens=image_tokens, label_rule=label_rule, max_length=max_length
     )
