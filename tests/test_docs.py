@@ -6,7 +6,7 @@ import ast
 import importlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,24 @@ def test_the_check_of_commands_can_fail(monkeypatch: pytest.MonkeyPatch, capsys:
     assert main(["prepare", "data", "--out", "x", "--imagefolder", "y"]) == 2
     assert "no flag --imagefolder" in capsys.readouterr().err
     assert len(commands(ROOT / "README.md")) >= 4
+
+
+def test_the_readme_prepares_a_table_with_the_columns_it_names(
+    tmp_path: Path, write_image: Callable[..., Path], write_table: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = text_of(ROOT / "README.md")
+    named = re.search(r"with the columns (.*?);", readme, re.DOTALL)
+    assert named is not None
+    columns = re.findall(r"`(\w+)`", named[1])
+    assert columns == ["study_id", "subject_id", "image", "view", "findings", "impression"]
+    for number in range(10):
+        write_image(tmp_path / "images" / f"{number}.png", number)
+    rows = [(f"s{n}", f"p{n}", f"{n}.png", "PA", f"Synthetic {n}.", "None.") for n in range(10)]
+    write_table(tmp_path / "reports.csv", columns, rows)
+    monkeypatch.chdir(tmp_path)
+    (command,) = (line for line in commands(ROOT / "README.md") if line.startswith("cxrgen prepare reports.csv"))
+    assert main(shlex.split(command)[1:]) == 0
+    assert (tmp_path / "prepared" / "studies.parquet").is_file()
 
 
 def test_the_folder_tree_of_the_readme() -> None:
