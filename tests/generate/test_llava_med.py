@@ -14,7 +14,7 @@ from cxrgen.cli import main
 from cxrgen.core.records import Turn
 from cxrgen.core.tables import read_csv
 from cxrgen.generate.settings import with_options
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.conversation import encode_prompt
 from cxrgen.model.pixels import image_pixels

@@ -31,7 +31,7 @@ from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.model.conversation import IGNORE
 from cxrgen.model.tower import ConvTower
 from cxrgen.train import data as train_data
-from cxrgen.train.run import train
+from cxrgen.train.pipeline import train
 
 LONGEST_SIDE = 120
 
@@ -187,12 +187,12 @@ def test_the_set_lists_each_study_as_its_files_alone_do(export: Path, tmp_path: 
     for study in read_studies(out):
         number = int(study.study_id.split(".")[-1])
         files = sorted((export / f"{number:02}").glob("*.dcm"))
-        alone = order_views(type(study)("", "", views=views_of_study(files[::-1], None, rule)))
+        alone = order_views(views_of_study(files[::-1], None, rule))
         wanted = [(view.view, view.raw_view, view.width, view.height, view.sha256) for view in study.views]
-        assert [(view.view, view.raw_view, view.width, view.height, view.sha256) for view in alone.views] == wanted
+        assert [(view.view, view.raw_view, view.width, view.height, view.sha256) for view in alone] == wanted
         views = sorted(view for _, view, _ in IMAGES[number % len(IMAGES)])
         assert sorted(view.view for view in study.views) == views
-        for view, raw in zip(study.views, alone.views):
+        for view, raw in zip(study.views, alone):
             stored = np.asarray(Image.open(out / view.path))
             np.testing.assert_array_equal(read_as_stored(Path(raw.path), rule), stored)
             np.testing.assert_array_equal(read_as_stored(out / view.path, rule), stored)  # a stored image stays

@@ -13,7 +13,7 @@ from tests.model.made import GOLDEN, TEXT, V1_CONFIG, VISION, filled, language_s
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.llava_med.layouts import ConvertOptions
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.conversation import Format
@@ -159,7 +159,7 @@ def test_a_config_that_says_nothing_leaves_it_to_the_rows(
 def test_stock_and_back_gives_the_same_weights(
     tmp_path: Path, stock: Path, v1_tensors: dict[str, torch.Tensor]
 ) -> None:
-    convert(str(stock), tmp_path / "back", "original", choices=ConvertOptions(model_type="custom_llava"))
+    convert(str(stock), tmp_path / "back", "original", options=ConvertOptions(model_type="custom_llava"))
     back = load_file(tmp_path / "back/model.safetensors")
     assert back.keys() == v1_tensors.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in v1_tensors.items())

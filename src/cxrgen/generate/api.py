@@ -11,7 +11,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study
 from cxrgen.generate.decoding.decode import write_reports
-from cxrgen.generate.engine import make_sampler, open_on_device
+from cxrgen.generate.decoding.sampling import make_sampler
+from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.settings import Settings, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
@@ -28,6 +29,7 @@ class ReportGenerator:
             raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
+        self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
 
     def report(
         self,
@@ -46,7 +48,7 @@ class ReportGenerator:
         paths = [Path(views)] if isinstance(views, (str, os.PathLike)) else [Path(view) for view in views]
         format = self.settings.format
         sections = {"indication": indication} if indication else {}
-        study = order_views(Study("study", "", views=views_of_study(paths, shown, format.images), sections=sections))
+        study = Study("study", "", views=order_views(views_of_study(paths, shown, format.images)), sections=sections)
         if format.view_rules not in ("", VIEW_RULES):
             say(
                 f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
@@ -59,10 +61,8 @@ class ReportGenerator:
                 f"no image left to show: the checkpoint takes {format.views} images, given are "
                 f"{', '.join(view.view for view in study.views)}; --image-views says what images show"
             )
-        settings = self.settings
-        written = write_reports(
-            self.checkpoint, [conversation], Path(), 1, settings.max_new_tokens, make_sampler(settings)
-        )
+        most = self.settings.max_new_tokens
+        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
         return next(report for _, report in written).report
 
 

@@ -150,13 +150,13 @@ def class_views(study: Study) -> Study:
     )
 
 
-def order_views(study: Study) -> Study:
-    """The study with its images in the fixed order: frontals, unknown ones, laterals, others."""
+def order_views(views: Iterable[View]) -> tuple[View, ...]:
+    """The images of a study in the fixed order: frontals, unknown ones, laterals, others."""
 
     def key(view: View) -> tuple[int, int, int, str, str]:
         return _ORDER.index(view.view), _rank(view.raw_view), -view.width * view.height, view.sha256, view.path
 
-    return replace(study, views=tuple(sorted(study.views, key=key)))
+    return tuple(sorted(views, key=key))
 
 
 def unknown_views(studies: Iterable[Study]) -> Counter[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import Turn
 from cxrgen.core.tables import read_json
 from cxrgen.imaging.read import RENDERINGS
@@ -82,7 +82,7 @@ class Format:
             ("rendering", self.rendering, RENDERINGS),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
+                raise unknown(name, value, known)
         if self.longest_side < 0:
             raise UsageError(f"longest_side is {self.longest_side}; it is 0 or a number of pixels")
         if self.compat and self.compat.count(QUESTION) != 1:
@@ -167,7 +167,7 @@ def encode_conversation(
     transformers before and since 4.34. `label_rule` "original" gives the original's labels, drifting borders included.
     """
     if template not in ("v0", "v1"):
-        raise UsageError(f"template {template!r}: there are 'v0' and 'v1'")
+        raise unknown("template", template, ("v0", "v1"))
     format = llava_med_format(
         template, start_end, spacing=spacing, image_tokens=image_tokens, label_rule=label_rule, max_length=max_length
     )

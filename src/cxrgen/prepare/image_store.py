@@ -67,7 +67,7 @@ def dhash(picture: Image.Image) -> str:
     return np.packbits(cells[:, :-1] > cells[:, 1:]).tobytes().hex()
 
 
-def look_alike(one: str, other: str) -> bool:
+def is_near_duplicate(one: str, other: str) -> bool:
     """Do two images differ in so few of the bits of `dhash` that they may be one exposure?"""
     return bool(one and other) and (int(one, 16) ^ int(other, 16)).bit_count() <= _FEW_BITS
 

@@ -47,11 +47,11 @@ def store_images(
     when a worker dies or the disk is full.
     """
     journal = out / JOURNAL
-    known = read_stored(journal)[1]
-    done = {job.key: known[job.key] for job in jobs if _still_true(known.get(job.key), job, out)}
+    before = read_stored(journal)[1]
+    done = {job.key: before[job.key] for job in jobs if _still_true(before.get(job.key), job, out)}
     waiting = [job for job in jobs if job.key not in done]
     make_folder(out)
-    write_stored(journal, header, known.values())
+    write_stored(journal, header, before.values())
     left_out: Counter[str] = Counter()
     with Journal(journal) as file:
         made = (_by_ray if engine == "ray" else _make)(waiting, out, options, workers)
