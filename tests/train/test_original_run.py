@@ -41,9 +41,8 @@ def micro_batches(checkpoint: Any) -> list[Batch]:
     """Batches of two, one and one samples of uneven length, for ever the same; no text-only sample among them."""
     images = {name: GOLDEN / f"images/000{int(name[1]) + 1}-0001.png" for name in RECORDED["samples"]}
     ids, labels = torch.tensor(RECORDED["input_ids"]), torch.tensor(RECORDED["labels"])
-    pixels = image_pixels(
-        [images[name] for name in RECORDED["samples"]], checkpoint.processor.image_processor, "square"
-    )
+    names, processor = RECORDED["samples"], checkpoint.processor.image_processor
+    pixels = image_pixels([images[name] for name in names], processor, checkpoint.format)
     rows = ([0, 1], [0], [1])
     return [
         {

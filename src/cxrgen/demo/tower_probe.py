@@ -99,9 +99,7 @@ def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, ki
     found: list[tuple[int, NDArray[np.float64]]] = []
     slices = list(in_slices(list(paths.items()), _SLICE))
     for some in track(slices, f"reading {kind} images", len(slices)):
-        pixels = image_pixels(
-            [path for _, path in some], checkpoint.processor.image_processor, checkpoint.format.aspect
-        )
+        pixels = image_pixels([path for _, path in some], checkpoint.processor.image_processor, checkpoint.format)
         values = tower_features(checkpoint.model, pixels).flatten(1).double().numpy()
         found += zip((row for row, _ in some), values)
     width = len(found[0][1]) if found else 1

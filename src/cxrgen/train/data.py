@@ -165,8 +165,8 @@ def without_images(conversation: Conversation) -> Conversation:
 
 
 def data_recipe(data: Path) -> dict[str, Any]:
-    """The options of `cxrgen prepare`, where the data are a prepared folder."""
-    file = data / "recipe.json"
+    """The options of `cxrgen prepare`, where the data are a prepared folder or a JSON file in one."""
+    file = (data if data.is_dir() else data.parent) / "recipe.json"
     content = read_json(file) if file.is_file() else {}
     options = content.get("options", content) if isinstance(content, dict) else {}
     return options if isinstance(options, dict) else {}

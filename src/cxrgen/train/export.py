@@ -89,8 +89,10 @@ def _move_in(new: Path, out: Path) -> None:
 
 
 def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], prompt: str, views: str) -> Checkpoint:
-    """The format with what the data are: target and text by the prepared set's recipe, prompt and views of the run."""
-    changes: dict[str, Any] = {name: str(recipe[name]) for name in ("target", "text") if recipe.get(name)}
+    """The format with what the reports are and how images become pixels, by the prepared set's recipe and the run."""
+    names = ("target", "text", "rendering", "view_rules")
+    changes: dict[str, Any] = {name: str(recipe[name]) for name in names if recipe.get(name)}
+    changes |= {"longest_side": recipe["size"]} if isinstance(recipe.get("size"), int) else {}
     changes |= {"prompt": prompt} if prompt != "study" else {}
     changes |= {"views": views} if views != "all" else {}
     return replace(checkpoint, format=replace(checkpoint.format, **changes))

@@ -131,10 +131,10 @@ def train_on_images(
     `frozen_in_bf16` holds frozen matrices in bfloat16: only where the weights can be opened anew for the checkpoint.
     """
     checkpoint = stage.checkpoint
-    image_processor, aspect = checkpoint.processor.image_processor, checkpoint.format.aspect
+    image_processor, format = checkpoint.processor.image_processor, checkpoint.format
 
     def image(path: str) -> torch.Tensor:
-        return image_pixels([folder / path], image_processor, aspect)[0]
+        return image_pixels([folder / path], image_processor, format)[0]
 
     with ExitStack() as stack:
         image_of: ImageOf = image
@@ -157,7 +157,7 @@ def cached_features(
     for some in track(slices, "vision features", len(slices)):
         with torch.no_grad():
             images = [folder / path for path in some]
-            pixels = image_pixels(images, checkpoint.processor.image_processor, checkpoint.format.aspect)
+            pixels = image_pixels(images, checkpoint.processor.image_processor, checkpoint.format)
             features.update(zip(some, tower_features(checkpoint.model, pixels.to(checkpoint.model.device)).cpu()))
     return features.__getitem__
 

@@ -70,7 +70,7 @@ def _loss(checkpoint: Checkpoint, subset: Subset, processes: Processes) -> float
     total = count = 0.0
 
     def image(path: str) -> torch.Tensor:
-        return image_pixels([subset.folder / path], checkpoint.processor.image_processor, checkpoint.format.aspect)[0]
+        return image_pixels([subset.folder / path], checkpoint.processor.image_processor, checkpoint.format)[0]
 
     for some in in_slices(subset.samples, subset.config.per_device_eval_batch_size):
         batch = collate(some, checkpoint.tokenizer.pad_token_id, image)

@@ -20,6 +20,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.progress import track
 from cxrgen.core.records import FRONTAL, LATERAL, Study
 from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.conversation import Format
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import grey_pixels, normalise
 from cxrgen.train.config import WarmupConfig
@@ -78,7 +79,7 @@ def warm_up_tower(
             "--warmup_labels: no label is present in 1 % of the training studies; use --warmup_labels none"
         )
     image_processor = checkpoint.processor.image_processor
-    images, view_index = _images(studies, folder, image_processor, checkpoint.format.aspect)
+    images, view_index = _images(studies, folder, image_processor, checkpoint.format)
     tower = checkpoint.model.model.vision_tower
     first = tower_features(checkpoint.model, normalise(images[:1], image_processor))
     torch.manual_seed(seed)
@@ -153,7 +154,7 @@ def _rate_share(step: int, steps: int) -> float:
 
 
 def _images(
-    studies: Sequence[Study], folder: Path, image_processor: Any, aspect: str
+    studies: Sequence[Study], folder: Path, image_processor: Any, format: Format
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """All first images (F, S, S) uint8 and each study's image per slot (N, 2) int64: frontal, lateral; -1 = none."""
     paths: list[Path] = []
@@ -165,7 +166,7 @@ def _images(
                 index[row, slot] = len(paths)
                 paths.append(folder / path)
     slices = list(in_slices(paths, 64))
-    images = [grey_pixels(some, image_processor, aspect) for some in track(slices, "reading images", len(slices))]
+    images = [grey_pixels(some, image_processor, format) for some in track(slices, "reading images", len(slices))]
     return torch.cat(images), index
 
 
