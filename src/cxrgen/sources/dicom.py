@@ -19,10 +19,11 @@ from typing import IO
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
-from cxrgen.imaging.dicom import RADIOGRAPHS, read_tags
+from cxrgen.imaging.dicom import read_tags
+from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal
 from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
-from cxrgen.imaging.views import VIEW_TAGS, view_of_tags
+from cxrgen.imaging.views import VIEW_TAGS, view_class, view_of_tags
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.ids import clean_id, match_ids
@@ -31,8 +32,8 @@ from cxrgen.sources.text_table import add_texts
 from cxrgen.text.sections import split_sections
 
 _TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate",
-    "StudyTime", "Modality", "Rows", "PatientSex", "PatientAge", *VIEW_TAGS,
+    "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate", "StudyTime", "Rows",
+    "PatientSex", "PatientAge", *PURPOSE_TAGS, *VIEW_TAGS,
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -52,6 +53,7 @@ class _Tagged:
     view: View
     sex: str
     age: int | None
+    for_processing: bool  # raw detector values
 
 
 def recognise(path: Path) -> str:
@@ -70,7 +72,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     """All studies of the folder with the texts found for them. Raises InputError when it holds no DICOM image."""
     notes: list[str] = []
     rejects: list[Reject] = []
-    images = list(_tagged(options.image_folder or path, rejects, notes))
+    images = _without_raw_values(list(_tagged(options.image_folder or path, rejects, notes)), rejects)
     if not images:
         raise InputError(f"{path}: no DICOM image in it; {len(rejects)} files were refused")
     by_study = _one_patient_each(images, rejects)
@@ -145,14 +147,12 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
         except ImageReject as error:
             rejects.append(Reject(row_ref, "", error.code, error.hint))
             continue
-        study_uid, instance, modality = (
-            tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID", "Modality")
-        )
+        study_uid, instance = (tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID"))
         study_uid = study_uid or tags.get("AccessionNumber", "")
         if "Rows" not in tags:
             counts["files hold no picture (reports, presentation states)"] += 1
-        elif modality and modality not in RADIOGRAPHS:
-            rejects.append(Reject(row_ref, study_uid, "not-a-radiograph", "CR, DX, RG and OT are read"))
+        elif refused := refusal(tags):
+            rejects.append(Reject(row_ref, study_uid, refused.code, refused.hint))
         elif not study_uid:
             rejects.append(Reject(row_ref, "", "id-missing", "it has neither a study UID nor an accession number"))
         elif instance and instance in seen:
@@ -169,7 +169,25 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
     view = View(str(file.absolute()), UNKNOWN, view_of_tags(tags))
     sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
-    return _Tagged(file, study_uid, keys, patient, order, view, sex, age)
+    return _Tagged(file, study_uid, keys, patient, order, view, sex, age, is_for_processing(tags))
+
+
+def _without_raw_values(images: Sequence[_Tagged], rejects: list[Reject]) -> list[_Tagged]:
+    """The images without raw detector values of a view that their study also holds as it was read."""
+    read: defaultdict[str, set[str]] = defaultdict(set)
+    for image in images:
+        if not image.for_processing:
+            read[image.study_uid].add(view_class(image.view.raw_view))
+    kept = []
+    for image in images:
+        views = read[image.study_uid]
+        if image.for_processing and views & {view_class(image.view.raw_view), UNKNOWN}:
+            row_ref = "/".join(image.file.parts[-2:])
+            hint = "raw detector values; the picture made from them, for presentation, is taken"
+            rejects.append(Reject(row_ref, image.study_uid, "for-processing", hint))
+        else:
+            kept.append(image)
+    return kept
 
 
 def view_and_time(file: Path) -> tuple[str, str]:
