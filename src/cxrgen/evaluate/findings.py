@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.evaluate.scores import Scores
-from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
-from cxrgen.metrics import Floats, Measured
+from cxrgen.evaluate.intervals import ends_text, f1_interval
+from cxrgen.evaluate.statistics import Clusters
 from cxrgen.metrics.labels import rule_label
 from cxrgen.page import Section, heat_map, number, table
 from cxrgen.text.rule_labels import OBSERVATIONS
@@ -35,31 +34,15 @@ def label_table(texts: Sequence[str]) -> Labels:
     return np.array([rows[text] for text in texts], dtype=np.int8)
 
 
-def said_both(said: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Measured:
-    """Precision, recall and F1 of each column of two (N, F) tables; values are arrays with F as their last axis."""
-    counts = np.concatenate([said & wanted, said, wanted], axis=1).astype(np.float64)
-
-    def aggregate(sums: Floats) -> dict[str, Floats]:
-        both, reports, references = np.split(sums, 3, axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                "precision": both / reports,
-                "recall": both / references,
-                "f1": 2 * both / (reports + references),
-            }
-
-    return Measured(counts, aggregate, "")
-
-
 def no_finding(wanted: Labels) -> NDArray[np.bool_]:
     """Which of N texts, by their answers, say nothing positive or uncertain except of devices."""
     columns = [i for i, name in enumerate(OBSERVATIONS) if name not in ("No Finding", "Support Devices")]
     return np.asarray((wanted[:, columns] > 1).all(axis=1))
 
 
-def per_finding(said: Labels, wanted: Labels, subjects: Sequence[str], scores: Scores) -> Section:
+def per_finding(said: Labels, wanted: Labels, groups: Clusters) -> Section:
     """The panel of the page, from the answers of the N reports and the N references."""
-    rows = _rows(OBSERVATIONS, said <= 1, wanted <= 1, subjects, scores)
+    rows = _rows(OBSERVATIONS, said <= 1, wanted <= 1, groups)
     answers = [[int(((wanted == i) & (said == j)).sum()) for j in range(4)] for i in range(4)]
     columns = (
         "finding",
@@ -90,25 +73,24 @@ def per_finding(said: Labels, wanted: Labels, subjects: Sequence[str], scores: S
 
 
 def _rows(
-    names: Sequence[str], said: NDArray[np.bool_], wanted: NDArray[np.bool_], subjects: Sequence[str], scores: Scores
+    names: Sequence[str], said: NDArray[np.bool_], wanted: NDArray[np.bool_], groups: Clusters
 ) -> list[list[object]]:
-    measured = said_both(said, wanted)
-    cluster = clusters(subjects)
-    weights = bootstrap_weights(cluster.count, scores.resamples, scores.seed)
-    samples = resampled(measured, cluster, weights)["f1"]
-    values = measured.aggregate(measured.counts.sum(axis=0))
-    both, reports, references = (part.astype(int) for part in np.split(measured.counts.sum(axis=0), 3))
+    counts = np.stack([said & wanted, said & ~wanted, wanted & ~said]).astype(np.float64)
     rows: list[list[object]] = []
-    for i in sorted(range(len(names)), key=lambda i: -references[i]):
-        ends = interval(samples[:, i])
-        few = " (few)" if references[i] < FEW else ""
+    for i in sorted(range(len(names)), key=lambda i: -int(wanted[:, i].sum())):
+        sums = groups.sums(counts[:, :, i].T)
+        both, alarms, missed = (int(total) for total in sums.sum(axis=0))
+        reports, references = both + alarms, both + missed
+        ends = f1_interval(sums, (0, 1, 2))
+        shares = [part / whole if whole else None for part, whole in ((both, reports), (both, references))]
+        f1 = 2 * both / (reports + references) if reports + references else None
         rows.append(
             [
                 names[i],
-                f"{references[i]:,}{few}",
-                *(f"{value:,}" for value in (reports[i], both[i], references[i] - both[i], reports[i] - both[i])),
-                *(number(float(values[key][i])) for key in ("precision", "recall", "f1")),
-                f"{number(ends[0])} to {number(ends[1])}" if ends else "–",
+                f"{references:,}{' (few)' if references < FEW else ''}",
+                *(f"{value:,}" for value in (reports, both, missed, alarms)),
+                *(number(value) for value in (*shares, f1)),
+                ends_text(ends.ends, ends.why),
             ]
         )
     return rows

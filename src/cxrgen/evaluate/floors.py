@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from cxrgen.evaluate.scores import Score, loss
+from cxrgen.evaluate.paired import Gap, gaps, p_values
+from cxrgen.evaluate.scores import Against, Score, Scores, loss
 
+PERMUTATIONS = 1_000  # of the test against baselines: enough to tell 0.05, not to rank small p values
 NORMAL_REPORT = (
     "The heart size is normal. The lungs are clear. There is no pleural effusion or pneumothorax. "
     "No acute cardiopulmonary abnormality."
@@ -48,3 +51,25 @@ def best_floor(name: str, direction: str, floors: Mapping[str, Mapping[str, Scor
     if not having:
         return None
     return min(having, key=lambda item: float(loss(item[1].value, direction)))
+
+
+def against_baselines(scores: Scores, floors: Mapping[str, Scores], seed: int = 0) -> Scores:
+    """The same scores, each with its paired comparison with the baseline that does best on it."""
+    of_floors = {floor: of.metrics for floor, of in floors.items()}
+    found: dict[str, tuple[str, Gap]] = {}
+    for module, measured in scores.measured.items():
+        names = [name for name in measured.aggregate(measured.counts.sum(axis=0)) if name in scores.metrics]
+        best = {name: best_floor(name, scores.metrics[name].direction, of_floors) for name in names}
+        for floor, of in floors.items():
+            beaten = [name for name, which in best.items() if which is not None and which[0] == floor]
+            between = gaps(of.measured[module], measured, scores.groups, beaten)
+            found |= {name: (floor, gap) for name, gap in between.items()}
+    if not found:
+        return scores
+    shares = np.stack([gap.shares for _, gap in found.values()], axis=1)
+    result = p_values(shares, [scores.patients] * len(found), [""] * len(found), PERMUTATIONS, seed)
+    metrics = dict(scores.metrics)
+    for (name, (floor, gap)), p, corrected in zip(found.items(), result.alone, result.within):
+        against = Against(floor, gap.difference, gap.interval.ends, float(p), float(corrected))
+        metrics[name] = replace(metrics[name], against=against)
+    return replace(scores, metrics=metrics)

@@ -18,9 +18,9 @@ from cxrgen.evaluate.cases import case, examples, ranks
 from cxrgen.evaluate.degeneration import degeneration
 from cxrgen.evaluate.findings import label_table, no_finding, per_finding
 from cxrgen.evaluate.floors import best_floor
+from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import ARROWS, Score, Scores, headline, is_finer, loss
-from cxrgen.evaluate.statistics import interval
+from cxrgen.evaluate.scores import ARROWS, Score, Scores, headline, is_finer
 from cxrgen.evaluate.strata import groups, strata
 from cxrgen.files import write_text
 from cxrgen.page import Bar, Html, Section, heat_map, note, number, render, table, tag, whisker_chart
@@ -50,7 +50,7 @@ def write_report(path: Path, scored: Scored) -> None:
     masks = groups(pairs.study_ids, pairs.references, no_finding(wanted), scored.studies)
     sections = [
         _scoreboard(scored),
-        per_finding(said, wanted, scored.subjects, scores),
+        per_finding(said, wanted, scores.groups),
         strata(scores, scored.subjects, masks),
         degeneration(pairs.hypotheses, pairs.references),
         _together(scores),
@@ -75,15 +75,16 @@ def _scoreboard(scored: Scored) -> Section:
         [*_score_row(name, score, floors), *(number(of[name]) if name in of else "" for of in known.values())]
         for name, score in shown.items()
     ]
-    columns = ("score", "", "value", "95 % interval", "best floor", "", "above floor", "95 % interval", *known)
+    columns = ("score", "", "value", "95 % interval", "best floor", "", "above floor", "95 % interval", "p", *known)
     parts.append(table(columns, rows, left=(0, 1, 5)))
     signatures = dict.fromkeys(score.signature for score in shown.values())
     parts.append(tag("p", "Signatures: ", *(tag("code", text, " ") for text in signatures), class_="soft"))
     return Section(
         "Scoreboard",
         parts,
-        "Bars are the scored reports with 95 % intervals (patients resampled); coloured ticks are floors: what reports "
-        "get that were written without looking at any film. ↑ higher is better, ↓ lower is better, →1 the nearer to 1.",
+        "Bars are the scored reports with 95 % intervals (between patients); coloured ticks are floors: what reports "
+        "get that were written without looking at any film. ↑ higher is better, ↓ lower is better, →1 the nearer to 1. "
+        "p is of the paired test against the best floor, corrected for the number of scores.",
     )
 
 
@@ -93,18 +94,15 @@ def _bar(name: str, score: Score, floors: Mapping[str, Mapping[str, Score]]) -> 
 
 
 def _score_row(name: str, score: Score, floors: Mapping[str, Mapping[str, Score]]) -> list[object]:
+    ends_of_score = ends_text(score.interval, score.no_interval)
+    row: list[object] = [name, ARROWS[score.direction], tag("b", number(score.value)), ends_of_score]
     best = best_floor(name, score.direction, floors)
-    row: list[object] = [name, ARROWS[score.direction], tag("b", number(score.value)), _ends(score.interval)]
-    if best is None:
-        return [*row, "–", "", "–", "–"]
-    floor, other = best
-    gain = loss(other.value, score.direction) - loss(score.value, score.direction)
-    gains = loss(other.samples, score.direction) - loss(score.samples, score.direction)
-    return [*row, number(other.value), floor, number(float(gain)), _ends(interval(gains))]
-
-
-def _ends(ends: tuple[float, float] | None) -> str:
-    return f"{number(ends[0])} to {number(ends[1])}" if ends else "–"
+    if best is None or score.against is None:
+        return [*row, "–", "", "–", "–", "–"]
+    against, better = score.against, 1 if score.direction == "up" else -1
+    ends = sorted(better * end for end in against.interval) if against.interval else None
+    gain = [number(better * against.difference), ends_text((ends[0], ends[1]) if ends else None)]
+    return [*row, number(best[1].value), best[0], *gain, f"{against.p_corrected:.3f}"]
 
 
 def _together(scores: Scores) -> Section | None:

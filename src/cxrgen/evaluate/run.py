@@ -1,7 +1,7 @@
 """Score written reports against references: two CSVs with the columns study_id and report.
 
 Writes scores.json, per_study.parquet and report.html into the output folder and prints a scoreboard. Every score has a
-95 % interval (patients resampled) and stands beside floors: what a constant normal report, and the reports of other
+95 % interval (between patients) and stands beside floors: what a constant normal report, and the reports of other
 patients, would get. report.html holds report texts and films: it is readable by you only.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from cxrgen.errors import UsageError
 from cxrgen.evaluate import floors as baselines
 from cxrgen.evaluate import weights
+from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.report import Scored, write_report
 from cxrgen.evaluate.results import document, write_results
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
     weights.add_arguments(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
-    parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of shuffling and permuting (default 0)")
     parser.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
     parser.add_argument(
         "--self-test", action="store_true", help="score nothing; show which metric notices which made-up mistake"
@@ -96,8 +97,8 @@ def run(options: argparse.Namespace) -> int:
     scored: dict[str, Scores] = {}
     for name, hypotheses in {"": list(pairs.hypotheses), **floors}.items():
         columns = (hypotheses, pairs.references, pairs.study_ids, subjects)
-        scored[name] = evaluate(*columns, names, truth=truth, settings=settings, seed=options.seed)
-    scores = scored.pop("")
+        scored[name] = evaluate(*columns, names, truth=truth, settings=settings)
+    scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options)), "limits": limits}
     page = options.out / "report.html"
     write_report(page, Scored(pairs, subjects, scores, scored, limits, studies, options.studies, notes))
@@ -120,16 +121,16 @@ def _self_test(names: list[str] | None, settings: Mapping[str, Mapping[str, Any]
 def scoreboard(
     scores: Scores, floors: Mapping[str, Scores], limits: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
-    """The scores as plain text: name, arrow, value, interval, best floor, and what could be reached where known."""
+    """The scores as plain text: name, arrow, value, interval, best floor, p, and what could be reached where known."""
     shown = {name: score for name, score in scores.metrics.items() if not is_finer(name)}
     known = {name: values for name, values in (limits or {}).items() if values.keys() & shown.keys()}
-    rows = [["score", "", "value", "95 % interval", "best floor", "", *known]]
+    rows = [["score", "", "value", "95 % interval", "best floor", "", "p", *known]]
     of_floors = {name: of.metrics for name, of in floors.items()}
     for name, score in shown.items():
-        low, high = score.interval or (None, None)
         best = baselines.best_floor(name, score.direction, of_floors)
         floor = [number(best[1].value), best[0]] if best else ["–", ""]
-        ends = f"{number(low)} to {number(high)}"
+        floor.append(f"{score.against.p_corrected:.3f}" if score.against else "–")
+        ends = ends_text(score.interval, score.no_interval)
         reached = [number(values[name]) if name in values else "" for values in known.values()]
         rows.append([name, ARROWS[score.direction], number(score.value), ends, *floor, *reached])
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -143,6 +144,8 @@ def scoreboard(
     total, _ = sum_score(scores.metrics)
     if total is not None:
         lines.append(f"sum {number(total)}: {' + '.join(SUM_OF)}")
+    if floors:
+        lines.append("p: paired test against the best floor, corrected for the number of scores")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 

@@ -1,7 +1,7 @@
 """Scores of N reports against N references: values, intervals, per-study values.
 
-All metrics go through the same three lines: measure to counts, aggregate the sum, aggregate resampled sums. What a
-metric is, is the metrics' room's business; this file knows only counts and names.
+All metrics go through the same three lines: measure to counts, aggregate the sum, see what each patient does to it.
+What a metric is, is the metrics' room's business; this file knows only counts and names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 
 from cxrgen import metrics as registry
 from cxrgen.errors import InputError, UsageError
-from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, interval, resampled
+from cxrgen.evaluate.intervals import intervals
+from cxrgen.evaluate.statistics import Clusters, clusters
 from cxrgen.metrics import Floats, Measured
 
 # Measured when nothing is asked for; `findings` joins them when truth is given, and METEOR, being slow, must be asked.
@@ -38,14 +39,30 @@ SUM_OF = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "bertscore", "chexbert_similar
 
 
 @dataclass(frozen=True)
+class Against:
+    """A score compared with the best baseline on the same studies: `difference` is its value less the baseline's.
+
+    For scores that are best at 1 the difference is that of the distances from 1. `p` is of the paired test;
+    `p_corrected` is corrected for the number of scores.
+    """
+
+    name: str
+    difference: float
+    interval: tuple[float, float] | None  # 95 %
+    p: float
+    p_corrected: float
+
+
+@dataclass(frozen=True)
 class Score:
     """One value over all studies. It is NaN where it is undefined, such as the F1 of a finding nobody has."""
 
     value: float
-    interval: tuple[float, float] | None  # 95 %, patients resampled
+    interval: tuple[float, float] | None  # 95 %, between patients
     direction: str  # "up": higher is better; "down": lower is better; "one": the nearer to 1
     signature: str
-    samples: Floats  # the value in each resample, shape (resamples,): pairs with other scores of the same studies
+    no_interval: str = ""  # why there is none
+    against: Against | None = None  # the best baseline, where there is one
 
 
 @dataclass(frozen=True)
@@ -56,17 +73,19 @@ class Scores:
     metrics: dict[str, Score]
     per_study: dict[str, Floats]
     measured: dict[str, Measured]  # by metric module, for those who resample again
-    patients: int
-    resamples: int
-    seed: int
+    groups: Clusters  # the studies' patients
 
     @property
     def n(self) -> int:
         return len(self.study_ids)
 
+    @property
+    def patients(self) -> int:
+        return self.groups.count
+
     def signature(self) -> str:
         """What another person needs to get the same intervals."""
-        return f"n:{self.n}|patients:{self.patients}|bootstrap:percentile,{self.resamples},seed:{self.seed}"
+        return f"n:{self.n}|patients:{self.patients}|intervals:wilson,jackknife-t"
 
 
 def evaluate(
@@ -78,8 +97,6 @@ def evaluate(
     *,
     truth: Sequence[Mapping[str, str]] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> Scores:
     """Score N reports against N references, both in the order of `study_ids`.
 
@@ -92,7 +109,6 @@ def evaluate(
     _check(hypotheses, references, study_ids, subjects, truth)
     names = chosen_metrics(metrics, truth is not None)
     groups = clusters(study_ids if subjects is None else subjects)
-    weights = bootstrap_weights(groups.count, resamples, seed)
     scores: dict[str, Score] = {}
     per_study: dict[str, Floats] = {}
     measured: dict[str, Measured] = {}
@@ -101,12 +117,12 @@ def evaluate(
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = registry.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
-            samples = resampled(result, groups, weights)
             per_study.update(result.aggregate(result.counts))
+        ends = intervals(result, groups)
         for key, value in values.items():
-            way = direction(key, result)
-            scores[key] = Score(float(value), interval(samples[key]), way, result.signature, samples[key])
-    return Scores(tuple(study_ids), scores, per_study, measured, groups.count, resamples, seed)
+            end = ends[key]
+            scores[key] = Score(float(value), end.ends, direction(key, result), result.signature, end.why)
+    return Scores(tuple(study_ids), scores, per_study, measured, groups)
 
 
 def called_with(

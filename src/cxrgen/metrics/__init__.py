@@ -11,7 +11,7 @@ A name is a metric ("bleu"), a metric in another program's way ("bleu.sacrebleu"
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cxrgen.errors import UsageError
 
 Floats = NDArray[np.float64]
+Columns = tuple[int, int, int]  # of hits, false alarms and misses in a table of counts
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Measured:
     signature: str  # all that another person needs to get the same number: preset, tokens, version
     down: frozenset[str] = field(default_factory=frozenset)  # names where lower is better
     one: frozenset[str] = field(default_factory=frozenset)  # names where 1 is best
+    f1: Mapping[str, tuple[Columns, ...]] = field(default_factory=dict)  # F1 of a finding, or the mean F1 of several
 
 
 METRICS = {  # "module", or "module:function" where a module has several

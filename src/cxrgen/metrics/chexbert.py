@@ -33,6 +33,7 @@ from cxrgen.metrics.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
     Labels,
+    f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
@@ -68,8 +69,9 @@ def measure(
     """
     uncertain = uncertain_rule(preset, "CheXbert")
     aggregate = partial(_values, preset=preset)
+    columns = f1_columns("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
     if not hypotheses:
-        return Measured(np.zeros((0, 45)), aggregate, f"chexbert|{preset}")
+        return Measured(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", f1=columns)
     if checkpoint is None:
         raise InputError(_WANTED)
     model = load_chexbert(Path(checkpoint))
@@ -82,6 +84,7 @@ def measure(
         aggregate,
         f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
         "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
+        f1=columns,
     )
 
 

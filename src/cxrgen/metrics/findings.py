@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cxrgen.errors import InputError
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Columns, Floats, Measured
 from cxrgen.phantom.findings import COLUMNS, NAMES, NINE, as_row
 from cxrgen.phantom.parser import UNKNOWN, parse
 
@@ -41,7 +41,15 @@ def measure(
     rows = [_row(known[text], _checked(row, number)) for number, (text, row) in enumerate(zip(hypotheses, truth), 1)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), _FIRST_DISTANCE + 2)
     signature = f"findings|parser:phantom|findings:{','.join(NAMES)}|findings nobody has:left out"
-    return Measured(counts, _values, signature, frozenset({"finding_distance_error_cm"}))
+    return Measured(counts, _values, signature, frozenset({"finding_distance_error_cm"}), f1=_f1_columns())
+
+
+def _f1_columns() -> dict[str, tuple[Columns, ...]]:
+    """The columns of hits, false alarms and misses behind each finding's F1 and behind the macro averages."""
+    columns = [(start, len(NAMES) + start, 2 * len(NAMES) + start) for start in range(len(NAMES))]
+    found = {f"finding_f1_{name}": (columns[place],) for place, name in enumerate(NAMES)}
+    nine = tuple(columns[NAMES.index(name)] for name in NINE)
+    return found | {"finding_f1_macro": tuple(columns), "finding_f1_macro_9": nine}
 
 
 def _checked(row: Mapping[str, str], number: int) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.errors import UsageError
-from cxrgen.metrics import Floats
+from cxrgen.metrics import Columns, Floats
 from cxrgen.text.rule_labels import OBSERVATIONS, label
 
 Uncertain = Literal["positive", "negative", "ignore", "own-class"]
@@ -102,6 +102,14 @@ def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
     for column, name in enumerate(OBSERVATIONS):
         values[f"{prefix}_{snake_case(name)}"] = each[..., column]
     return values
+
+
+def f1_columns(prefix: str, ending: str = "") -> dict[str, tuple[Columns, ...]]:
+    """The columns of `f1_counts` behind the F1 of each observation and behind the macro averages, by their names."""
+    columns = [(start, 14 + start, 28 + start) for start in range(14)]
+    found = {f"{prefix}_{snake_case(name)}{ending}": (columns[place],) for place, name in enumerate(OBSERVATIONS)}
+    averages = {14: tuple(columns), 5: tuple(columns[place] for place in _FIVE_COLUMNS)}
+    return found | {f"{prefix}_macro_{size}{ending}": some for size, some in averages.items()}
 
 
 def label_cosine(hypotheses: Labels, references: Labels) -> Floats:

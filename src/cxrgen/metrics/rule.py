@@ -15,6 +15,7 @@ from cxrgen.metrics import Floats, Measured
 from cxrgen.metrics.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
+    f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
@@ -41,6 +42,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
         counts,
         partial(_values, preset=preset),
         f"rule|labels:cxrgen-rules-2|uncertain:{uncertain}|observations nobody has:left out",
+        f1=f1_columns("rule_f1", "" if preset == DEFAULT else f".{preset}"),
     )
 
 
