@@ -23,13 +23,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrgen.evaluate.intervals import Interval, intervals
 from cxrgen.evaluate.paired import gaps
 from cxrgen.evaluate.scores import WEIGHT_FREE, is_finer
 from cxrgen.evaluate.statistics import Clusters, total_of
 from cxrgen.files import read_csv
-from cxrgen.metrics import Floats, Measured, measure
+from cxrgen.metrics import Measured, measure
 from cxrgen.metrics.labels import rule_label
 
 DRAWS = {20: 2_000, 100: 2_000, 1_000: 1_000}  # sets of each number of patients
@@ -39,14 +40,16 @@ ENOUGH = 100  # intervals below which a coverage is not judged
 STUDIES = ((1, 2, 3, 4), (0.55, 0.25, 0.12, 0.08))  # of a patient, and how often
 DIFFERENCE = "difference of "
 
+Places = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Pool:
-    """Two systems' counts by metric; the studies of patient i are the rows from `starts[i]` on, `sizes[i]` of them."""
+    """The systems' counts by metric; the studies of patient i are the rows from `starts[i]` on, `sizes[i]` of them."""
 
-    measured: dict[str, tuple[Measured, Measured]]
-    starts: Floats
-    sizes: Floats
+    measured: dict[str, tuple[Measured, ...]]
+    starts: Places
+    sizes: Places
 
 
 def texts_of(path: Path) -> list[str]:
@@ -65,8 +68,8 @@ def texts_of(path: Path) -> list[str]:
     return [" ".join(sentence() for _ in range(draw.randint(1, 7))) for _ in range(1_000)]
 
 
-def pool(texts: Sequence[str], patients: int) -> Pool:
-    """`patients` patients; a report of the second system is taken from a better-fitting one somewhat more often."""
+def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
+    """`patients` patients; each system's reports fit somewhat more often than those of the system before it."""
     draw = random.Random(1)
     found = [sorted(name for name, value in rule_label(text).items() if value != 0) for text in texts]
     having: dict[str, list[int]] = {}
@@ -84,15 +87,17 @@ def pool(texts: Sequence[str], patients: int) -> Pool:
         return texts[place if texts[place] != texts[reference] else draw.randrange(len(texts))]
 
     sizes = draw.choices(*STUDIES, k=patients)
-    first, second, references = [], [], []
+    references: list[str] = []
+    reports: list[list[str]] = [[] for _ in range(systems)]
     for size in sizes:
         usual, chance = draw.randrange(len(texts)), draw.random()
         for _ in range(size):
             reference = like(usual, 0.6)
             references.append(texts[reference])
-            first.append(written(reference, chance))
-            second.append(first[-1] if draw.random() < 0.3 else written(reference, min(1.0, chance + 0.1)))
-    measured = {name: (measure(name, first, references), measure(name, second, references)) for name in WEIGHT_FREE}
+            for place, own in enumerate(reports):
+                same = place > 0 and draw.random() < 0.3
+                own.append(reports[0][-1] if same else written(reference, min(1.0, chance + 0.1 * place)))
+    measured = {name: tuple(measure(name, own, references) for own in reports) for name in WEIGHT_FREE}
     ends = np.cumsum(sizes)
     return Pool(measured, ends - np.array(sizes), np.array(sizes))
 
@@ -131,15 +136,18 @@ class Row:
         }
 
 
+def studies_of(of: Pool, drawn: Places) -> tuple[Places, Clusters]:
+    """The rows of the drawn patients' studies, and whose they are; a patient drawn twice is two patients."""
+    rows = np.concatenate([np.arange(of.starts[i], of.starts[i] + of.sizes[i]) for i in drawn])
+    return rows, Clusters(np.repeat(np.arange(len(drawn)), of.sizes[drawn]), len(drawn))
+
+
 def simulate(of: Pool, patients: int, draws: int, findings: bool) -> dict[str, Row]:
     """Draw sets of `patients` patients `draws` times and collect every score's interval."""
     rows: dict[str, Row] = {}
     draw = np.random.default_rng(patients)
     for _ in range(draws):
-        drawn = draw.integers(0, len(of.sizes), size=patients)
-        sizes = of.sizes[drawn]
-        studies = np.concatenate([np.arange(of.starts[i], of.starts[i] + of.sizes[i]) for i in drawn])
-        groups = Clusters(np.repeat(np.arange(patients), sizes), patients)
+        studies, groups = studies_of(of, draw.integers(0, len(of.sizes), size=patients))
         for both in of.measured.values():
             one, two = (replace(measured, counts=measured.counts[studies]) for measured in both)
             truths = [total_of(measured, measured.counts) for measured in both]

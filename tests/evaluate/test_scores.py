@@ -3,7 +3,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from cxrgen.errors import InputError, UsageError
@@ -19,7 +18,8 @@ def test_values_by_hand() -> None:
     assert scores.metrics["extra"].direction == "down"
     assert scores.metrics["extra"].value == 0
     assert scores.per_study["overlap"].tolist() == [0.5, 0.5]
-    assert scores.metrics["overlap"].interval == (0.5, 0.5)
+    assert scores.metrics["overlap"].interval is None
+    assert scores.metrics["overlap"].no_interval == "fewer than 5 patients"
     assert scores.n == 2
     assert scores.patients == 2
 
@@ -73,7 +73,7 @@ def test_all_that_needs_no_weights_is_measured_by_default() -> None:
 
 def test_best_of_scores_with_a_target() -> None:
     def floor(value: float) -> dict[str, Score]:
-        return {"length_ratio": Score(value, None, "one", "", np.zeros(1))}
+        return {"length_ratio": Score(value, None, "one", "")}
 
     floors = {"short": floor(0.5), "near": floor(1.2), "long": floor(1.9)}
     best = best_floor("length_ratio", "one", floors)
@@ -83,7 +83,7 @@ def test_best_of_scores_with_a_target() -> None:
 
 def test_sum_needs_all_its_parts() -> None:
     def score(value: float) -> Score:
-        return Score(value, None, "up", "", np.zeros(1))
+        return Score(value, None, "up", "")
 
     whole = {name: score(0.5) for name in SUM_OF}
     assert sum_score(whole) == (3.0, [])

@@ -87,9 +87,16 @@ def spread(influence: Floats) -> Spread:
     variance = float((centred**2).mean())
     if patients < 2 or variance <= 0:
         return Spread(0.0, t_quantile(max(1.0, patients - 1.0)))
-    kurtosis = float((centred**4).mean()) / variance**2
-    freedom = min(patients - 1.0, max(_LEAST_FREEDOM, 2 * patients / max(kurtosis - 1, 1e-9)))
+    heavy = _kurtosis(float((centred**4).mean()) / variance**2, patients)
+    freedom = min(patients - 1.0, max(_LEAST_FREEDOM, 2 * patients / max(heavy - 1, 1e-9)))
     return Spread(math.sqrt(variance / (patients - 1)), t_quantile(freedom))
+
+
+def _kurtosis(sample: float, patients: int) -> float:
+    """Kurtosis without the bias of small samples, which cannot show much of it."""
+    if patients < 4:
+        return sample
+    return 3 + (patients - 1) / ((patients - 2) * (patients - 3)) * ((patients + 1) * (sample - 3) + 6)
 
 
 def t_quantile(freedom: float) -> float:
