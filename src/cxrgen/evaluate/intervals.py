@@ -140,10 +140,9 @@ def _f1_ends(hits: Floats, cases: Floats) -> tuple[float, float]:
     if patients == total:  # one case a patient: independent
         low, high = wilson(share, total)
     else:
-        between = float(((hits - share * cases) ** 2).sum())
-        effect = between / (total * share * (1 - share)) if 0 < share < 1 else total / patients
-        quantile = spread(np.zeros(len(cases))).quantile
-        low, high = wilson(share, total / max(1.0, effect), quantile)
+        moved = hits - share * cases
+        effect = float((moved**2).sum()) / (total * share * (1 - share)) if 0 < share < 1 else total / patients
+        low, high = wilson(share, total / max(1.0, effect), spread(moved).quantile)
     return _f1(low), _f1(high)
 
 
