@@ -33,7 +33,7 @@ from cxrgen.files import read_csv
 from cxrgen.metrics import Measured, measure
 from cxrgen.metrics.labels import rule_label
 
-DRAWS = {20: 2_000, 100: 1_500, 1_000: 600}  # sets of each number of patients
+DRAWS = {20: 2_000, 100: 1_000, 1_000: 500}  # sets of each number of patients
 LEAST = {20: 0.90, 100: 0.93, 1_000: 0.93}
 MOST, WIDEST = 0.97, 1.3
 ENOUGH = 100  # intervals below which a coverage is not judged
