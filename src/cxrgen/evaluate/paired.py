@@ -65,7 +65,7 @@ def gaps(first: Measured, second: Measured, groups: Clusters, names: Collection[
         if same:
             found[name] = Gap(way, *values, 0.0, Interval((0.0, 0.0)), np.zeros(groups.count))
         elif way == "one":
-            found[name] = _from_one(values, (one.moved[name], two.moved[name]))
+            found[name] = _from_one(name, one, two)
         else:
             gap = values[1] - values[0]
             found[name] = Gap(way, *values, gap, _gap_interval(name, one, two), shares[name])
@@ -86,13 +86,32 @@ def _gap_interval(name: str, one: _System, two: _System) -> Interval:
     return few[0] if few else gap_interval(values[1] - values[0], moved[1] - moved[0])
 
 
-def _from_one(values: tuple[float, float], moved: tuple[Floats, Floats]) -> Gap:
-    """The difference of two distances from 1. Swapping reports cannot test it: where the values lie on both sides of 1
-    a swap leaves their sum as it is. So the patients' own influences on the difference have their signs turned."""
+def _from_one(name: str, one: _System, two: _System) -> Gap:
+    """The difference of two distances from 1.
+
+    Swapping reports cannot test it: where the values lie on both sides of 1, a swap leaves their sum as it is. So the
+    patients' own influences on the difference have their signs turned. A value whose interval holds 1 may truly lie on
+    either side of it; of all that may be, the difference that is hardest to tell from none counts.
+    """
+    values, moved = (one.values[name], two.values[name]), (one.moved[name], two.moved[name])
     gap = float(loss(values[1], "one") - loss(values[0], "one"))
-    signed = [math.copysign(1, value - 1) * influence for value, influence in zip(values, moved)]
-    influence = signed[1] - signed[0]
-    return Gap("one", *values, gap, gap_interval(gap, influence), gap + influence - influence.mean())
+    hardest: tuple[float, Interval, Floats] | None = None
+    for first in _sides(values[0], one.ends[name]):
+        for second in _sides(values[1], two.ends[name]):
+            influence = second * moved[1] - first * moved[0]
+            share = second * (values[1] - 1) - first * (values[0] - 1) + influence - influence.mean()
+            size = float(_size(share[:, None], np.array([len(share)]))[0])
+            if hardest is None or size < hardest[0]:
+                hardest = (size, gap_interval(gap, influence), share)
+    assert hardest is not None
+    return Gap("one", *values, gap, hardest[1], hardest[2])
+
+
+def _sides(value: float, interval: Interval) -> tuple[float, ...]:
+    """The sides of 1, as signs, on which a value may truly lie."""
+    if interval.ends is not None and interval.ends[0] < 1 < interval.ends[1]:
+        return (1.0, -1.0)
+    return (math.copysign(1, value - 1),)
 
 
 def _shares(measured: Measured, first: Floats, second: Floats) -> dict[str, Floats]:
@@ -123,7 +142,7 @@ def p_values(
     count, columns = shares.shape
     both = np.concatenate([shares, shares**3], axis=1)
     squares, number = (shares**2).sum(axis=0), np.asarray(patients, dtype=np.float64)
-    observed = _t(both.sum(axis=0), squares, number)
+    observed = _size(shares, number)
     random = np.random.default_rng(seed)
     far = np.empty((permutations, columns))
     step = max(1, _SIGNS_AT_ONCE // count)
@@ -151,6 +170,11 @@ def step_down(observed: Floats, permuted: Floats) -> Floats:
     result = np.empty(len(order))
     result[order] = np.maximum.accumulate(p)
     return result
+
+
+def _size(shares: Floats, number: Floats) -> Floats:
+    """`_t` of C differences as they are, from their shares (P, C)."""
+    return _t(np.concatenate([shares, shares**3], axis=1).sum(axis=0), (shares**2).sum(axis=0), number)
 
 
 def _t(sums: Floats, squares: Floats, number: Floats) -> Floats:
