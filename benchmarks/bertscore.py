@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxrgen.files import read_csv
-from cxrgen.metrics.bertscore import load_encoder, score
-from cxrgen.metrics.encoders import packaged_minilm
-from cxrgen.progress import say
+from cxrgen.core.progress import say
+from cxrgen.core.tables import read_csv
+from cxrgen.metrics.embedding.bertscore import load_encoder, score
+from cxrgen.metrics.embedding.encoders import packaged_minilm
 
 GROUP = 50  # pairs; small, so that all sides meet the same moods of a busy machine
 Pairs = tuple[list[str], list[str]]

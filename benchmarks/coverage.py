@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrgen.core.tables import read_csv
 from cxrgen.evaluate.intervals import Interval, intervals
 from cxrgen.evaluate.paired import gaps
-from cxrgen.evaluate.scores import WEIGHT_FREE, is_finer
+from cxrgen.evaluate.scores import chosen_metrics
 from cxrgen.evaluate.statistics import Clusters, total_of
-from cxrgen.files import read_csv
-from cxrgen.metrics import Measured, measure
-from cxrgen.metrics.labels import rule_label
+from cxrgen.metrics import MetricResult, measure
+from cxrgen.metrics.clinical.labels import rule_label
 
 DRAWS = {20: 2_000, 100: 1_000, 1_000: 500}  # sets of each number of patients
 LEAST = {20: 0.90, 100: 0.93, 1_000: 0.93}
@@ -47,7 +47,7 @@ Places = NDArray[np.int64]
 class Pool:
     """The systems' counts by metric; the studies of patient i are the rows from `starts[i]` on, `sizes[i]` of them."""
 
-    measured: dict[str, tuple[Measured, ...]]
+    measured: dict[str, tuple[MetricResult, ...]]
     starts: Places
     sizes: Places
 
@@ -97,7 +97,7 @@ def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
             for place, own in enumerate(reports):
                 same = place > 0 and draw.random() < 0.3
                 own.append(reports[0][-1] if same else written(reference, min(1.0, chance + 0.3 * place)))
-    measured = {name: tuple(measure(name, own, references) for own in reports) for name in WEIGHT_FREE}
+    measured = {name: tuple(measure(name, own, references) for own in reports) for name in chosen_metrics(None, False)}
     ends = np.cumsum(sizes)
     return Pool(measured, ends - np.array(sizes), np.array(sizes))
 
@@ -153,14 +153,14 @@ def simulate(of: Pool, patients: int, draws: int, findings: bool) -> dict[str, R
             one, two = (replace(measured, counts=measured.counts[studies]) for measured in both)
             truths = truth_of[metric]
             values, ends = total_of(one, one.counts), intervals(one, groups)
-            names = [name for name in values if findings or not is_finer(name)]
+            names = [name for name in values if findings or name not in one.single_findings]
             between = gaps(one, two, groups, names)
             for name in names:
                 truth = truths[0][name]
                 rows.setdefault(name, Row(truth, [], [])).add(values[name], ends[name])
                 gap = between.get(name)
                 if gap is not None:
-                    far = [abs(of_one[name] - 1) if gap.direction == "one" else of_one[name] for of_one in truths]
+                    far = [abs(of_one[name] - 1) if gap.better == "nearer_to_1" else of_one[name] for of_one in truths]
                     row = rows.setdefault(DIFFERENCE + name, Row(far[1] - far[0], [], []))
                     row.add(gap.difference, gap.interval)
     return rows

@@ -6,7 +6,7 @@ Each part runs on both sides turn about and must give the same value. Parts with
 not installed (`[bench]`, Java), are null. `ratio` is all references' time over ours; METEOR, which is the same Java
 program on both sides, stands apart. `limit_fraction` is the time of cutting all texts at blanks over ours.
 BERTScore, which needs an encoder, stands apart too: a few hundred of the pairs, as `bertscore.py` measures it.
-At the beginning `cxrgen evaluate` scores all pairs with intervals, floors and page in a process of its own.
+At the beginning `cxrgen evaluate` scores all pairs with intervals, baselines and page in a process of its own.
 
     python benchmarks/evaluate.py [--quick] [--meteor] [--reports reports.csv]
 """
@@ -30,10 +30,15 @@ from typing import Any
 
 import numpy as np
 
-from cxrgen.errors import InputError
-from cxrgen.files import read_csv, write_csv
-from cxrgen.metrics import flips, labels, measure, ptb, stems, words
-from cxrgen.progress import say
+from cxrgen.core.errors import InputError
+from cxrgen.core.files import write_csv
+from cxrgen.core.progress import say
+from cxrgen.core.tables import read_csv
+from cxrgen.metrics import measure
+from cxrgen.metrics.clinical import flips, labels
+from cxrgen.metrics.lexical import porter as stems
+from cxrgen.metrics.lexical import ptb
+from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.text import rule_labels
 
 PAIRS = 3_858
@@ -81,12 +86,12 @@ def parts(hypotheses: list[str], references: list[str], with_meteor: bool) -> di
 
     def tokens_by_java() -> float:
         both = there.treebank([*hypotheses, *references])
-        cut["said"], cut["wanted"] = both[: len(hypotheses)], both[len(hypotheses) :]
+        cut["hyp"], cut["ref"] = both[: len(hypotheses)], both[len(hypotheses) :]
         return float(sum(len(line.split()) for line in both))
 
     def coco(scorer: str, tokenised: bool) -> Callable[[], float]:
         def run() -> float:
-            sides = (cut["said"], cut["wanted"]) if tokenised else (hypotheses, references)
+            sides = (cut["hyp"], cut["ref"]) if tokenised else (hypotheses, references)
             return float(there.coco_scorer(scorer, *sides))
 
         return run
@@ -126,7 +131,7 @@ def parts(hypotheses: list[str], references: list[str], with_meteor: bool) -> di
     if with_meteor and java:
         found["meteor"] = (
             ours("meteor", "meteor"),
-            lambda: last(there.meteor(cut["said"], cut["wanted"]), "meteor"),
+            lambda: last(there.meteor(cut["hyp"], cut["ref"]), "meteor"),
         )
     return found
 

@@ -5,8 +5,8 @@ and random weights (`tiny`: the demo's shape); a report's length is forced to on
 lengths decide how much a static batch wastes. Sides are interleaved, one group of studies after the other, and ratios
 are of total times: the reference's over ours.
 
-`drafts` compares ours with itself, with drafts over without, at several batch sizes. The model is made to write phantom
-reports word for word, so its share of right drafts is that of a model that has learnt such reports.
+`speculative` compares ours with itself, with speculative decoding over without, at several batch sizes. The model is
+made to write phantom reports word for word, so proposals are right as often as for a model that has learnt reports.
 `limit_fraction` is the least time this machine needs for the arithmetic, or for reading the weights once a step, by a
 matrix product and a sum that are measured in the same run, over the time that ours took.
 """
@@ -28,17 +28,17 @@ import torch
 from PIL import Image
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from cxrgen.generate.decode import write_reports
-from cxrgen.generate.drafts import Drafts
-from cxrgen.model.build import NewModel, new_model
-from cxrgen.model.bundle import Bundle
+from cxrgen.core.progress import say
+from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, View
+from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.ngram_drafts import NgramTable
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import Format, encode_prompt
-from cxrgen.model.pixels import film_pixels
-from cxrgen.model.tower_config import ConvTowerConfig
+from cxrgen.model.pixels import image_pixels
+from cxrgen.model.tiny import NewModel, new_model
+from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.phantom.findings import draw_findings
 from cxrgen.phantom.wording import draw_style, word_report
-from cxrgen.progress import say
-from cxrgen.records import FRONTAL, LATERAL, Conversation, Study, View
 from cxrgen.text.prompts import study_conversation
 
 # Tokens of Open-I's findings and impressions, at every 5 % of the reports, by a BPE of 8,000 pieces learnt from them.
@@ -67,15 +67,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         studies = make_studies(folder, 2 * groups * size)
-        for label, bundle in (("tiny", tiny(texts)), ("small", small(texts))):
+        for label, checkpoint in (("tiny", tiny(texts)), ("small", small(texts))):
             share = studies if label == "tiny" else studies[: groups * size]
-            ratios = compare(bundle, share, folder, size, batch_size=size // 2)
+            ratios = compare(checkpoint, share, folder, size, batch_size=size // 2)
             parts |= {f"{label}_{key}": value for key, value in ratios.items()}
             say(f"{label}: {ratios}")
             for count in (1,) if options.quick else (1, 2, 4, 8):
                 share = studies[: max(count, 2)]
-                parts[f"{label}_drafts_{count}_rows"] = drafts_ratio(bundle, share, folder, count, texts)
-            say(f"{label}: " + str({key: value for key, value in parts.items() if "drafts" in key and label in key}))
+                parts[f"{label}_speculative_{count}_rows"] = speculative_ratio(checkpoint, share, folder, count, texts)
+            say(
+                f"{label}: "
+                + str({key: value for key, value in parts.items() if "speculative" in key and label in key})
+            )
     record = {
         "name": "generate",
         "ratio": parts["small_one_by_one"],
@@ -92,12 +95,12 @@ def phantom_reports(count: int) -> list[str]:
     return [f"{each.findings} {each.impression}" for each in reports]
 
 
-def tiny(texts: Sequence[str]) -> Bundle:
+def tiny(texts: Sequence[str]) -> Checkpoint:
     model, processor = new_model(NewModel(), texts, seed=0)
-    return Bundle(model.eval(), processor, Format(template="plain", image_tokens=8, aspect="black"))
+    return Checkpoint(model.eval(), processor, Format(template="plain", image_tokens=8, aspect="black"))
 
 
-def small(texts: Sequence[str]) -> Bundle:
+def small(texts: Sequence[str]) -> Checkpoint:
     """The tiny model's tower and tokenizer before a language model of SmolLM2-135M's shape."""
     _, processor = new_model(NewModel(image_tokens=IMAGE_TOKENS), texts, seed=0)
     tokenizer = processor.tokenizer
@@ -113,11 +116,11 @@ def small(texts: Sequence[str]) -> Bundle:
     model = LlavaForConditionalGeneration(config).eval()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return Bundle(model, processor, Format(template="plain", image_tokens=IMAGE_TOKENS, aspect="black"))
+    return Checkpoint(model, processor, Format(template="plain", image_tokens=IMAGE_TOKENS, aspect="black"))
 
 
 def make_studies(folder: Path, count: int) -> list[tuple[Conversation, int]]:
-    """Studies of one or two films, some with an indication, each with the length of its report."""
+    """Studies of one or two images, some with an indication, each with the length of its report."""
     generator = np.random.default_rng(1)
     lengths = np.interp(generator.random(count), np.linspace(0, 1, len(OPEN_I_LENGTHS)), OPEN_I_LENGTHS).astype(int)
     studies = []
@@ -134,13 +137,13 @@ def make_studies(folder: Path, count: int) -> list[tuple[Conversation, int]]:
 
 
 def compare(
-    bundle: Bundle, studies: Sequence[tuple[Conversation, int]], folder: Path, group: int, batch_size: int
+    checkpoint: Checkpoint, studies: Sequence[tuple[Conversation, int]], folder: Path, group: int, batch_size: int
 ) -> dict[str, float]:
     """Ratios over one by one and over static batches, and the share of the machine's limit that ours reaches."""
     sides: dict[str, Callable[[Sequence[tuple[Conversation, int]]], Tokens]] = {
-        "ours": lambda some: ours(bundle, some, folder, batch_size),
-        "one_by_one": lambda some: theirs(bundle, some, folder, 1),
-        "static": lambda some: theirs(bundle, some, folder, batch_size),
+        "ours": lambda some: ours(checkpoint, some, folder, batch_size),
+        "one_by_one": lambda some: theirs(checkpoint, some, folder, 1),
+        "static": lambda some: theirs(checkpoint, some, folder, batch_size),
     }
     for side in sides.values():  # the first call of each is slower
         side(studies[:1])
@@ -154,15 +157,15 @@ def compare(
             times[name] += time.perf_counter() - before
         for name in sides:
             assert written[name] == written["ours"], f"{name} wrote other tokens"
-    least = least_time(bundle, studies, batch_size)
+    least = least_time(checkpoint, studies, batch_size)
     ratios = {name: round(times[name] / times["ours"], 2) for name in ("one_by_one", "static")}
     return {**ratios, "limit_fraction": round(least / times["ours"], 3)}
 
 
-def ours(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
+def ours(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
     lengths = {each.id: length for each, length in some}
     tokens: Tokens = {each.id: [] for each, _ in some}
-    end = bundle.tokenizer.eos_token_id
+    end = checkpoint.tokenizer.eos_token_id
 
     def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
         logits[:, end] = -torch.inf
@@ -174,28 +177,28 @@ def ours(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path,
                 tokens[study].append(chosen[place])
         return chosen
 
-    for _ in write_reports(bundle, [each for each, _ in some], folder, batch_size, 1024, choose):
+    for _ in write_reports(checkpoint, [each for each, _ in some], folder, batch_size, 1024, choose):
         pass
     return tokens
 
 
-def theirs(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
+def theirs(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
     """transformers' generate on left-padded batches in the order of the studies; a batch runs to its longest report."""
     tokens: Tokens = {}
     for start in range(0, len(some), batch_size):
         batch = some[start : start + batch_size]
-        prompts = [encode_prompt(each.turns, bundle.tokenizer, bundle.format) for each, _ in batch]
+        prompts = [encode_prompt(each.turns, checkpoint.tokenizer, checkpoint.format) for each, _ in batch]
         width = max(map(len, prompts))
-        ids = torch.full((len(batch), width), bundle.tokenizer.pad_token_id)
+        ids = torch.full((len(batch), width), checkpoint.tokenizer.pad_token_id)
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask = torch.tensor([[column >= width - len(prompt) for column in range(width)] for prompt in prompts]).long()
-        films = [folder / name for each, _ in batch for name in each.images]
+        images = [folder / name for each, _ in batch for name in each.images]
         longest = max(length for _, length in batch)
-        written = bundle.model.generate(
+        written = checkpoint.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            pixel_values=film_pixels(films, bundle.processor.image_processor, bundle.format.aspect),
+            pixel_values=image_pixels(images, checkpoint.processor.image_processor, checkpoint.format),
             do_sample=False,
             min_new_tokens=longest,
             max_new_tokens=longest,
@@ -205,13 +208,17 @@ def theirs(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Pat
     return tokens
 
 
-def drafts_ratio(
-    bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int, texts: Sequence[str]
+def speculative_ratio(
+    checkpoint: Checkpoint,
+    some: Sequence[tuple[Conversation, int]],
+    folder: Path,
+    batch_size: int,
+    texts: Sequence[str],
 ) -> float:
-    """Time without drafts over time with them, while phantom reports are written that the drafts do not hold."""
-    encoded = [[*each, bundle.tokenizer.eos_token_id] for each in bundle.tokenizer(list(texts))["input_ids"]]
+    """Time without speculative decoding over time with it, for phantom reports that the n-gram table does not hold."""
+    encoded = [[*each, checkpoint.tokenizer.eos_token_id] for each in checkpoint.tokenizer(list(texts))["input_ids"]]
     held = {each.id: encoded[number] for number, (each, _) in enumerate(some)}
-    drafts = Drafts(encoded[len(some) :])
+    ngrams = NgramTable(encoded[len(some) :])
 
     def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
         logits.argmax(dim=-1)
@@ -220,22 +227,22 @@ def drafts_ratio(
     asked = [each for each, _ in some]
     times = {True: 0.0, False: 0.0}
     reports = {}
-    for drafted in times:
+    for speculative in times:
         before = time.perf_counter()
-        given = (lambda *_: drafts) if drafted else None
-        reports[drafted] = dict(write_reports(bundle, asked, folder, batch_size, 1024, choose, given))
-        times[drafted] = time.perf_counter() - before
+        table = ngrams if speculative else None
+        reports[speculative] = dict(write_reports(checkpoint, asked, folder, batch_size, 1024, choose, table))
+        times[speculative] = time.perf_counter() - before
     assert reports[True] == reports[False]
     return round(times[False] / times[True], 2)
 
 
-def least_time(bundle: Bundle, studies: Sequence[tuple[Conversation, int]], batch_size: int) -> float:
+def least_time(checkpoint: Checkpoint, studies: Sequence[tuple[Conversation, int]], batch_size: int) -> float:
     """Seconds for the arithmetic of all tokens, or for reading the weights once a step of a full batch."""
-    model = bundle.model
+    model = checkpoint.model
     body = sum(value.numel() for value in model.model.language_model.layers.parameters())
     head = model.lm_head.weight.numel()
     written = sum(length for _, length in studies)
-    read = sum(len(encode_prompt(each.turns, bundle.tokenizer, bundle.format)) for each, _ in studies)
+    read = sum(len(encode_prompt(each.turns, checkpoint.tokenizer, checkpoint.format)) for each, _ in studies)
     operations = 2.0 * body * (read + written) + 2.0 * head * written
     bytes_a_step = 4.0 * (body + head)
     return max(operations / product_rate(), written / batch_size * bytes_a_step / reading_rate())

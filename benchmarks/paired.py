@@ -27,9 +27,8 @@ import numpy as np
 from coverage import Places, Pool, pool, studies_of, texts_of
 
 from cxrgen.evaluate.paired import PValues, gaps, p_values
-from cxrgen.evaluate.scores import is_finer
 from cxrgen.evaluate.statistics import Clusters, total_of
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, MetricResult
 
 ALPHA = 0.05
 SYSTEMS = 4
@@ -57,7 +56,7 @@ def compared(of: Pool, drawn: Places, deal: np.random.Generator | None, seed: in
         counts = np.stack([system.counts[studies] for system in systems])
         dealt = [counts[order[groups.index, place], np.arange(len(studies))] for place in range(SYSTEMS)]
         own = [replace(systems[0], counts=part) for part in dealt]
-        names = [name for name in total_of(own[0], own[0].counts) if not is_finer(name)]
+        names = [name for name in total_of(own[0], own[0].counts) if name not in own[0].single_findings]
         for place in range(1, SYSTEMS):
             found = gaps(own[0], own[place], groups, names)
             shares += [gap.shares for gap in found.values()]
@@ -85,12 +84,14 @@ def families(of: Pool, patients: int, sets: int, alike: bool) -> dict[str, float
     return {name: float(np.mean(shares)) for name, shares in found.items()}
 
 
-def mean(counts: Floats) -> Measured:
-    return Measured(counts, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
+def mean(counts: Floats) -> MetricResult:
+    return MetricResult(counts, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
 
 
-def ratio(counts: Floats) -> Measured:
-    return Measured(counts, lambda sums: {"ratio": sums[..., 0] / sums[..., 1]}, "ratio", one=frozenset({"ratio"}))
+def ratio(counts: Floats) -> MetricResult:
+    return MetricResult(
+        counts, lambda sums: {"ratio": sums[..., 0] / sums[..., 1]}, "ratio", target_one=frozenset({"ratio"})
+    )
 
 
 def log_normal(spread: float, other: float) -> Pairs:
@@ -112,7 +113,7 @@ def astride(random: np.random.Generator, size: int) -> tuple[Floats, Floats]:
     return 0.95 + both + random.normal(0, 0.1, size), 1.05 + both + random.normal(0, 0.1, size)
 
 
-def false_positives(draw: Pairs, measured: Callable[[Floats], Measured], patients: int, sets: int) -> float:
+def false_positives(draw: Pairs, measured: Callable[[Floats], MetricResult], patients: int, sets: int) -> float:
     random = np.random.default_rng(patients)
     groups = Clusters(np.arange(patients), patients)
     hits = 0
@@ -123,7 +124,7 @@ def false_positives(draw: Pairs, measured: Callable[[Floats], Measured], patient
     return hits / sets
 
 
-SKEWED: dict[str, tuple[Pairs, Callable[[Floats], Measured]]] = {
+SKEWED: dict[str, tuple[Pairs, Callable[[Floats], MetricResult]]] = {
     "log-normal 0.7 against 0.2": (log_normal(0.7, 0.2), mean),
     "log-normal 1 against 0.3": (log_normal(1.0, 0.3), mean),
     "log-normal 1 against log-normal 1": (log_normal(1.0, 1.0), mean),

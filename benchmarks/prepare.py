@@ -1,6 +1,6 @@
-"""Preparation of films by cxrgen against MGCA's way: OpenCV, full decode, area resize, one process.
+"""Preparation of images by cxrgen against MGCA's way: OpenCV, full decode, area resize, one process.
 
-Both sides read the same made-up JPEGs of 2,544 x 3,056 with the detail of a film (1.6 MB each at quality 95, as
+Both sides read the same made-up JPEGs of 2,544 x 3,056 with the detail of an image (1.6 MB each at quality 95, as
 MIMIC-CXR-JPG's) and write 8-bit grey JPEGs of the same size and quality and a table. Ours is the whole command
 `cxrgen prepare` with its checks, splits, card and atomic writes. The sides take turns; ratios are of total times, the
 reference's over ours. The reference runs on one core; `against_all_threads` is ours with two workers against the
@@ -8,7 +8,7 @@ reference with as many threads as OpenCV likes. `processor_time` is the ratio of
 which other programs on the machine disturb less. `limit_fraction` is the time that reading and decoding alone (at the
 scale that the format gives for free) would take two processes, over the time that ours took with two.
 
-    python benchmarks/prepare.py [--quick] [--films N]
+    python benchmarks/prepare.py [--quick] [--images N]
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ import numpy as np
 from PIL import Image
 
 from cxrgen.cli import main as cxrgen
-from cxrgen.progress import say
+from cxrgen.core.progress import say
 
 WIDTH, HEIGHT, SIZE, QUALITY = 2544, 3056, 512, 95
 COLUMNS = ("Path", "ViewPosition", "split", "findings", "impression")
 
 
-def make_films(folder: Path, count: int) -> None:
-    """A source in the course layout: phantoms enlarged to a film's size, with structure and grain at every scale."""
+def make_images(folder: Path, count: int) -> None:
+    """A source in the course layout: phantoms enlarged to an image's size, with structure and grain at every scale."""
     (folder / "images").mkdir(parents=True)
     run_command("phantom", "--out", str(folder.parent / "phantom"), "--studies", "24")
     scenes = sorted((folder.parent / "phantom" / "images").glob("*-0001.png"))
@@ -55,27 +55,27 @@ def make_films(folder: Path, count: int) -> None:
                 scene = np.asarray(Image.open(scenes[number // 8 % len(scenes)]).convert("L"))
                 body = cv2.resize(scene, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.float32)
             top, left = random.integers(0, 512, 2)
-            film = body * 0.85 + 12 + grain[top : top + HEIGHT, left : left + WIDTH] * (0.4 + body / 255)
+            image = body * 0.85 + 12 + grain[top : top + HEIGHT, left : left + WIDTH] * (0.4 + body / 255)
             name = f"images/{number:05}-0001.jpg"
-            pixels = np.clip(film, 0, 255).astype(np.uint8)
+            pixels = np.clip(image, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name, quality=QUALITY)
             split = ("train", "valid", "test")[(number % 10 == 8) + 2 * (number % 10 == 9)]
             writer.writerow([name, "PA", split, f"Synthetic finding number {number}.", "Synthetic impression."])
 
 
 def mgca_way(source: Path, out: Path, threads: int) -> None:
-    """Each film fully decoded, its longer side brought to the size by area, written; then the table."""
+    """Each image fully decoded, its longer side brought to the size by area, written; then the table."""
     cv2.setNumThreads(threads)
     (out / "images").mkdir(parents=True)
     with open(source / "train.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        film = cv2.imread(str(source / row["Path"]), cv2.IMREAD_GRAYSCALE)
-        if film is None:
-            raise RuntimeError("OpenCV cannot read a film")
-        scale = SIZE / max(film.shape)
-        size = (round(film.shape[1] * scale), round(film.shape[0] * scale))
-        small = cv2.resize(film, size, interpolation=cv2.INTER_AREA)
+        image = cv2.imread(str(source / row["Path"]), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            raise RuntimeError("OpenCV cannot read an image")
+        scale = SIZE / max(image.shape)
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(out / "images" / Path(row["Path"]).name), small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     with open(out / "master.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -98,11 +98,11 @@ def run_command(*arguments: str) -> None:
 
 
 def decode_only(source: Path, out: Path) -> None:
-    """Read and decode each film at a quarter of its size, the reduced scale that is still above the target."""
+    """Read and decode each image at a quarter of its size, the reduced scale that is still above the target."""
     for path in sorted((source / "images").iterdir()):
-        with Image.open(path) as film:
-            film.draft("L", (round(WIDTH * SIZE / HEIGHT), SIZE))
-            film.load()
+        with Image.open(path) as image:
+            image.draft("L", (round(WIDTH * SIZE / HEIGHT), SIZE))
+            image.load()
 
 
 def compare(source: Path, rounds: int, scratch: Path) -> tuple[dict[str, float], dict[str, float]]:
@@ -128,15 +128,15 @@ def compare(source: Path, rounds: int, scratch: Path) -> tuple[dict[str, float],
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round of fewer films")
-    parser.add_argument("--films", type=int, help="films in the source (default: 160, quick: 48)")
+    parser.add_argument("--quick", action="store_true", help="one round of fewer images")
+    parser.add_argument("--images", type=int, help="images in the source (default: 160, quick: 48)")
     options = parser.parse_args()
-    films = options.films or (48 if options.quick else 160)
+    images = options.images or (48 if options.quick else 160)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
-        make_films(source, films)
-        megabytes = sum(path.stat().st_size for path in (source / "images").iterdir()) / films / 1e6
-        say(f"{films} films of {megabytes:.1f} MB")
+        make_images(source, images)
+        megabytes = sum(path.stat().st_size for path in (source / "images").iterdir()) / images / 1e6
+        say(f"{images} images of {megabytes:.1f} MB")
         times, processor = compare(source, 1 if options.quick else 3, Path(folder))
     parts = {
         "one_worker": times["mgca"] / times["one worker"],

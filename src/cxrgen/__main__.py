@@ -2,10 +2,14 @@
 
 import atexit
 import os
+import signal
 import sys
 
-from cxrgen.cli import main
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # while modules are being imported there is nothing to clean up
 
+from cxrgen.cli import main  # noqa: E402
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 code = main()
 if int(os.environ.get("WORLD_SIZE", 1)) > 1:
     # torch.distributed.nn and DTensor's caches keep a closed connection's threads to the end of the interpreter, and

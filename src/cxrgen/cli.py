@@ -7,69 +7,127 @@ scoring never waits for torch.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
+import os
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NoReturn
 
-import cxrgen
-from cxrgen.errors import InputError
+from cxrgen.core import __version__
+from cxrgen.core.errors import InputError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 COMMANDS = {
-    "download": ("cxrgen.data.download", "fetch LLaVA-Med's files and the figures that they talk about"),
-    "prepare": ("cxrgen.data.prepare", "raw studies to a prepared set"),
-    "phantom": ("cxrgen.phantom.write", "make synthetic studies with a known truth"),
-    "merge": ("cxrgen.model.delta", "base LLaMA and published differences to a checkpoint"),
-    "convert": ("cxrgen.model.convert", "the original's checkpoints to stock LLaVA, and back"),
+    "download": ("cxrgen.llava_med.download", "fetch LLaVA-Med's files and the figures that they talk about"),
+    "prepare": ("cxrgen.prepare.run", "raw studies to a prepared set"),
+    "phantom": ("cxrgen.phantom.run", "make synthetic studies with a known truth"),
+    "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
+    "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),
     "train": ("cxrgen.train.run", "train a report writer"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
-    "demo": ("cxrgen.demo", "all of it on synthetic studies"),
-    "doctor": ("cxrgen.doctor", "what is installed, what a checkpoint is, and what either lacks"),
+    "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
+    "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }
 
 _MODEL_PACKAGES = {"torch", "transformers", "peft", "accelerate", "safetensors", "sentencepiece", "tokenizers"}
+_CLOSED_PIPE = 141  # the shell's number for a program whose reader has left: `cxrgen compare ... | head`
+_BAD_CHOICE = re.compile(r"argument (?:.*/)?(\S+): invalid choice: '?(.*?)'? \(choose from")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line with the nearest name, not the whole usage."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        (file or sys.stdout).write(self.format_help())  # argparse's own ignores what the system refuses
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(self._with_a_way_out(message))
+
+    def _with_a_way_out(self, message: str) -> str:
+        flags = {flag: action for action in self._actions for flag in action.option_strings or [action.dest]}
+        choice = _BAD_CHOICE.match(message)
+        if choice and choice[1] in flags and flags[choice[1]].choices:
+            return str(unknown(choice[1], choice[2], map(str, flags[choice[1]].choices or ())))
+        words = message.removeprefix("unrecognized arguments: ").split() if "unrecognized" in message else []
+        wrong = next((word for word in words if word.startswith("-")), "")
+        if wrong:
+            near = get_close_matches(wrong.partition("=")[0], flags, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"`{self.prog} --help` lists them"
+            return f"no flag {wrong.partition('=')[0]}; {hint}"
+        return f"{message.removeprefix('argument ')}; see `{self.prog} --help`"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (0 done, 1 failed, 2 wrong usage, 3 too much left out)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of another code page shows "?" and goes on
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
+    try:
+        try:
+            code = _run(name, words)
+        except SystemExit as end:  # of argparse, when it has printed the help
+            code = int(end.code or 0)
+        sys.stdout.flush()  # a full disk or a closed pipe is met here, not at the interpreter's end
+        return code
+    except InputError as error:
+        return _say(name, error.shown("--show-values" in _kebab(words)), error.exit_code)
+    except ModuleNotFoundError as error:
+        return _missing(name, error)
+    except KeyboardInterrupt:
+        return _say(name, "interrupted; run it again to continue", 130)
+    except OSError as error:
+        return _unwritten(name, error)
+
+
+def _run(name: str, words: Sequence[str]) -> int:
     if name in ("-h", "--help"):
         print(_overview())
         return 0 if words else 2
     if name == "--version":
-        print(f"cxrgen {cxrgen.__version__}")
+        print(f"cxrgen {__version__}")
         return 0
     if name not in COMMANDS:
-        print(f"cxrgen: no command {name!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    try:
-        module = importlib.import_module(COMMANDS[name][0])
-    except ModuleNotFoundError as error:
-        return _missing(name, error)
-    parser = argparse.ArgumentParser(
-        prog=f"cxrgen {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        raise unknown("command", name, COMMANDS)
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = CommandParser(
+        prog=f"cxrgen {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     module.add_arguments(parser)
-    try:
-        return int(module.run(parser.parse_args(_kebab(words[1:]))))
-    except InputError as error:
-        print(f"cxrgen {name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        return _missing(name, error)
-    except KeyboardInterrupt:
-        print(f"cxrgen {name}: interrupted; run it again to continue", file=sys.stderr)
-        return 130
+    return int(module.run(parser.parse_args(_kebab(words[1:]))))
+
+
+def _say(name: str, message: str, code: int) -> int:
+    print(f"cxrgen {name}: {message}" if name in COMMANDS else f"cxrgen: {message}", file=sys.stderr)
+    return code
 
 
 def _missing(name: str, error: ModuleNotFoundError) -> int:
     """A package of an extra that is not installed; anything else that cannot be imported is a fault and shown whole."""
     if (error.name or "").partition(".")[0] not in _MODEL_PACKAGES:
         raise error
-    print(f'cxrgen {name}: needs {error.name}; install it with: pip install "cxrgen[model]"', file=sys.stderr)
-    return 1
+    return _say(name, f'needs {error.name}; install it with: pip install "cxrgen[model]"', 1)
+
+
+def _unwritten(name: str, error: OSError) -> int:
+    """Standard output that takes no more: a closed pipe ends quietly, a full device in one line; others are shown."""
+    full = error.errno == errno.ENOSPC and error.filename is None
+    if not isinstance(error, BrokenPipeError) and not full:
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+    return _say(name, "standard output: no space left on the device", 1) if full else _CLOSED_PIPE
 
 
 def _kebab(words: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Real films from prepare to page, by the commands that docs/results.md prints, with few steps."""
+"""Real images from prepare to page, by the commands that docs/results.md prints, with few steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxrgen.cli import main
 pytestmark = pytest.mark.slow
 
 
-def test_real_films_from_prepare_to_page(shared: Path, tmp_path: Path) -> None:
+def test_real_images_from_prepare_to_page(shared: Path, tmp_path: Path) -> None:
     def run(*words: object) -> None:
         assert main([str(word) for word in words]) == 0
 
@@ -28,13 +28,13 @@ def test_real_films_from_prepare_to_page(shared: Path, tmp_path: Path) -> None:
     run("generate", "--model-name", model, *questions, "--answers-file-pred", pred, "--answers-file-gt", gt, *most)
     run("generate", "--baseline", "nearest", *questions, "--answers-file-pred", nearest)
     scores = tmp_path / "scores"
-    pairs = ("--pred", pred, "--gt", gt, "--studies", prepared, "--allow-missing")  # half have films alone
-    run("evaluate", *pairs, "--floor", f"nearest={nearest}", "--out", scores)
+    pairs = ("--pred", pred, "--gt", gt, "--studies", prepared, "--allow-missing")  # half have images alone
+    run("evaluate", *pairs, "--baseline", f"nearest={nearest}", "--out", scores)
 
     content = json.loads((scores / "scores.json").read_text())
     assert content["n"] >= 15
     assert content["patients"] < content["n"]  # split and resampled by patient, of whom some have several studies
-    assert {"normal", "shuffled", "nearest"} == set(content["floors"])
+    assert {"normal", "shuffled", "nearest"} == set(content["baselines"])
     page = (scores / "report.html").read_text(encoding="utf-8")
     assert "data:image/" in page
     with open(gt, encoding="utf-8", newline="") as file:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cxrgen.cli import main
-from cxrgen.errors import InputError
+from cxrgen.core.errors import InputError
 from cxrgen.evaluate.compare import aligned, differences
 from cxrgen.evaluate.results import document, read_results, write_results
 from cxrgen.evaluate.scores import evaluate

@@ -18,8 +18,8 @@ from cxrgen.evaluate.intervals import (
 )
 from cxrgen.evaluate.scores import evaluate
 from cxrgen.evaluate.statistics import clusters
-from cxrgen.metrics import Measured, measure
-from cxrgen.metrics.labels import f1_columns, f1_values
+from cxrgen.metrics import MetricResult, measure
+from cxrgen.metrics.clinical.labels import f1_columns, f1_values
 from cxrgen.phantom.findings import as_row
 from cxrgen.phantom.parser import parse
 
@@ -28,9 +28,9 @@ def _alone(count: int) -> list[str]:
     return [f"{i:04}" for i in range(count)]
 
 
-def _mean(values: np.ndarray, **more: frozenset[str]) -> Measured:
+def _mean(values: np.ndarray, **more: frozenset[str]) -> MetricResult:
     counts = np.column_stack([values, np.ones(len(values))])
-    return Measured(counts, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean", **more)
+    return MetricResult(counts, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean", **more)
 
 
 def test_wilson_by_hand() -> None:
@@ -63,12 +63,12 @@ def test_below_five_positive_references_there_is_no_interval(positive: int, why:
     assert (found.ends is None, found.why) == (bool(why), why)
 
 
-def _labels(hits: list[int], misses: list[int], studies: int) -> Measured:
+def _labels(hits: list[int], misses: list[int], studies: int) -> MetricResult:
     counts = np.zeros((studies, 42))
     for column, (hit, miss) in enumerate(zip(hits, misses)):
         counts[:hit, column] = 1
         counts[hit : hit + miss, 28 + column] = 1
-    return Measured(counts, lambda sums: f1_values(sums, "x", "skip"), "labels", f1=f1_columns("x"))
+    return MetricResult(counts, lambda sums: f1_values(sums, "x", "skip"), "labels", f1=f1_columns("x"))
 
 
 def test_a_mean_of_f1_reaches_as_far_as_its_rare_findings_may() -> None:
@@ -85,7 +85,7 @@ def test_a_mean_of_f1_reaches_as_far_as_its_rare_findings_may() -> None:
 
 def test_a_mean_that_counts_missing_findings_as_zero_may_be_far_higher() -> None:
     skip = _labels([40], [10], 60)
-    zero = Measured(skip.counts, lambda sums: f1_values(sums, "x", "zero"), "labels", f1=f1_columns("x"))
+    zero = MetricResult(skip.counts, lambda sums: f1_values(sums, "x", "zero"), "labels", f1=f1_columns("x"))
     ends = [intervals(measured, clusters(_alone(60)))["x_macro_14"].ends or (0, 0) for measured in (skip, zero)]
     assert ends[0][1] - ends[0][0] < 0.3
     assert ends[1][1] == pytest.approx(np.sqrt(13) / 14 + 0.0635, abs=0.01)
@@ -131,7 +131,7 @@ def test_positive_scores_are_symmetric_in_their_logarithm_and_others_as_they_are
 def test_a_ratio_that_is_best_at_one_may_be_above_one() -> None:
     short = np.random.default_rng(0).uniform(0.8, 1.0, 20)
     within, over = (
-        intervals(_mean(short, one=frozenset(names)), clusters(_alone(20)))["mean"].ends or (0, 0)
+        intervals(_mean(short, target_one=frozenset(names)), clusters(_alone(20)))["mean"].ends or (0, 0)
         for names in ([], ["mean"])
     )
     assert within[1] < 1
@@ -141,7 +141,7 @@ def test_a_ratio_that_is_best_at_one_may_be_above_one() -> None:
 def test_too_few_patients_and_nothing_to_measure_are_said_in_words() -> None:
     groups = clusters(_alone(4))
     assert intervals(_mean(np.arange(4.0)), groups)["mean"].why == FEW_PATIENTS
-    empty = Measured(np.zeros((4, 2)), lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
+    empty = MetricResult(np.zeros((4, 2)), lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
     assert intervals(empty, groups)["mean"].why == NO_VALUE
     assert ends_text(None, FEW_PATIENTS) == "none: fewer than 5 patients"
     assert ends_text((0.25, 1.0)) == "0.250 to 1.000"

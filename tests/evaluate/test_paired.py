@@ -5,13 +5,13 @@ from cxrgen.evaluate import paired
 from cxrgen.evaluate.intervals import FEW_CASES
 from cxrgen.evaluate.paired import gaps, p_values, step_down
 from cxrgen.evaluate.statistics import Clusters, clusters
-from cxrgen.metrics import Measured
-from cxrgen.metrics.labels import f1_columns, f1_values
+from cxrgen.metrics import MetricResult
+from cxrgen.metrics.clinical.labels import f1_columns, f1_values
 
 
-def _mean(values: np.ndarray, **more: frozenset[str]) -> Measured:
+def _mean(values: np.ndarray, **more: frozenset[str]) -> MetricResult:
     counts = np.column_stack([values, np.ones(len(values))])
-    return Measured(counts, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean", **more)
+    return MetricResult(counts, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean", **more)
 
 
 def _alone(count: int) -> Clusters:
@@ -74,13 +74,13 @@ def test_distances_from_one_are_compared_where_one_is_best() -> None:
     noise -= noise.mean(axis=1, keepdims=True)
     one = frozenset({"mean"})
     first, second = 0.944 + noise[0], 1.058 + noise[1]
-    gap = gaps(_mean(first, one=one), _mean(second, one=one), _alone(200), ["mean"])["mean"]
+    gap = gaps(_mean(first, target_one=one), _mean(second, target_one=one), _alone(200), ["mean"])["mean"]
     assert gap.difference == pytest.approx(0.002)
     assert gap.interval.ends is not None
     assert gap.interval.ends[0] < 0 < gap.interval.ends[1]
-    assert _p(first, second, _alone(200), one=one) > 0.5
+    assert _p(first, second, _alone(200), target_one=one) > 0.5
     assert _p(first, second, _alone(200)) < 0.001
-    assert _p(first, first + 0.05, _alone(200), one=one) < 0.001
+    assert _p(first, first + 0.05, _alone(200), target_one=one) < 0.001
 
 
 def test_values_that_may_lie_on_either_side_of_one_are_seldom_called_different() -> None:
@@ -90,7 +90,7 @@ def test_values_that_may_lie_on_either_side_of_one_are_seldom_called_different()
     for _ in range(200):
         both = rng.normal(0, 0.2, 20)
         first, second = 0.95 + both + rng.normal(0, 0.1, 20), 1.05 + both + rng.normal(0, 0.1, 20)
-        hits += _p(first, second, _alone(20), 300, one=frozenset({"mean"})) < 0.05
+        hits += _p(first, second, _alone(20), 300, target_one=frozenset({"mean"})) < 0.05
     assert hits / 200 <= 0.08
 
 
@@ -135,7 +135,9 @@ def test_the_seed_decides_and_parts_are_the_same(monkeypatch: pytest.MonkeyPatch
 def test_a_rare_finding_has_a_p_and_no_interval() -> None:
     counts = np.zeros((2, 60, 42))
     counts[0, :3, 0], counts[1, :3, 28] = 1, 1
-    one, two = (Measured(rows, lambda sums: f1_values(sums, "x", "skip"), "x", f1=f1_columns("x")) for rows in counts)
+    one, two = (
+        MetricResult(rows, lambda sums: f1_values(sums, "x", "skip"), "x", f1=f1_columns("x")) for rows in counts
+    )
     gap = gaps(one, two, _alone(60), ["x_enlarged_cardiomediastinum"])["x_enlarged_cardiomediastinum"]
     assert gap.difference == -1
     assert (gap.interval.ends, gap.interval.why) == (None, FEW_CASES)

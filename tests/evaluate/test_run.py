@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cxrgen.cli import main
+from cxrgen.core.records import Study, View, write_studies
 from cxrgen.evaluate.results import read_results
-from cxrgen.records import Study, View, write_studies
 
 
 def _evaluate(folder: Path, *more: str) -> int:
@@ -25,7 +25,7 @@ def test_the_three_files_and_the_scoreboard(csvs: Path, capsys: pytest.CaptureFi
     assert shown.out.rstrip().endswith(str(csvs / "out" / "report.html"))
     assert "Heart" not in shown.out + shown.err
     content = json.loads((csvs / "out" / "scores.json").read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["n"] == 6
     assert content["patients"] == 4
     assert content["left_out"] == {"missing": [], "extra": [], "doubled": []}
@@ -34,11 +34,11 @@ def test_the_three_files_and_the_scoreboard(csvs: Path, capsys: pytest.CaptureFi
     assert overlap["no_interval"] == "fewer than 5 patients"
     assert "none: fewer than 5 patients" in shown.out
     against = overlap["against_baseline"]
-    assert against["difference"] == overlap["value"] - content["floors"][against["name"]]["overlap"]["value"]
+    assert against["difference"] == overlap["value"] - content["baselines"][against["name"]]["overlap"]["value"]
     assert 0 < against["p"] <= against["p_corrected"] <= 1
-    assert (overlap["direction"], content["metrics"]["extra"]["direction"]) == ("up", "down")
-    assert set(content["floors"]) == {"normal", "shuffled"}
-    assert set(content["floors"]["normal"]) == set(content["metrics"])
+    assert (overlap["better"], content["metrics"]["extra"]["better"]) == ("higher", "lower")
+    assert set(content["baselines"]) == {"normal", "shuffled"}
+    assert set(content["baselines"]["normal"]) == set(content["metrics"])
     assert content["sum"]["value"] is None
     assert "bertscore" in content["sum"]["missing"]
     table = pq.read_table(csvs / "out" / "per_study.parquet")
@@ -74,12 +74,29 @@ def test_page_escapes_texts_and_needs_nothing_from_outside(csvs: Path) -> None:
     assert "https://" not in page
 
 
-def test_given_floors_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_baselines_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (csvs / "copy.csv").write_bytes((csvs / "gt.csv").read_bytes())
-    assert _evaluate(csvs, "--floor", f"copy={csvs / 'copy.csv'}") == 0
+    assert _evaluate(csvs, "--baseline", f"copy={csvs / 'copy.csv'}") == 0
     assert "1.000  copy" in capsys.readouterr().out
+    assert _evaluate(csvs, "--floor", f"copy={csvs / 'copy.csv'}") == 0, "the flag's earlier name"
     for wrong in ("copy", "=x", f"normal={csvs / 'copy.csv'}"):
-        assert _evaluate(csvs, "--floor", wrong) == 2
+        assert _evaluate(csvs, "--baseline", wrong) == 2
+
+
+def test_a_score_folder_of_schema_1_is_read(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it was written before 2: `direction` and `floors`."""
+    assert _evaluate(csvs) == 0
+    (csvs / "out").rename(csvs / "new")
+    assert _evaluate(csvs) == 0
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    content |= {"schema": 1, "floors": content.pop("baselines")}
+    for score in content["metrics"].values():
+        score["direction"] = {"higher": "up", "lower": "down", "nearer_to_1": "one"}[score.pop("better")]
+    (csvs / "out" / "scores.json").write_text(json.dumps(content))
+    assert read_results(csvs / "out").content == json.loads((csvs / "new" / "scores.json").read_text())
+    capsys.readouterr()
+    assert main(["compare", str(csvs / "new"), str(csvs / "out"), "--permutations", "10"]) == 0
+    assert "overlap ↑" in capsys.readouterr().out
 
 
 def test_limits_and_remarks_stand_beside_the_scores(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +120,7 @@ def test_limits_and_remarks_stand_beside_the_scores(csvs: Path, capsys: pytest.C
 @pytest.mark.parametrize("names", ["", " , "])
 def test_nothing_to_measure_is_wrong_usage(csvs: Path, names: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _evaluate(csvs, "--metrics", names) == 2
-    assert "--metrics names nothing" in capsys.readouterr().err
+    assert "--metrics is empty" in capsys.readouterr().err
     assert not (csvs / "out").exists()
 
 
@@ -139,7 +156,7 @@ def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys:
     assert content["n"] == 5
 
 
-def test_films_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
+def test_images_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
     prepared = csvs / "prepared"
     (prepared / "images").mkdir(parents=True)
     Image.fromarray(np.arange(400 * 300, dtype=np.uint32).reshape(400, 300).astype(np.uint8)).save(
@@ -151,13 +168,13 @@ def test_films_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
     assert _evaluate(csvs, "--studies", str(prepared)) == 0
     page = (csvs / "out" / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 6
-    assert page.count("film not found") == 6
+    assert page.count("image not found") == 6
     assert "frontal PA" in page
     assert json.loads((csvs / "out" / "scores.json").read_text())["patients"] == 6
 
 
 def test_runs_where_torch_cannot_be_imported(csvs: Path) -> None:
-    pytest.importorskip("cxrgen.metrics.bleu")
+    pytest.importorskip("cxrgen.metrics.lexical.bleu")
     code = """
 import importlib.abc, sys
 class NoTorch(importlib.abc.MetaPathFinder):
@@ -183,7 +200,7 @@ def test_presets_are_named_in_files_and_read_back(csvs: Path) -> None:
     assert main([*command, "--metrics", "bleu_2.cxr-report-metric,rouge.radeval,length_ratio"]) == 0
     content = json.loads((csvs / "out" / "scores.json").read_text())
     assert {"bleu_2.cxr-report-metric", "rouge_l.radeval", "length_ratio"} <= set(content["metrics"])
-    assert content["metrics"]["length_ratio"]["direction"] == "one"
+    assert content["metrics"]["length_ratio"]["better"] == "nearer_to_1"
     assert "cxr-report-metric" in content["metrics"]["bleu_2.cxr-report-metric"]["signature"]
     measured = read_results(csvs / "out").measured["bleu.cxr-report-metric"]
     again = measured.aggregate(measured.counts.sum(axis=0))["bleu_2.cxr-report-metric"]

@@ -5,14 +5,14 @@ import pytest
 
 from cxrgen.evaluate import statistics
 from cxrgen.evaluate.statistics import clusters, influences, spread, t_quantile, total_of, values_of
-from cxrgen.metrics import Measured
+from cxrgen.metrics import MetricResult
 
 
-def _ratio(counts: np.ndarray) -> Measured:
-    return Measured(counts, lambda sums: {"ratio": sums[..., 0] / sums[..., 1]}, "ratio")
+def _ratio(counts: np.ndarray) -> MetricResult:
+    return MetricResult(counts, lambda sums: {"ratio": sums[..., 0] / sums[..., 1]}, "ratio")
 
 
-def _mean(values: np.ndarray) -> Measured:
+def _mean(values: np.ndarray) -> MetricResult:
     return _ratio(np.column_stack([values, np.ones(len(values))]))
 
 

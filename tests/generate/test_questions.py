@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import FRONTAL, LATERAL, Study, View, read_studies, write_studies
 from cxrgen.generate.questions import read_questions, references
 from cxrgen.generate.settings import with_options
-from cxrgen.model.conversation import STARTS, Format
-from cxrgen.records import FRONTAL, LATERAL, Study, View, read_studies, write_studies
+from cxrgen.model.conversation import INFERENCE_PROMPTS, Format
 
-from .conftest import write_film
+from .conftest import write_image
 
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Path:
     """Two studies of a patient, the later one in the test split."""
-    write_film(tmp_path / "a.png", 0)
+    write_image(tmp_path / "a.png", 0)
     views = (View("a.png", FRONTAL),)
     first = Study("1", "p", "train", "1", views, {}, "Small effusion.")
     second = Study("2", "p", "test", "2", views, {"indication": "Cough."}, "No effusion.", "1")
@@ -44,16 +44,18 @@ def test_references_are_the_answers(patient: Path) -> None:
 def test_what_the_command_line_says_stands_before_the_checkpoint() -> None:
     trained = Format(template="v0", views="frontal")
     assert with_options(trained, None, None, None) == trained
-    assert with_options(trained, None, "original", "all") == Format(template="v0", views="all", compat=STARTS["simple"])
-    assert with_options(trained, "simple", None, None) == Format(
-        template="v0", views="frontal", compat=STARTS["simple"]
+    assert with_options(trained, None, "original", "all") == Format(
+        template="v0", views="all", compat=INFERENCE_PROMPTS["simple"]
     )
-    vicuna = Format(template="v1", views="frontal", compat=STARTS["vicuna_v1_1"])
+    assert with_options(trained, "simple", None, None) == Format(
+        template="v0", views="frontal", compat=INFERENCE_PROMPTS["simple"]
+    )
+    vicuna = Format(template="v1", views="frontal", compat=INFERENCE_PROMPTS["vicuna_v1_1"])
     assert with_options(trained, "vicuna_v1_1", None, None) == vicuna
     with pytest.raises(UsageError, match="vicuna_v1_1"):
         with_options(trained, "vicuna", None, None)
     bair = with_options(trained, "bair_v1", "original", None)
-    assert bair == Format(template="v1", views="frontal", compat=STARTS["bair_v1"])
+    assert bair == Format(template="v1", views="frontal", compat=INFERENCE_PROMPTS["bair_v1"])
 
 
 @pytest.mark.parametrize(
@@ -72,12 +74,12 @@ def test_prompts_that_are_not_here_are_refused_with_those_that_are(
 
 
 def test_a_study_of_which_nothing_is_shown_is_no_question(patient: Path) -> None:
-    write_film(patient / "b.png", 1)
+    write_image(patient / "b.png", 1)
     lateral = Study("3", "q", "test", "1", (View("b.png", LATERAL),), {}, "Clear.")
     write_studies(patient / "studies.parquet", [*read_studies(patient), lateral])
     asked = read_questions(patient, None, "test", Format(views="frontal"))
     assert [each.id for each in asked.conversations] == ["2"]
-    assert [(each.id, each.hint) for each in asked.rejects] == [("3", "no frontal film to show")]
+    assert [(each.id, each.hint) for each in asked.rejects] == [("3", "no frontal image to show")]
     assert len(read_questions(patient, None, "test", Format()).conversations) == 2
-    with pytest.raises(InputError, match="no lateral film to show in any of 1"):
+    with pytest.raises(InputError, match="no lateral image to show in any of 1"):
         read_questions(patient, None, "train", Format(views="lateral"))

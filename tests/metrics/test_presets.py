@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrgen.errors import UsageError
-from cxrgen.metrics import bleu, cider, measure, metric_of, rouge
-from cxrgen.metrics.ptb import tokens
-from cxrgen.metrics.stems import stem
+from cxrgen.core.errors import UsageError
+from cxrgen.metrics import measure, metric_of
+from cxrgen.metrics.lexical import bleu, cider, rouge
+from cxrgen.metrics.lexical.porter import stem
+from cxrgen.metrics.lexical.ptb import tokens
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 spec = importlib.util.spec_from_file_location("originals", Path(__file__).with_name("originals.py"))
@@ -177,11 +178,11 @@ def test_names_lead_to_metrics() -> None:
     assert metric_of("prior_rate") == "temporal"
     assert metric_of("radcliq_v1") == "radcliq"
     assert metric_of("finding_f1_macro") == "findings"
-    with pytest.raises(UsageError, match="no metric 'blue'"):
+    with pytest.raises(UsageError, match="unknown --metrics 'blue'"):
         metric_of("blue")
-    with pytest.raises(UsageError, match="no preset 'coco' of bleu; there are: coco-ptb"):
+    with pytest.raises(UsageError, match="unknown preset of bleu 'coco'; choose from coco-ptb"):
         metric_of("bleu_4.coco")
-    with pytest.raises(UsageError, match="there are: none"):
+    with pytest.raises(UsageError, match="has no presets"):
         metric_of("form.coco")
 
 

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import Turn
 from cxrgen.model.conversation import (
     IGNORE,
-    STARTS,
+    INFERENCE_PROMPTS,
     Format,
     encode,
     encode_conversation,
     encode_prompt,
+    fill_prompt,
     llava_med_format,
-    started,
 )
 from cxrgen.model.llama_tokenizer import read_llama_tokens
-from cxrgen.records import Turn
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "llava_med"
 TOKENIZER = GOLDEN / "tokenizer"
@@ -84,7 +84,7 @@ def test_original_inference_prompts_are_the_recorded_ones(spacing: str) -> None:
     for prompt in REGIMES[spacing]["inference_prompts"]:
         start_end = prompt["use_im_start_end"]
         template = "v0" if prompt["mode"] == "simple" else "v1"
-        start = STARTS[prompt["mode"]]
+        start = INFERENCE_PROMPTS[prompt["mode"]]
         format = llava_med_format(template, start_end, spacing=spacing, image_tokens=4, compat=start)
         tokens = read_llama_tokens(TOKENIZER, SPECIALS if start_end else SPECIALS[:1])
         assert encode_prompt([Turn("human", prompt["question"])], tokens, format) == prompt["ids_slow"]
@@ -92,12 +92,12 @@ def test_original_inference_prompts_are_the_recorded_ones(spacing: str) -> None:
 
 def test_prompt_bair_v1_is_vicuna_s_under_another_headline() -> None:
     """No golden: by the written rule, headline, one space, then as Vicuna 1.1."""
-    vicuna, bair = (started(STARTS[mode], "<image>\nWhy?") for mode in ("vicuna_v1_1", "bair_v1"))
+    vicuna, bair = (fill_prompt(INFERENCE_PROMPTS[mode], "<image>\nWhy?") for mode in ("vicuna_v1_1", "bair_v1"))
     assert bair == "BEGINNING OF CONVERSATION: USER: Why?\n<image> "
     assert vicuna.endswith(bair.removeprefix("BEGINNING OF CONVERSATION:"))
     tokens = read_llama_tokens(TOKENIZER, SPECIALS)
     prompts = [
-        encode_prompt([Turn("human", "<image>\nWhy?")], tokens, llava_med_format("v1", compat=STARTS[mode]))
+        encode_prompt([Turn("human", "<image>\nWhy?")], tokens, llava_med_format("v1", compat=INFERENCE_PROMPTS[mode]))
         for mode in ("vicuna_v1_1", "bair_v1")
     ]
     assert prompts[0][-260:] == prompts[1][-260:]
@@ -207,7 +207,7 @@ def test_what_cannot_be_encoded_is_refused_with_the_way_out() -> None:
         encode_prompt([], read_llama_tokens(TOKENIZER), Format(template="v0"))
     with pytest.raises(InputError, match=r"tokenizer\.model: no such file"):
         encode_conversation([("human", "x")], GOLDEN)
-    with pytest.raises(UsageError, match="there are 'keep', 'strip'"):
+    with pytest.raises(UsageError, match="choose from keep, strip"):
         Format(spacing="other")
 
 

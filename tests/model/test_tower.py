@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrgen.model.build import NewModel, new_model
-from cxrgen.model.features import given_features, tower_features
+from cxrgen.model.features import precomputed_features, tower_features
+from cxrgen.model.tiny import NewModel, new_model
 
 TEXTS = ["Frontal: <image>\nWrite the report.", "The heart is enlarged. No pleural effusion."]
 
@@ -25,11 +25,11 @@ def test_the_same_seed_gives_the_same_model() -> None:
 @pytest.mark.parametrize(
     "importing",
     [
-        "import cxrgen, transformers",
-        "import transformers.models.auto, cxrgen",
-        "import cxrgen, transformers.models.clip.image_processing_pil_clip",
-        "import transformers.modeling_utils, cxrgen",
-        "import cxrgen, transformers.models.auto.modeling_auto",
+        "import cxrgen.model, transformers",
+        "import transformers.models.auto, cxrgen.model",
+        "import cxrgen.model, transformers.models.clip.image_processing_pil_clip",
+        "import transformers.modeling_utils, cxrgen.model",
+        "import cxrgen.model, transformers.models.auto.modeling_auto",
     ],
 )
 def test_auto_classes_open_the_folder_in_another_process(tmp_path: Path, importing: str) -> None:
@@ -50,8 +50,8 @@ def test_processor_and_model_agree_on_the_number_of_image_tokens() -> None:
     from PIL import Image
 
     model, processor = tiny()
-    film = Image.new("RGB", (40, 32), (90, 90, 90))
-    inputs = processor(text=TEXTS[0], images=[film], return_tensors="pt")
+    image = Image.new("RGB", (40, 32), (90, 90, 90))
+    inputs = processor(text=TEXTS[0], images=[image], return_tensors="pt")
     assert int((inputs.input_ids == model.config.image_token_index).sum()) == 4
     assert model(**inputs).logits.shape[1] == inputs.input_ids.shape[1]
 
@@ -68,7 +68,7 @@ def test_cached_features_give_the_same_logits(strategy: str) -> None:
     with torch.no_grad():
         expected = model(input_ids=ids, pixel_values=pixels).logits
         features = tower_features(model, pixels)
-        with given_features(model):
+        with precomputed_features(model):
             cached = model(input_ids=ids, pixel_values=features).logits
     assert features.shape == (2, kept, 192)
     torch.testing.assert_close(cached, expected)

@@ -1,4 +1,4 @@
-"""Knowledge is where we say it is: what a linear reader gets from the films, and from everything that is no film."""
+"""Knowledge is where we say it is: what a linear reader gets from the images, and from everything that is no image."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrgen.phantom.chance import dice, happens, pick
 from cxrgen.phantom.findings import LOBES, NAMES, SIDES, Findings, draw_extent
+from cxrgen.phantom.linear_probe import auroc, best_f1, pixel_features, probe
 from cxrgen.phantom.patients import draw_timeline
-from cxrgen.phantom.probe import auroc, best_f1, pixel_features, probe
-from cxrgen.phantom.scene import draw_films
+from cxrgen.phantom.rng import bernoulli, make_rng, pick
+from cxrgen.phantom.scene import draw_images
 from cxrgen.phantom.write import write_phantoms
 
 FRONTAL, LATERAL, BOTH = slice(0, 1), slice(1, 2), slice(0, 2)
 Edit = Callable[[Findings, np.random.Generator], Findings]
 
 
-def films(count: int, edit: Edit, seed: int, size: int = 64) -> tuple[np.ndarray, list[Findings]]:
-    """Films (N, 2, S, S) of scenes whose tables `edit` has changed, and the tables."""
+def images(count: int, edit: Edit, seed: int, size: int = 64) -> tuple[np.ndarray, list[Findings]]:
+    """Images (N, 2, S, S) of scenes whose tables `edit` has changed, and the tables."""
     pictures, tables = [], []
     for index in range(count):
         drawn = draw_timeline(seed, index, "plain")[0]
-        findings = edit(drawn.findings, dice(seed, index, 99))
-        extent = draw_extent(findings, dice(seed, index, 98))
-        frontal, lateral, _ = draw_films(replace(drawn, findings=findings, extent=extent), size)
+        findings = edit(drawn.findings, make_rng(seed, index, 99))
+        extent = draw_extent(findings, make_rng(seed, index, 98))
+        frontal, lateral, _ = draw_images(replace(drawn, findings=findings, extent=extent), size)
         pictures.append(np.stack([frontal, lateral]))
         tables.append(findings)
     return np.stack(pictures), tables
 
 
 def area(pictures: np.ndarray, labels: list[bool], views: slice) -> float:
-    """AUROC on the second half of the films of a probe fitted to the first."""
+    """AUROC on the second half of the images of a probe fitted to the first."""
     features = pixel_features(pictures[:, views], 32)
     wanted = np.array(labels)
     half = len(wanted) // 2
@@ -50,7 +50,7 @@ def with_opacity(findings: Findings, generator: np.random.Generator) -> Findings
 
 @cache
 def opacities() -> tuple[np.ndarray, list[Findings]]:
-    return films(3000, with_opacity, 31)
+    return images(3000, with_opacity, 31)
 
 
 @pytest.mark.slow
@@ -73,11 +73,11 @@ def test_side_of_an_opacity_is_on_the_frontal_alone() -> None:
 @pytest.mark.slow
 def test_a_small_effusion_is_hard_on_the_frontal() -> None:
     def small(findings: Findings, generator: np.random.Generator) -> Findings:
-        there = happens(generator, 0.5)
+        there = bernoulli(generator, 0.5)
         side = pick(generator, SIDES)
         return replace(findings, effusion=side if there else "", effusion_size="small" if there else "")
 
-    pictures, tables = films(3000, small, 32)
+    pictures, tables = images(3000, small, 32)
     there = [bool(findings.effusion) for findings in tables]
     frontal, lateral = area(pictures, there, FRONTAL), area(pictures, there, LATERAL)
     assert frontal <= 0.75
@@ -89,7 +89,7 @@ def test_a_small_effusion_is_hard_on_the_frontal() -> None:
 
 def test_a_picture_tells_more_than_its_outline() -> None:
     """The study that looks most alike, seen coarsely, is a poor guide to the findings."""
-    pictures, tables = films(500, lambda findings, generator: findings, 33)
+    pictures, tables = images(500, lambda findings, generator: findings, 33)
     thumbnails = pixel_features(pictures[:, FRONTAL], 16)
     thumbnails -= thumbnails.mean(axis=1, keepdims=True)
     thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
@@ -103,7 +103,7 @@ def test_a_picture_tells_more_than_its_outline() -> None:
 
 @pytest.mark.slow
 def test_ids_order_sizes_dates_and_view_names_tell_nothing(tmp_path: Path) -> None:
-    """A linear reader of everything about the films but the films is at chance for every finding."""
+    """A linear reader of everything about the images but the images is at chance for every finding."""
     write_phantoms(tmp_path, 3000, seed=34, size=32, style="plain")
 
     def rows(name: str) -> list[dict[str, str]]:

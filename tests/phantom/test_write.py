@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from cxrgen.cli import main
-from cxrgen.phantom.chance import NOISE_SD, dice, noise
 from cxrgen.phantom.findings import CHANGING
 from cxrgen.phantom.patients import VISITS, draw_patient, draw_timeline, visits
 from cxrgen.phantom.png import png_bytes
+from cxrgen.phantom.rng import NOISE_SD, make_rng, noise
 from cxrgen.phantom.write import write_phantoms
 
 # SHA-256 over the names and bytes of all files of 12 studies of seed 3 at 64 pixels. They do not depend on processor,
@@ -51,15 +51,15 @@ def test_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (128, 128), (300, 257)])
-def test_films_are_ordinary_png_files(shape: tuple[int, int]) -> None:
-    film = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    with Image.open(io.BytesIO(png_bytes(film))) as image:
+def test_images_are_ordinary_png_files(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    with Image.open(io.BytesIO(png_bytes(pixels))) as image:
         assert image.mode == "L"
-        assert np.array_equal(np.asarray(image), film)
+        assert np.array_equal(np.asarray(image), pixels)
 
 
 def test_grain_is_even_and_as_strong_as_stated() -> None:
-    grain = noise(dice(1), 100_000)
+    grain = noise(make_rng(1), 100_000)
     assert abs(grain.mean()) < 3
     assert grain.std() == pytest.approx(NOISE_SD, rel=0.01)
     assert abs(np.corrcoef(grain[:-1], grain[1:])[0, 1]) < 0.02

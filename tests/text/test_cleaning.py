@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrgen.errors import UsageError
+from cxrgen.core.errors import UsageError
 from cxrgen.text.cleaning import RECIPES, clean, mgca_sentences
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cleaning" / "golden.json"

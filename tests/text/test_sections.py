@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrgen.errors import UsageError
+from cxrgen.core.errors import UsageError
 from cxrgen.text.headers import official_name
 from cxrgen.text.sections import OVERRIDDEN, conclusion, find_sections, split_sections, unix_newlines
 
@@ -187,16 +187,16 @@ TOLERANT = {
     ),
     "one paragraph, no header": (FINAL + " The lungs are clear.\n", {"last_paragraph": "The lungs are clear."}),
     "paragraphs, no header": (
-        FINAL + f" AP chest read with the film of ___:\n \n {PARAGRAPHS}\n",
-        {"preamble": "AP chest read with the film of ___:", "last_paragraph": PARAGRAPHS},
+        FINAL + f" AP chest read with the image of ___:\n \n {PARAGRAPHS}\n",
+        {"preamble": "AP chest read with the image of ___:", "last_paragraph": PARAGRAPHS},
     ),
     "signature": (
         FINAL + " FINDINGS: The lungs are clear.\n IMPRESSION: Normal chest.\n" + RULE + " ___, MD\n",
         BODY | {"closing": "___, MD"},
     ),
     "sentences with a colon": (
-        "FINDINGS: The lungs are clear.\nComparison is made to the film of: ___.\nIMPRESSION: Normal chest.\n",
-        BODY | {"findings": "The lungs are clear.\nComparison is made to the film of: ___."},
+        "FINDINGS: The lungs are clear.\nComparison is made to the image of: ___.\nIMPRESSION: Normal chest.\n",
+        BODY | {"findings": "The lungs are clear.\nComparison is made to the image of: ___."},
     ),
     "nothing": (" \n\t\n", {}),
 }  # fmt: skip

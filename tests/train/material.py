@@ -13,26 +13,28 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cxrgen.records import Study, View, write_studies
-from cxrgen.train.arguments import Arguments
-from cxrgen.train.trainer import FitState, StepRecord, Watcher
+from cxrgen.core.records import Study, View, write_studies
+from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.train.config import TrainConfig, make_config
+from cxrgen.train.init_model import init_model
+from cxrgen.train.trainer import Callback, FitState, StepRecord
 
 SENTENCES = ("The heart is large.", "The heart is of normal size.", "There is a left effusion.", "No effusion is seen.")
 
 
-def write_film(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
+def write_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)).save(path)
 
 
 def write_prepared(folder: Path, train: int = 24, valid: int = 6, source: str = "phantom") -> Path:
-    """Studies of one or two films and one to three sentences; labels of the data set's own."""
+    """Studies of one or two images and one to three sentences; labels of the data set's own."""
     studies = []
     for number in range(train + valid):
         views = []
         for kind in ("frontal", "lateral")[: 1 + number % 2]:
             name = f"images/{number:04}-{kind}.png"
-            write_film(folder / name, 7 * number + len(views))
+            write_image(folder / name, 7 * number + len(views))
             views.append(View(name, kind, width=40, height=32))
         report = " ".join(SENTENCES[(number + k) % 4] for k in range(1 + number % 3))
         split = "train" if number < train else "valid"
@@ -48,7 +50,7 @@ def write_llava(folder: Path, seed: int = 0, tokens: bool = True) -> Path:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from cxrgen.model.build import learn_tokenizer
+    from cxrgen.model.tiny import learn_tokenizer
 
     torch.manual_seed(seed)
     tokenizer = learn_tokenizer([*SENTENCES, "USER: ASSISTANT: Human Write the report."] * 5, 320)
@@ -102,7 +104,7 @@ def write_conversations(folder: Path, count: int = 8) -> Path:
             del item["image"]
             item["conversations"][0]["value"] = "Write the report."
         elif number != 5:  # the fifth is missing
-            write_film(folder / "images" / f"{number}_F1.jpg", number)
+            write_image(folder / "images" / f"{number}_F1.jpg", number)
         items.append(item)
     file = folder / "train.json"
     file.write_text(json.dumps(items))
@@ -121,11 +123,16 @@ def cxrgen(*words: object, code: int | None = 0, launcher: tuple[str, ...] = ())
     return result
 
 
-def small(data: Path, out: Path, **changes: object) -> Arguments:
+def small(data: Path, out: Path, **changes: object) -> TrainConfig:
     """A run of a few steps that makes a new model; 24 samples are six steps an epoch."""
     sizes = {"image_size": 32, "image_tokens": 2, "vocabulary": 320, "layers": 1, "hidden_size": 32, "heads": 2}
-    told = {"max_steps": 8, "learning_rate": 1e-2, "per_device_train_batch_size": 4, "save_steps": 2, "threads": 1}
-    return Arguments(**{"data_path": str(data), "output_dir": str(out), **sizes, **told, **changes})
+    settings = {"max_steps": 8, "learning_rate": 1e-2, "per_device_train_batch_size": 4, "save_steps": 2, "threads": 1}
+    return make_config({"data_path": str(data), "output_dir": str(out), **sizes, **settings, **changes})
+
+
+def opened(config: TrainConfig) -> Checkpoint:
+    """The model that a run starts from."""
+    return init_model(config.model, config.tiny, [], config.seed)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -152,13 +159,13 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], w
         assert far <= within * scale, f"{name}: {far:.2g} apart, the largest element is {scale:.2g}"
 
 
-class Gradients(Watcher):
+class Gradients(Callback):
     """Keeps the gradients of `fit`'s first step: AdamW's first moment is then a tenth of them."""
 
     def __init__(self) -> None:
         self.seen: dict[str, torch.Tensor] = {}
 
-    def after(self, state: FitState, record: StepRecord) -> bool:
+    def on_step_end(self, state: FitState, record: StepRecord) -> bool:
         if record.step == 1:
             for name, parameter in state.model.named_parameters():
                 if parameter.requires_grad:

@@ -23,7 +23,7 @@ Moment = Callable[[Path], bool]
 
 
 def command(model: Path, data: Path, out: Path) -> list[str]:
-    """Adapters with dropout, films read by two workers, views drawn anew each epoch: all that draws lots."""
+    """Adapters with dropout, images read by two workers, views drawn anew each epoch: all that draws lots."""
     words = ("train", "--model_name_or_path", model, "--data_path", data, "--output_dir", out, "--version", "v1")
     words += ("--train_modules", "lora", "--lora_dropout", 0.2, "--view_dropout", 0.5, "--dataloader_num_workers", 2)
     words += ("--per_device_train_batch_size", 4, "--max_steps", STEPS, "--learning_rate", 1e-2, "--save_steps", 3)

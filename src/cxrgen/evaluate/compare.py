@@ -17,16 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-import cxrgen
-from cxrgen.errors import InputError, UsageError
+from cxrgen.core import __version__
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import write_json, write_text
+from cxrgen.core.progress import say
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.paired import PERMUTATIONS, Gap, gaps, p_values
 from cxrgen.evaluate.results import Results, read_results
-from cxrgen.evaluate.scores import ARROWS, is_finer, loss
+from cxrgen.evaluate.scores import ARROWS, loss
 from cxrgen.evaluate.statistics import clusters
-from cxrgen.files import write_json, write_text
-from cxrgen.page import Bar, Section, note, number, render, table, whisker_chart
-from cxrgen.progress import say
+from cxrgen.html import Bar, Section, note, number, render, table, whisker_chart
+from cxrgen.metrics import Better
 
 _EXAMPLES = """\
 examples:
@@ -43,7 +44,7 @@ class Difference:
     """
 
     name: str
-    direction: str
+    better: Better
     first: float
     second: float
     difference: float
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         "schema": 1,
         "first": names[0],
         "notes": notes,
-        "signature": f"intervals:jackknife-t|p:max-t,permutations:{options.permutations},seed:{options.seed}",
+        "signature": f"intervals:mover|p:max-t,permutations:{options.permutations},seed:{options.seed}",
         "differences": {name: [asdict(row) for row in rows] for name, rows in found.items()},
     }
     print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else _plain(names[0], found))
@@ -139,7 +140,7 @@ def differences(
     rows: dict[str, list[Difference]] = {pair: [] for pair in pairs}
     for column, (pair, name) in enumerate(columns):
         gap = found[pair][name]
-        values = (gap.direction, gap.first, gap.second, gap.difference, gap.interval.ends)
+        values = (gap.better, gap.first, gap.second, gap.difference, gap.interval.ends)
         alone, within, over_all = (float(of[column]) for of in (test.alone, test.within, test.over_all))
         rows[pair].append(Difference(name, *values, alone, within, over_all, gap.interval.why))
     return rows
@@ -149,19 +150,17 @@ def _gaps(first: Results, second: Results, finer: bool) -> dict[str, Gap]:
     """The differences of one pair, in the order of the first folder's scores."""
     groups = clusters(first.subjects)
     entries = [results.content["metrics"] for results in (first, second)]
-    shown = [
-        name
-        for name in entries[0]
-        if (finer or not is_finer(name)) and entries[0][name]["signature"] == entries[1].get(name, {}).get("signature")
+    alike = [
+        name for name, entry in entries[0].items() if entry["signature"] == entries[1].get(name, {}).get("signature")
     ]
     found: dict[str, Gap] = {}
     for module in first.measured.keys() & second.measured.keys():
         one, two = first.measured[module], second.measured[module]
-        given = one.aggregate(one.counts[:1])
-        found |= gaps(one, two, groups, [name for name in shown if name in given])
+        given = one.aggregate(one.counts[:1]).keys() - (frozenset() if finer else one.single_findings)
+        found |= gaps(one, two, groups, [name for name in alike if name in given])
     if not found:
         raise InputError(f"{first.folder} and {second.folder} have no score in common that was defined alike")
-    return {name: found[name] for name in shown if name in found}
+    return {name: found[name] for name in alike if name in found}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -177,12 +176,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _verdict(row: Difference) -> str:
     if row.p_corrected_all >= 0.05:
         return "not told apart"
-    return "better" if loss(row.second, row.direction) < loss(row.first, row.direction) else "worse"
+    return "better" if loss(row.second, row.better) < loss(row.first, row.better) else "worse"
 
 
 def _cells(row: Difference) -> list[str]:
     ends = ends_text(row.ci95, row.no_interval)
-    arrow = ARROWS[row.direction]
+    arrow = ARROWS[row.better]
     values = [number(value) for value in (row.first, row.second, row.difference)]
     return [
         f"{row.name} {arrow}",
@@ -226,4 +225,4 @@ def _page(first: str, found: dict[str, list[Difference]], notes: Sequence[str], 
                 "p over all pairs of 0.05 or more, leaves open which of the two is better.",
             )
         )
-    return render("Systems compared", sections, f"{signature} · cxrgen {cxrgen.__version__}")
+    return render("Systems compared", sections, f"{signature} · cxrgen {__version__}")

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrgen.evaluate.statistics import NORMAL, Clusters, Spread, influences, spread, total_of, values_of
-from cxrgen.metrics import Columns, Floats, Measured
-from cxrgen.page import number
+from cxrgen.html import number
+from cxrgen.metrics import Columns, Floats, MetricResult
 
 FEWEST = 5  # cases, or patients, below which no interval is given
 FEW_CASES = f"fewer than {FEWEST} positive cases"
@@ -40,7 +40,7 @@ class Interval:
     why: str = ""
 
 
-def intervals(measured: Measured, groups: Clusters) -> dict[str, Interval]:
+def intervals(measured: MetricResult, groups: Clusters) -> dict[str, Interval]:
     """The interval of each of a metric's values."""
     sums = groups.sums(measured.counts)
     whole, own = total_of(measured, sums), values_of(measured, sums)
@@ -54,7 +54,7 @@ def intervals(measured: Measured, groups: Clusters) -> dict[str, Interval]:
             found[name] = f1_interval(sums, columns[0]) if len(columns) == 1 else mean_f1(sums, columns, value)
         else:
             defined = own[name][np.isfinite(own[name])]
-            found[name] = _by_range(value, defined, moved[name], name in measured.one)
+            found[name] = _by_range(value, defined, moved[name], name in measured.target_one)
     return found
 
 

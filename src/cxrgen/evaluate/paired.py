@@ -4,7 +4,7 @@ The test swaps the two systems' reports patient by patient. What a swap does to 
 patient's share of the difference, so one table of random signs serves all scores and all pairs of systems. The shares
 are made into t, corrected for skewness, before signs are turned: few patients with large shares otherwise pass for a
 difference in every second set. p values of many scores are corrected together by the largest t of each permutation
-(Westfall and Young 1993, step-down): scores that go together are hardly punished for their number, as Holm's rule does.
+(Westfall and Young 1993, step-down), each t in units of its own tail: scores that go together are hardly punished for their number, as Holm's rule does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrgen.evaluate.intervals import FEW_CASES, FEW_PATIENTS, Interval, gap_interval, gap_of_intervals, intervals
-from cxrgen.evaluate.scores import direction, loss
+from cxrgen.evaluate.scores import loss
 from cxrgen.evaluate.statistics import Clusters, influences, total_of, values_of
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Better, Floats, MetricResult
 
 PERMUTATIONS = 10_000
 _SIGNS_AT_ONCE = 4_000_000  # as floats: 32 MB
+_TAIL = 0.99  # quantile of a score's own permutations by which its t is divided before t of all scores are compared
 _CURVE = 0.5  # of the correction; Hall's (1992) 1/3 still calls 10 % of equal log-normal pairs of 20 patients unlike
 
 
@@ -33,7 +34,7 @@ class Gap:
     that 0.95 and 1.05 do not differ. `shares` (P,) are the patients' parts of the difference, up to a common factor.
     """
 
-    direction: str
+    better: Better
     first: float
     second: float
     difference: float
@@ -51,7 +52,7 @@ class _System:
     moved: dict[str, Floats]
 
 
-def gaps(first: Measured, second: Measured, groups: Clusters, names: Collection[str]) -> dict[str, Gap]:
+def gaps(first: MetricResult, second: MetricResult, groups: Clusters, names: Collection[str]) -> dict[str, Gap]:
     """The differences of those of a metric's `names` that are defined for both systems."""
     one, two = (_system(measured, groups) for measured in (first, second))
     shares = _shares(first, one.sums, two.sums)
@@ -61,18 +62,18 @@ def gaps(first: Measured, second: Measured, groups: Clusters, names: Collection[
         values = (one.values[name], two.values[name])
         if not all(map(math.isfinite, values)):
             continue
-        way = direction(name, first)
+        better = first.better(name)
         if same:
-            found[name] = Gap(way, *values, 0.0, Interval((0.0, 0.0)), np.zeros(groups.count))
-        elif way == "one":
+            found[name] = Gap(better, *values, 0.0, Interval((0.0, 0.0)), np.zeros(groups.count))
+        elif better == "nearer_to_1":
             found[name] = _from_one(name, one, two)
         else:
             gap = values[1] - values[0]
-            found[name] = Gap(way, *values, gap, _gap_interval(name, one, two), shares[name])
+            found[name] = Gap(better, *values, gap, _gap_interval(name, one, two), shares[name])
     return found
 
 
-def _system(measured: Measured, groups: Clusters) -> _System:
+def _system(measured: MetricResult, groups: Clusters) -> _System:
     sums = groups.sums(measured.counts)
     return _System(sums, total_of(measured, sums), intervals(measured, groups), influences(measured, sums))
 
@@ -94,7 +95,7 @@ def _from_one(name: str, one: _System, two: _System) -> Gap:
     either side of it; of all that may be, the difference that is hardest to tell from none counts.
     """
     values, moved = (one.values[name], two.values[name]), (one.moved[name], two.moved[name])
-    gap = float(loss(values[1], "one") - loss(values[0], "one"))
+    gap = float(loss(values[1], "nearer_to_1") - loss(values[0], "nearer_to_1"))
     hardest: tuple[float, Interval, Floats] | None = None
     for first in _sides(values[0], one.ends[name]):
         for second in _sides(values[1], two.ends[name]):
@@ -104,7 +105,7 @@ def _from_one(name: str, one: _System, two: _System) -> Gap:
             if hardest is None or size < hardest[0]:
                 hardest = (size, gap_interval(gap, influence), share)
     assert hardest is not None
-    return Gap("one", *values, gap, hardest[1], hardest[2])
+    return Gap("nearer_to_1", *values, gap, hardest[1], hardest[2])
 
 
 def _sides(value: float, interval: Interval) -> tuple[float, ...]:
@@ -114,7 +115,7 @@ def _sides(value: float, interval: Interval) -> tuple[float, ...]:
     return (math.copysign(1, value - 1),)
 
 
-def _shares(measured: Measured, first: Floats, second: Floats) -> dict[str, Floats]:
+def _shares(measured: MetricResult, first: Floats, second: Floats) -> dict[str, Floats]:
     """What each patient's own difference does to a value half way between both systems; a swap turns its sign."""
     middle, step = (first + second).sum(axis=0) / 2, (second - first) / 2
     above, below = values_of(measured, middle + step), values_of(measured, middle - step)
@@ -151,11 +152,15 @@ def p_values(
         bits = np.unpackbits(random.integers(0, 256, size=(rows, -(-count // 8)), dtype=np.uint8), axis=1)[:, :count]
         far[start : start + rows] = _t((2.0 * bits - 1) @ both, squares, number)
     nearly = observed * (1 - 1e-9) - 1e-12  # an arrangement that only rounding sets apart is as far
+    alone = ((far >= nearly).sum(axis=0) + 1) / (permutations + 1)
+    usual = np.quantile(far, _TAIL, axis=0)
+    usual = np.where((usual > 0) & np.isfinite(usual), usual, 1.0)
+    nearly, far = nearly / usual, far / usual
     within = np.empty(columns)
     for pair in set(pairs):
         own = [place for place, name in enumerate(pairs) if name == pair]
         within[own] = step_down(nearly[own], far[:, own])
-    return PValues(((far >= nearly).sum(axis=0) + 1) / (permutations + 1), within, step_down(nearly, far))
+    return PValues(alone, within, step_down(nearly, far))
 
 
 def step_down(observed: Floats, permuted: Floats) -> Floats:

@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, MetricResult
 
 NORMAL = NormalDist().inv_cdf(0.975)  # 95 %, two sides
 _LEAST_FREEDOM = 5.5  # heavier tails than this cannot be told from so few patients
@@ -44,7 +44,7 @@ def clusters(subjects: Sequence[str]) -> Clusters:
     return Clusters(np.array([places[subject] for subject in subjects], dtype=np.intp), len(places))
 
 
-def values_of(measured: Measured, sums: Floats) -> dict[str, Floats]:
+def values_of(measured: MetricResult, sums: Floats) -> dict[str, Floats]:
     """A metric's values for each of many rows of sums, a part of the rows at a time; undefined ones are NaN."""
     parts = range(0, len(sums), _ROWS_AT_ONCE)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -52,13 +52,13 @@ def values_of(measured: Measured, sums: Floats) -> dict[str, Floats]:
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def total_of(measured: Measured, sums: Floats) -> dict[str, float]:
+def total_of(measured: MetricResult, sums: Floats) -> dict[str, float]:
     """A metric's values over all rows of sums together."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return {name: float(value) for name, value in measured.aggregate(sums.sum(axis=0)).items()}
 
 
-def influences(measured: Measured, sums: Floats) -> dict[str, Floats]:
+def influences(measured: MetricResult, sums: Floats) -> dict[str, Floats]:
     """How each of P patients moves each value: P - 1 times the value less the value without the patient, shape (P,).
 
     A patient without whom the value is undefined moves nothing.

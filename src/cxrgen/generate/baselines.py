@@ -1,6 +1,6 @@
 """Reports that need no model: what any model has to beat. Their CSVs are given to `cxrgen evaluate --floor`.
 
-`frequent` writes the training report that occurs most often, `nearest` that of the most similar training film, by the
+`frequent` writes the training report that occurs most often, `nearest` that of the most similar training image, by the
 correlation of first frontals shrunk to a few grey pixels.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrgen.records import FRONTAL, Prediction, Study
+from cxrgen.core.records import FRONTAL, Prediction, Study
 
 _SIDE = 24  # pixels; enough for the outline of lungs and heart
 
@@ -44,8 +44,10 @@ def _thumbnails(studies: Sequence[Study], folder: Path) -> NDArray[np.float64]:
     rows = []
     for study in studies:
         view = next((view for view in study.views if view.view == FRONTAL), study.views[0])
-        with Image.open(folder / view.path) as film:
-            rows.append(np.asarray(film.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=float).ravel())
+        with Image.open(folder / view.path) as image:
+            rows.append(
+                np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=float).ravel()
+            )
     matrix = np.stack(rows)
     matrix -= matrix.mean(axis=1, keepdims=True)
     length: NDArray[np.float64] = np.linalg.norm(matrix, axis=1, keepdims=True)

@@ -6,131 +6,104 @@ The engine is transformers with our own batches, or vLLM; both are one function 
 from __future__ import annotations
 
 import gc
-import importlib.util
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import BitsAndBytesConfig
 
-from cxrgen.errors import InputError
-from cxrgen.generate.choose import Choose, greedy, sampling
-from cxrgen.generate.decode import DraftsFor, Failed, write_reports
-from cxrgen.generate.drafts import Drafts
-from cxrgen.generate.nearest import NearestDrafts
-from cxrgen.generate.prompt import Films
+from cxrgen.core.progress import say
+from cxrgen.core.records import Conversation, Prediction
+from cxrgen.generate.decoding.decode import Failed, write_reports
+from cxrgen.generate.decoding.ngram_drafts import NgramTable
+from cxrgen.generate.decoding.sampling import Sampler, make_sampler
 from cxrgen.generate.settings import Settings
-from cxrgen.model.bundle import Bundle, load_bundle
-from cxrgen.progress import say
-from cxrgen.records import Conversation, Prediction
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
+from cxrgen.model.quantization import quantization
 
-# Conversations, the folder of their films, and who is told of studies that fail: to (number, report) as they come.
+# Conversations, the folder of their images, and a callback for studies that fail: to (number, report) as they come.
 Engine = Callable[[Sequence[Conversation], Path, Failed], Iterator[tuple[int, Prediction]]]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def open_engine(settings: Settings, most_films: int) -> Engine:
-    """Load the checkpoint, for studies of up to `most_films`. Raises InputError when it or a package is missing."""
+def open_engine(settings: Settings, most_images: int) -> Engine:
+    """Load the checkpoint, for studies of up to `most_images`. Raises InputError when it or a package is missing."""
     if settings.engine == "vllm":
-        from cxrgen.generate.vllm_engine import VllmEngine
+        from cxrgen.generate.vllm import VllmEngine
 
-        return VllmEngine(settings, most_films).write
-    bundle = open_bundle(settings)
-    choose = chooser(settings)
-    drafts = _drafts(settings, bundle)
+        return VllmEngine(settings, most_images).write
+    checkpoint = open_on_device(settings)
+    sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
+    ngrams = _ngram_table(settings, checkpoint)
 
     def write(conversations: Sequence[Conversation], folder: Path, failed: Failed) -> Iterator[tuple[int, Prediction]]:
-        return _with_the_memory_there_is(bundle, settings, choose, drafts, conversations, folder, failed)
+        return _halving_on_memory(checkpoint, settings, sampler, ngrams, conversations, folder, failed)
 
     return write
 
 
-def _drafts(settings: Settings, bundle: Bundle) -> DraftsFor | None:
-    if not settings.drafts:
+def _ngram_table(settings: Settings, checkpoint: Checkpoint) -> NgramTable | None:
+    if not settings.ngram_reports:
         return None
-    ends = [bundle.tokenizer.eos_token_id] if bundle.format.template == "plain" else []
-    reports = [[*bundle.tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text, _ in settings.drafts]
-    if settings.nearest:
-        return NearestDrafts(Films(bundle, Path()), [film for _, film in settings.drafts], reports)
-    store = Drafts(reports)
-    return lambda films, prompt: store
+    tokenizer = checkpoint.tokenizer
+    ends = [tokenizer.eos_token_id] if checkpoint.format.template == "plain" else []
+    reports = settings.ngram_reports
+    return NgramTable([[*tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text in reports])
 
 
-def chooser(settings: Settings) -> Choose:
-    if settings.temperature == 0.0:
-        return greedy
-    return sampling(settings.temperature, settings.top_p, settings.seed)
-
-
-def open_bundle(settings: Settings) -> Bundle:
+def open_on_device(settings: Settings) -> Checkpoint:
     """The checkpoint on its device, with the settings' format in place of its own."""
-    rank, together = (
-        int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1))
-    )
+    rank, count = (int(os.environ.get(name, value)) for name, value in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)))
     if torch.cuda.is_available():
         device = f"cuda:{rank % torch.cuda.device_count()}"
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     else:
         device, dtype = "cpu", torch.float32
-        if together > 1 and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, torch.get_num_threads() // together))
+        if count > 1 and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() // count))
     dtype = _DTYPES.get(settings.dtype, dtype)
     if settings.bits:
-        how = {"quantization_config": _fewer_bits(settings.bits, dtype), "device_map": {"": device}}
-        bundle = load_bundle(settings.model, dtype, **how)
+        how = {
+            "quantization_config": quantization(settings.bits, dtype, f"--load-in-{settings.bits}bit"),
+            "device_map": {"": device},
+        }
+        checkpoint = open_checkpoint(settings.model, dtype, **how)
     else:
-        bundle = load_bundle(settings.model, dtype)
-        bundle.model.to(device)
-    return replace(bundle, format=settings.format)
+        checkpoint = open_checkpoint(settings.model, dtype)
+        checkpoint.model.to(device)
+    return replace(checkpoint, format=settings.format)
 
 
-def _fewer_bits(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Linear layers of the language model in 8 bits, or in 4 (NF4); tower, projector and head stay as they are."""
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise InputError(f'--load-in-{bits}bit: bitsandbytes is not installed; pip install "cxrgen[quant]"')
-    if not torch.cuda.is_available():
-        raise InputError(f"--load-in-{bits}bit needs a GPU; here, leave it out")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns in every layer and step
-    kept = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
-    if bits == 8:
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept
-    )
-
-
-def _with_the_memory_there_is(
-    bundle: Bundle,
+def _halving_on_memory(
+    checkpoint: Checkpoint,
     settings: Settings,
-    choose: Choose,
-    drafts: DraftsFor | None,
+    sampler: Sampler,
+    ngrams: NgramTable | None,
     conversations: Sequence[Conversation],
     folder: Path,
     failed: Failed,
 ) -> Iterator[tuple[int, Prediction]]:
-    """`write_reports`, with half the batch whenever memory runs out; a study that fits not even alone fails.
+    """`write_reports`, with half the batch whenever memory runs out; a study that does not fit alone fails.
 
-    Reports do not depend on the batch, so nothing that was written has to be written again but the rows in work.
+    Reports do not depend on the batch, so only the rows in work have to be written again.
     """
     left = dict(enumerate(conversations))
     size = settings.batch_size
     while left:
         numbers = list(left)
 
-        def drop(place: int, why: str, numbers: Sequence[int] = numbers) -> None:
-            del left[numbers[place]]
-            failed(numbers[place], why)
+        def drop(index: int, why: str, numbers: Sequence[int] = numbers) -> None:
+            del left[numbers[index]]
+            failed(numbers[index], why)
 
         try:
             asked = [left[number] for number in numbers]
-            for place, prediction in write_reports(
-                bundle, asked, folder, size, settings.max_new_tokens, choose, drafts, drop
+            for index, prediction in write_reports(
+                checkpoint, asked, folder, size, settings.max_new_tokens, sampler, ngrams, drop
             ):
-                del left[numbers[place]]
-                yield numbers[place], prediction
+                del left[numbers[index]]
+                yield numbers[index], prediction
             return
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
@@ -141,7 +114,7 @@ def _with_the_memory_there_is(
         if size == 1:
             number = next(iter(left))  # alone, studies are written in order
             del left[number]
-            failed(number, "out of memory, even alone; show fewer films, or give --load-in-4bit")
+            failed(number, "out of memory even alone; give it fewer images, or use --load-in-4bit")
         else:
             size = max(1, min(size, len(numbers)) // 2)
             say(f"out of memory; going on with {size} at a time")

@@ -3,7 +3,7 @@
 Training and generation read the same object, so a prompt is what the model was trained on: generation starts from the
 training text up to and including the answering speaker's name. Text is tokenised once; an image is a run of one id put
 in between, never text. Labels go by characters: a token is learnt when it overlaps the answer or its end (rule
-"answer"). Rule "original" and `STARTS` reproduce LLaVA-Med v1.0, its drifting borders and its other prompts.
+"answer"). Rule "original" and `INFERENCE_PROMPTS` reproduce LLaVA-Med v1.0, its drifting borders and its other prompts.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cxrgen.errors import InputError, UsageError
-from cxrgen.files import read_json
+from cxrgen.core.errors import InputError, UsageError, unknown
+from cxrgen.core.records import Turn
+from cxrgen.core.tables import read_json
+from cxrgen.imaging.read import RENDERINGS
+from cxrgen.imaging.stored import ImageRule
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,
     IMAGE_PATCH,
@@ -25,7 +28,6 @@ from cxrgen.model.llama_tokenizer import (
     read_llama_tokens,
     tokenize,
 )
-from cxrgen.records import Turn
 from cxrgen.text.prompts import IMAGE, SPEAKERS
 
 IGNORE = -100
@@ -43,7 +45,7 @@ _NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
 
 QUESTION = "{question}"
 # What LLaVA-Med v1.0 generates from, by its names; the model itself has to write the answering speaker's name first.
-STARTS = {
+INFERENCE_PROMPTS = {
     "simple": f"{_SYSTEM_V0}###Human: Hi!###Assistant: Hi there!  How can I help you today?\n###Human: {QUESTION}###",
     "vicuna_v1_1": f"{_SYSTEM_V1} USER: {QUESTION} ",
     "bair_v1": f"BEGINNING OF CONVERSATION: USER: {QUESTION} ",
@@ -60,12 +62,15 @@ class Format:
     image_tokens: int = 256  # tokens an image
     start_end: bool = False  # <im_start> and <im_end> around an image
     label_rule: str = "answer"  # answer | original
-    aspect: str = "square"  # square | pad | black: how a film becomes square
+    aspect: str = "square"  # square | pad | black: how an image becomes square
     max_length: int = 2048  # tokens
     target: str = ""  # what the report text is: findings, impression or both
     text: str = ""  # cleaning recipe of the report text
     prompt: str = "study"  # wording of the human turn
-    views: str = "all"  # films of a study that are shown
+    views: str = "all"  # images of a study that are shown
+    rendering: str = "window"  # of DICOM values: window | percentile | mimic; see `imaging.stored.ImageRule`
+    longest_side: int = 0  # to which images were reduced, pixels; 0: unknown, they are taken as they are
+    view_rules: str = ""  # version of the rules for view positions; "": unknown
     tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
     compat: str = ""  # v0 and v1: generation starts from this text, with the question for QUESTION, as LLaVA-Med's does
 
@@ -74,11 +79,19 @@ class Format:
             ("template", self.template, TEMPLATES),
             ("spacing", self.spacing, SPACINGS),
             ("label rule", self.label_rule, LABEL_RULES),
+            ("rendering", self.rendering, RENDERINGS),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
+                raise unknown(name, value, known)
+        if self.longest_side < 0:
+            raise UsageError(f"longest_side is {self.longest_side}; it is 0 or a number of pixels")
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
+
+    @property
+    def images(self) -> ImageRule:
+        """How image files become pixels."""
+        return ImageRule(self.rendering, self.longest_side)
 
     @property
     def added_tokens(self) -> tuple[str, ...]:
@@ -130,7 +143,7 @@ def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format) -> list
     if format.template == "plain":
         return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format))]
     if format.compat and format.template in ("v0", "v1"):
-        text = started(format.compat, turns[0].text)
+        text = fill_prompt(format.compat, turns[0].text)
     else:
         text, answers = _WRITERS[format.template]([*turns, Turn(ASSISTANT, "")])
         text = text[: answers[-1][0]]
@@ -154,7 +167,7 @@ def encode_conversation(
     transformers before and since 4.34. `label_rule` "original" gives the original's labels, drifting borders included.
     """
     if template not in ("v0", "v1"):
-        raise UsageError(f"template {template!r}: there are 'v0' and 'v1'")
+        raise unknown("template", template, ("v0", "v1"))
     format = llava_med_format(
         template, start_end, spacing=spacing, image_tokens=image_tokens, label_rule=label_rule, max_length=max_length
     )
@@ -162,7 +175,7 @@ def encode_conversation(
     return encode([_turn(each) for each in turns], tokens, format)
 
 
-def started(start: str, question: str) -> str:
+def fill_prompt(start: str, question: str) -> str:
     """`start` with the question as LLaVA-Med puts it there: without white space around it, its images at the end."""
     words = question.replace(IMAGE, "").strip()
     return start.replace(QUESTION, "\n".join([words, *[IMAGE] * question.count(IMAGE)]))

@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from cxrgen.errors import InputError
+from cxrgen.core.errors import InputError
 from cxrgen.model.conversation import Format
 from cxrgen.model.llama_tokenizer import MODEL_FILE, Tokens, read_llama_tokens, tokenize
 
@@ -58,10 +58,10 @@ def fast_tokenizer(folder: Path, tokens: Tokens, spacing: str) -> PreTrainedToke
         [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     for text, number in sorted(tokens.special.items(), key=lambda item: item[1]):
-        strips = spacing == "strip" and text not in tokens.rigid
+        strips = spacing == "strip" and text not in tokens.no_strip
         result.add_special_tokens([AddedToken(text, lstrip=strips, rstrip=strips, normalized=False, special=True)])
         if result.token_to_id(text) != number:
-            raise InputError(f"{folder}: token {text} has id {number}, but there are only {count} pieces before it")
+            raise InputError(f"{folder}: token {text} has id {number}, but only {count} pieces come before it")
     names = {number: text for text, number in tokens.special.items()}
     named = {"eos_token": names[tokens.eos], "pad_token": names[tokens.pad], "unk_token": pieces[model.unk_id()]}
     if tokens.bos is not None:

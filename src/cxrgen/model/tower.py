@@ -1,21 +1,45 @@
 """A small convolutional vision tower that learns in minutes on a CPU, as a Hugging Face model.
 
 4 x 4 pixel blocks become channels, two strided convolutions turn them into a coarse grid, and one linear layer mixes
-the grid into a few tokens. Mixed tokens see the whole film at once, so side and place are learnt early and a view costs
-a language model few positions. The price: a fixed input size, and no pretrained weights. Larger models take a stock
-tower (CLIP, SigLIP, DINOv2).
-`import cxrgen` registers it, so that `AutoModelForImageTextToText` opens a checkpoint that holds one.
+the grid into a few tokens. Mixed tokens see the whole image at once, so side and place are learnt early and a view
+costs a language model few positions. The price: a fixed input size, and no pretrained weights. Larger models take a
+stock encoder (CLIP, SigLIP, DINOv2).
+`import cxrgen.model` registers it, so that `AutoModelForImageTextToText` opens a checkpoint that holds one.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+from transformers.configuration_utils import PretrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModel
 
-from cxrgen.model.tower_config import ConvTowerConfig
+
+class ConvTowerConfig(PretrainedConfig):  # type: ignore[misc]
+    """Sizes of a ConvTower; `image_size` in pixels, a multiple of 16."""
+
+    model_type = "cxrgen_conv_tower"
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        channels: tuple[int, int] = (96, 160),
+        cell_size: int = 32,
+        tokens: int = 8,
+        hidden_size: int = 192,
+        **rest: object,
+    ) -> None:
+        super().__init__(**rest)
+        self.image_size = image_size
+        self.channels = list(channels)
+        self.cell_size = cell_size  # channels kept of each grid cell before mixing
+        self.tokens = tokens
+        self.hidden_size = hidden_size
+        self.num_channels = 3
+        self.patch_size = image_size  # what a processor would divide by; the token count is `tokens`, not a grid
 
 
 class ConvTower(PreTrainedModel):  # type: ignore[misc]
@@ -50,4 +74,5 @@ class ConvTower(PreTrainedModel):  # type: ignore[misc]
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
+AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig)
 AutoModel.register(ConvTowerConfig, ConvTower)

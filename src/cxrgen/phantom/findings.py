@@ -1,6 +1,6 @@
 """The finding table: what is truly there in a synthetic study. Images and reports are made from it, never the reverse.
 
-Findings are drawn independently of each other, of wording, of view names and of ids, so that nothing but the films can
+Findings are drawn independently of each other, of wording, of view names and of ids, so that nothing but the images can
 tell them. A table holds words only, all of which a report can state; the numbers behind the words (how deep the fluid
 stands, how wide the heart is) are an `Extent`. Patients with several studies keep their table except for effusion and
 opacity, whose change is drawn independently of what the later study shows.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrgen.phantom.chance import happens, pick, uniform
+from cxrgen.phantom.rng import bernoulli, pick, uniform
 
 SIDES = ("right", "left")
 SIZES = ("small", "moderate", "large")
@@ -66,7 +66,7 @@ class Findings:
     pneumothorax_size: str = ""
     opacity: str = ""  # lobe
     opacity_change: str = ""
-    opacity_cause: str = ""  # what the indication makes of it; the films are the same for both causes
+    opacity_cause: str = ""  # what the indication makes of it; the images are the same for both causes
     edema: bool = False
     nodule: str = ""  # side
     atelectasis: str = ""  # side
@@ -90,7 +90,7 @@ class Extent:
 
 def draw_findings(generator: np.random.Generator) -> Findings:
     """A random table; each finding is present with its share, on either side, in any lobe and of any size alike."""
-    there = {name: happens(generator, share) for name, share in SHARES.items()}
+    there = {name: bernoulli(generator, share) for name, share in SHARES.items()}
     side = {name: pick(generator, SIDES) for name in SIDED}
     size, rim = pick(generator, SIZES), pick(generator, RIMS)
     lobe, distance = pick(generator, LOBES), pick(generator, DISTANCES)
@@ -111,7 +111,7 @@ def draw_findings(generator: np.random.Generator) -> Findings:
 
 def draw_extent(findings: Findings, generator: np.random.Generator) -> Extent:
     """Numbers that fit the table's words."""
-    borderline = happens(generator, _BORDERLINE_SHARE)
+    borderline = bernoulli(generator, _BORDERLINE_SHARE)
     heart = _HEART_LARGE if findings.cardiomegaly else _HEART_BORDERLINE if borderline else _HEART
     return Extent(
         heart=uniform(generator, *heart),

@@ -66,7 +66,7 @@ PRESENT = {
         "Median sternotomy wires are intact.",
     ),
 }
-DOUBTFUL = {  # for what stands out little from the grain of the film
+DOUBTFUL = {  # for what stands out little from the grain of the image
     "opacity": (
         "There may be an opacity in the {lobe}.",
         "A subtle opacity in the {lobe} is possible.",
@@ -169,7 +169,7 @@ STRAY = (  # of a study that has no earlier one
     "The remainder is stable compared to ___.",
 )
 
-INDICATIONS = {  # why the films were taken, by the cause of an opacity that it speaks for
+INDICATIONS = {  # why the images were taken, by the cause of an opacity that it speaks for
     "pneumonia": ("Fever and cough.", "Productive cough and chills.", "___ year old with fever."),
     "contusion": ("Motor vehicle collision.", "Fall from a height.", "___ year old after blunt trauma."),
     "": ("Shortness of breath.", "Chest pain.", "Preoperative evaluation.", "___ year old with dyspnea.", "Follow-up."),

@@ -1,7 +1,7 @@
 """One 3-D scene a study, and its two parallel projections.
 
 Coordinates run from -1 to 1 (1 = 180 mm): x from the patient's right to left (the right side stands at the left of the
-film), y from front to back, z from feet to head. Organs are painted into a coarse voxel box in order of priority, so
+image), y from front to back, z from feet to head. Organs are painted into a coarse voxel box in order of priority, so
 that overlap is true: heart and fluid replace lung. The frontal is the sum along y, the lateral the sum along x; finer
 structures are added at full resolution (`shadows`). The lungs are mirror images, and what lies on one side is laid into
 the right one for the lateral, so nothing on a lateral tells left from right.
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.phantom.chance import NOISE_SD, dice, noise, uniform
 from cxrgen.phantom.findings import Extent, Findings
-from cxrgen.phantom.shadows import (
+from cxrgen.phantom.rng import NOISE_SD, make_rng, noise, uniform
+from cxrgen.phantom.structures import (
     Canvas,
     Places,
     Plane,
@@ -31,7 +31,7 @@ from cxrgen.phantom.shadows import (
     lesion_peaks,
 )
 
-Film = NDArray[np.uint8]
+GreyImage = NDArray[np.uint8]
 Voxels = NDArray[np.bool_]
 _NX, _NY, _NZ = 64, 48, 64
 _AIR, _LUNG, _WALL, _FLUID, _SPINE = 0.01, 0.10, 0.42, 0.50, 0.72
@@ -65,13 +65,13 @@ class Framing:
 
     exposure: float
     noise: float
-    zoom: float  # scene units a half film shows
-    shift: tuple[float, float, float]  # of the film against the scene, in x, y, z
+    zoom: float  # scene units a half image shows
+    shift: tuple[float, float, float]  # of the image against the scene, in x, y, z
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that two films are made of. `noise` seeds the grain."""
+    """All that two images are made of. `noise` seeds the grain."""
 
     findings: Findings
     extent: Extent
@@ -104,12 +104,12 @@ def draw_framing(generator: np.random.Generator) -> Framing:
     )
 
 
-def draw_films(scene: Scene, size: int) -> tuple[Film, Film, frozenset[str]]:
+def draw_images(scene: Scene, size: int) -> tuple[GreyImage, GreyImage, frozenset[str]]:
     """Frontal and lateral, (size, size) uint8, bright where little passes through, row 0 the head; and what is faint.
 
     A lesion is faint when the greatest contrast to noise of a pixel, in either view, is under a fixed limit.
     """
-    generator = dice(*scene.noise)
+    generator = make_rng(*scene.noise)
     canvases = attenuation(scene, size)
     frontal, lateral = (_expose(canvas.plane, scene.framing, generator) for canvas in canvases)
     contrast: dict[str, float] = {}
@@ -213,7 +213,7 @@ def _along_x(voxels: Voxels) -> Plane:
 
 
 def _sampled(plane: Plane, across: Plane, up: Plane) -> Plane:
-    """A plane (across, up) of voxel sums at a film's coordinates, linearly between voxels, as (up, across)."""
+    """A plane (across, up) of voxel sums at an image's coordinates, linearly between voxels, as (up, across)."""
     rows, upper = _between(plane.shape[1], up)
     columns, outer = _between(plane.shape[0], across)
     turned = plane.T
@@ -251,7 +251,7 @@ def _draw_ribs(frontal: Canvas, body: Body) -> None:
 
 
 def _contrast(canvas: Canvas, across: float, up: float, amount: float, framing: Framing) -> float:
-    """How far a structure of `amount` stands out at a point of a film, in standard deviations of its noise."""
+    """How far a structure of `amount` stands out at a point of an image, in standard deviations of its noise."""
     row, column = np.searchsorted(canvas.up, up), np.searchsorted(canvas.across, across)
     if not (0 < row < len(canvas.up) and 0 < column < len(canvas.across)):
         return 0.0
@@ -268,11 +268,11 @@ def _draw_belly(frontal: Canvas, lateral: Canvas, body: Body) -> None:
         blob(lateral, (-0.20, body.dome - 0.02), (0.36, 0.14), amount, soft=True)
 
 
-def _expose(plane: Plane, framing: Framing, generator: np.random.Generator) -> Film:
+def _expose(plane: Plane, framing: Framing, generator: np.random.Generator) -> GreyImage:
     """Attenuation along each ray to grey values, with this study's exposure and noise."""
     index = np.clip(plane * (2.2 * framing.exposure * _STEPS), 0, len(_TABLE) - 1).astype(np.intp)
     grain = noise(generator, plane.size).reshape(plane.shape)
     strength = int(framing.noise * _GREY * _FINE / NOISE_SD * 256)
     grey = (_TABLE.take(index) + (grain * strength >> 8) + _FINE // 2) // _FINE
-    film: Film = np.clip(grey[::-1], 0, 255).astype(np.uint8)
-    return film
+    image: GreyImage = np.clip(grey[::-1], 0, 255).astype(np.uint8)
+    return image

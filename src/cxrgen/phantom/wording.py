@@ -4,7 +4,7 @@
 `plain` is short: a few words a finding in a fixed order, what a small model can learn to spell in a minute. How
 something is said is a `Style`, drawn before and without the table, so wording tells nothing of what is found. Two
 things of the scene show in a varied text: doubt where a lesion stands out little from the grain, and remarks on the
-films.
+images.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrgen.phantom import phrases
-from cxrgen.phantom.chance import happens, pick, shuffled
 from cxrgen.phantom.findings import DEVICES, NAMES, Findings
+from cxrgen.phantom.rng import bernoulli, pick, shuffled
 
 STYLES = ("varied", "plain")
 TEMPLATES = {"both": 0.60, "impression": 0.20, "findings": 0.12, "paragraphs": 0.05, "odd": 0.03}
@@ -69,15 +69,15 @@ def draw_style(generator: np.random.Generator, kind: str = "varied") -> Style:
     return Style(
         kind=kind,
         template=template,
-        order=tuple(devices + order if happens(generator, 0.5) else order + devices),
+        order=tuple(devices + order if bernoulli(generator, 0.5) else order + devices),
         voices={name: generator.random() for name in occasions},
-        denied=frozenset(name for name in NAMES if happens(generator, _MENTION_SHARE)),
-        grouped=happens(generator, _GROUP_SHARE),
-        aside=tuple(text for text in phrases.ALWAYS_TRUE if happens(generator, 0.25)),
-        notified=happens(generator, _NOTIFY_SHARE),
-        compared=happens(generator, _COMPARE_SHARE),
-        remarked=happens(generator, _REMARK_SHARE),
-        stray=happens(generator, STRAY_SHARE),
+        denied=frozenset(name for name in NAMES if bernoulli(generator, _MENTION_SHARE)),
+        grouped=bernoulli(generator, _GROUP_SHARE),
+        aside=tuple(text for text in phrases.ALWAYS_TRUE if bernoulli(generator, 0.25)),
+        notified=bernoulli(generator, _NOTIFY_SHARE),
+        compared=bernoulli(generator, _COMPARE_SHARE),
+        remarked=bernoulli(generator, _REMARK_SHARE),
+        stray=bernoulli(generator, STRAY_SHARE),
         indication_for=cause,
         indication=pick(generator, phrases.INDICATIONS[cause]),
         header=pick(generator, tuple(phrases.ODD_HEADERS)),
@@ -96,7 +96,7 @@ def _by_share(generator: np.random.Generator, shares: dict[str, float]) -> str:
 def word_report(
     findings: Findings, style: Style, doubtful: Collection[str] = (), remarks: Collection[str] = (), prior: bool = False
 ) -> Report:
-    """The report of a table. `doubtful` names findings that are hard to see, `remarks` what is true of the films:
+    """The report of a table. `doubtful` names findings that are hard to see, `remarks` what is true of the images:
     "borderline", "exposure", "grain"; `prior` says that there is an earlier study."""
     if style.kind == "plain":
         return _plain(findings, style, remarks)

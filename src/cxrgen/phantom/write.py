@@ -1,4 +1,4 @@
-"""Make synthetic studies: films, reports and the true findings, in the course layout.
+"""Make synthetic studies: images, reports and the true findings, in the course layout.
 
     images/{study}-{view}.png  reports/{study}.txt  train.csv  test.csv  mimic-cxr-2.0.0-metadata.csv  findings.csv
     optimum.json  truth/test_reports.csv
@@ -10,30 +10,21 @@ radiographs.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cxrgen.errors import UsageError
-from cxrgen.files import replacing, write_csv, write_json
-from cxrgen.phantom.chance import dice, shuffled
+from cxrgen.core.files import replacing, write_csv, write_json
+from cxrgen.core.progress import track
+from cxrgen.core.workers import start_worker
 from cxrgen.phantom.findings import COLUMNS, as_row
-from cxrgen.phantom.optimum import optimum
+from cxrgen.phantom.oracle import optimum
 from cxrgen.phantom.patients import Drawn, draw_patient, visits
 from cxrgen.phantom.png import png_bytes
-from cxrgen.phantom.wording import STYLES
-from cxrgen.progress import say, track
-from cxrgen.workers import start_worker
+from cxrgen.phantom.rng import make_rng, shuffled
 
-_EXAMPLES = """examples:
-  cxrgen phantom --out phantom --studies 6000 --test-studies 200
-  cxrgen phantom --out phantom --studies 40 --seed 7 --size 64 --style plain
-  cxrgen phantom --out broken --broken
-"""
 _VALID_SHARE = 0.05
 _FIRST_SUBJECT = 10_000_000
 
@@ -50,7 +41,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Named:
-    """What the tables need to know of a study once its films are written."""
+    """What the tables need to know of a study once its images are written."""
 
     study_id: str
     subject_id: str
@@ -99,7 +90,7 @@ def _plans(studies: int, test_studies: int, seed: int, style: str) -> list[_Plan
             counts.append(min(visits(seed, patients, style), end - sum(counts)))
             splits.append(split)
             patients += 1
-    names = dice(seed)
+    names = make_rng(seed)
     study_numbers = iter(shuffled(names, range(1, total + 1)))
     subject_numbers = shuffled(names, range(patients))
     width = max(4, len(str(total)))
@@ -137,9 +128,9 @@ def _write_patient(out: Path, seed: int, size: int, style: str, plan: _Plan) -> 
 
 
 def _write_files(out: Path, study_id: str, study: Drawn, with_text: bool) -> None:
-    for number, film in enumerate((study.frontal, study.lateral), 1):
+    for number, image in enumerate((study.frontal, study.lateral), 1):
         with replacing(out / "images" / f"{study_id}-{number:04}.png") as temporary:
-            temporary.write_bytes(png_bytes(film))
+            temporary.write_bytes(png_bytes(image))
     if with_text:
         with replacing(out / "reports" / f"{study_id}.txt") as temporary:
             temporary.touch(mode=0o600)
@@ -175,39 +166,3 @@ def _write_tables(out: Path, studies: Sequence[_Named], size: int) -> None:
     write_json(out / "optimum.json", {"split": split, "studies": len(asked), "optimum": best})
     texts = [[study.study_id, *study.sections] for study in studies if study.split == "test"]
     write_csv(out / "truth" / "test_reports.csv", ["study_id", "findings", "impression"], texts, private=True)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = _EXAMPLES
-    parser.add_argument("--out", required=True, type=Path, help="folder to write to")
-    parser.add_argument("--studies", type=int, help="studies for training and validation")
-    parser.add_argument("--test-studies", type=int, default=0, help="studies for testing (default: 0)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same studies (default: 0)")
-    parser.add_argument("--size", type=int, default=128, help="side of the films in pixels (default: 128)")
-    parser.add_argument(
-        "--style",
-        choices=STYLES,
-        default=STYLES[0],
-        help="varied: as real reports vary, with earlier studies and indications; plain: a few words a finding, one "
-        "study a patient (default: varied)",
-    )
-    parser.add_argument("--broken", action="store_true", help="write bad inputs instead, a folder each, and broken.csv")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
-
-
-def run(options: argparse.Namespace) -> int:
-    if options.broken:
-        from cxrgen.phantom.broken import write_broken  # bad inputs are made from what this module writes
-
-        write_broken(options.out, options.seed)
-        print(options.out / "broken.csv")
-        return 0
-    studies = options.studies or 0
-    if studies < 1 or options.test_studies < 0 or options.size < 32 or options.seed < 0:
-        raise UsageError("--studies at least 1, --test-studies and --seed at least 0, --size at least 32")
-    write_phantoms(
-        options.out, studies, options.test_studies, options.seed, options.size, options.workers, options.style
-    )
-    say(f"{studies + options.test_studies} synthetic studies; they teach nothing about real radiographs")
-    print(options.out)
-    return 0

@@ -1,0 +1,145 @@
+"""The shapes that cross room borders, and studies.parquet, the file that carries them.
+
+A *study* is one examination: one report and one or more *views* (images). Sections are a plain dict from the section's
+lower-case name ("findings", "impression", "indication", ...) to its text; an absent section has no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.files import replacing
+
+SCHEMA_VERSION = 2
+_READ = ("1", "2")  # 1 had neither sex nor age
+SPLITS = ("train", "valid", "test")
+FRONTAL, LATERAL, OTHER, UNKNOWN = "frontal", "lateral", "other", "unknown"
+
+
+@dataclass(frozen=True)
+class View:
+    """One image. `path` is relative to the prepared folder (absolute while a source is being read)."""
+
+    path: str
+    view: str  # frontal | lateral | other | unknown
+    raw_view: str = ""  # as the source says it: PA, AP, LL, ...
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One examination with all its images. `report` is the target text; None means usable for generation only."""
+
+    study_id: str
+    subject_id: str
+    split: str = ""
+    order_key: str = ""  # sorts a subject's studies in time; "" = unknown
+    views: tuple[View, ...] = ()
+    sections: dict[str, str] = field(default_factory=dict)
+    report: str | None = None
+    prior_study_id: str | None = None
+    labels: dict[str, int] | None = None  # the dataset's own: 1 present, 0 absent, -1 uncertain; not mentioned = no key
+    flags: tuple[str, ...] = ()
+    source: str = ""
+    sex: str = ""  # F, M, O (other); "" = unknown
+    age: int | None = None  # whole years at the examination; 90 stands for all above 89 in sets with pseudonyms
+
+
+@dataclass(frozen=True)
+class Reject:
+    """An input that was left out: where, which id, a short code, and the way out. Never holds report text."""
+
+    row: str  # "train.csv:17", "study 0012", "images/0001-0001.png"
+    id: str
+    code: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation; `role` is "human" or "assistant"."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a report writer reads and writes for one item: image paths in the order of the `<image>` placeholders."""
+
+    id: str
+    images: tuple[str, ...]
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    study_id: str
+    report: str
+
+
+def _struct(record: type, types: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Arrow's fields of a dataclass, from its annotations."""
+    return [(name, types[annotation]) for name, annotation in get_type_hints(record).items()]
+
+
+_TYPES: dict[Any, Any] = {str: pa.string(), int: pa.int32()}
+_STUDY_TYPES: dict[Any, Any] = {
+    **_TYPES,
+    str | None: pa.string(),
+    int | None: pa.int16(),
+    dict[str, str]: pa.map_(pa.string(), pa.string()),
+    dict[str, int] | None: pa.map_(pa.string(), pa.int8()),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[View, ...]: pa.list_(pa.struct(_struct(View, _TYPES))),
+}
+STUDY_SCHEMA = pa.schema(_struct(Study, _STUDY_TYPES), metadata={"cxrgen_schema": str(SCHEMA_VERSION)})
+
+
+def write_studies(path: Path, studies: Iterable[Study]) -> None:
+    """Write studies.parquet atomically; the same studies give the same bytes."""
+    rows: list[dict[str, Any]] = []
+    for study in studies:
+        row = asdict(study)
+        row["sections"] = sorted(study.sections.items())
+        row["labels"] = None if study.labels is None else sorted(study.labels.items())
+        rows.append(row)
+    table = pa.Table.from_pylist(rows, schema=STUDY_SCHEMA)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_studies(path: Path, split: str | None = None) -> list[Study]:
+    """Read studies.parquet, or the one in a prepared folder; `split` keeps that split only.
+
+    Raises InputError when the file is missing, is no Parquet file, or was written by an unknown schema version;
+    what an older version did not know is unknown.
+    """
+    file = path / "studies.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; make a prepared set with `cxrgen prepare SOURCE --out {path}`")
+    try:
+        table = pq.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{file}: no Parquet file ({type(error).__name__}); prepare the set again") from None
+    version = (table.schema.metadata or {}).get(b"cxrgen_schema", b"none").decode()
+    if version not in _READ:
+        raise InputError(f"{file}: schema version {version}, known are {' and '.join(_READ)}; prepare the set again")
+    studies = []
+    for row in table.to_pylist():
+        if split is None or row["split"] == split:
+            row["views"] = tuple(View(**view) for view in row["views"])
+            row["sections"] = dict(row["sections"])
+            row["labels"] = None if row["labels"] is None else dict(row["labels"])
+            row["flags"] = tuple(row["flags"])
+            studies.append(Study(**row))
+    return studies

@@ -1,0 +1,1 @@
+"""The whole way on synthetic studies: data, training, generation, scores."""

@@ -1,0 +1,110 @@
+"""The whole way on synthetic studies: make them, prepare, train, write reports, score them.
+
+Every stage is one of the ordinary commands, and is printed before it runs, so it can be repeated by hand or with your
+own data. Nothing is downloaded. The scores say whether a model learns from images; they say nothing about real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shutil
+from pathlib import Path
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.files import write_json
+from cxrgen.core.progress import say
+from cxrgen.core.tables import read_json
+
+_EXAMPLES = """examples:
+  cxrgen demo --out runs/demo
+  cxrgen demo --out runs/seed7 --seed 7
+"""
+_REMARK = (
+    "Synthetic studies: the scores say nothing about real images. "
+    "The vision encoder was warmed up on labels read from the training reports."
+)
+_SHOWN = (
+    ("finding F1", "finding_f1_macro"),
+    ("lobe", "finding_lobe_accuracy"),
+    ("depth", "finding_depth_accuracy"),
+)
+_PARTS = ("phantom", "prepared", "model", "generate", "evaluate", "other")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    parser.add_argument("--out", required=True, type=Path, help="folder for everything that is made")
+    parser.add_argument("--studies", type=int, default=6000, help="training studies (default: 6000)")
+    parser.add_argument("--test-studies", type=int, default=200, help="test studies (default: 200)")
+    parser.add_argument("--seed", type=int, default=1, help="of studies and model (default: 1)")
+    parser.add_argument("--recipe", default="tiny", help="training recipe (default: tiny)")
+
+
+def run(options: argparse.Namespace) -> int:
+    out: Path = options.out
+    strangers = {path.name for path in out.glob("*")} - set(_PARTS) if out.exists() else set()
+    if strangers:
+        raise InputError(f"{out}: holds {sorted(strangers)[0]!r}, which no demo makes; give an empty folder as --out")
+    for part in _PARTS:
+        shutil.rmtree(out / part, ignore_errors=True)
+    phantom, prepared, model, other = (out / part for part in ("phantom", "prepared", "model", "other"))
+    pred, gt, frontal = out / "generate" / "pred.csv", out / "generate" / "gt.csv", other / "frontal.csv"
+    seed = ("--seed", str(options.seed))
+    sizes = ("--studies", str(options.studies), "--test-studies", str(options.test_studies))
+    _command("phantom", "cxrgen.phantom.run", "--out", phantom, *sizes, *seed, "--style", "plain")
+    texts = phantom / "truth" / "test_reports.csv"
+    _command("prepare", "cxrgen.prepare.run", phantom, "--out", prepared, "--text-file", texts)
+    _command("train", "cxrgen.train.run", options.recipe, "--data-path", prepared, "--output-dir", model, *seed)
+    questions = ("--question-file", prepared, "--batch-size", "64")
+    writer: tuple[str | Path, ...] = ("--model-name", model, *questions)
+    _command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
+    _command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
+    given: list[str | Path] = []
+    for name in ("frequent", "nearest"):
+        csv = other / f"{name}.csv"
+        _command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
+        given += ["--baseline", f"{name}={csv}"]
+    limits = _limits(model, prepared, phantom, other)
+    known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *given, "--note", _REMARK)
+    fewer, both = other / "frontal", out / "evaluate"
+    _command(
+        "evaluate", "cxrgen.evaluate.run", *known, "--pred", frontal, "--limits", limits["frontal"], "--out", fewer
+    )
+    _command("evaluate", "cxrgen.evaluate.run", *known, "--pred", pred, "--limits", limits["both"], "--out", both)
+    print(f"both images     {_summary(both)}\nfrontal alone  {_summary(fewer)}")
+    return 0
+
+
+def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> dict[str, Path]:
+    """What the findings could be told by, with both images and with the frontal alone: a file for each."""
+    from cxrgen.demo.tower_probe import linear_probe_scores
+
+    optimum = read_json(phantom / "optimum.json")["optimum"]
+    ceiling = linear_probe_scores(model, prepared, phantom / "findings.csv")
+    paths = {}
+    for views in ("both", "frontal"):
+        paths[views] = other / f"limits_{views}.json"
+        write_json(paths[views], {"optimum": optimum[views], "ceiling": ceiling[views]})
+    return paths
+
+
+def _summary(scores: Path) -> str:
+    """A line of a score folder: what is found, and in which lobe and depth, beside what could be."""
+    content = read_json(scores / "scores.json")
+    optimum, ceiling = content["limits"]["optimum"], content["limits"]["ceiling"]
+    parts = [f"{name} {content['metrics'][key]['value']:.3f} (optimum {optimum[key]:.3f}" for name, key in _SHOWN]
+    parts[0] += f", linear ceiling {ceiling['finding_f1_macro']:.3f}"
+    return ", ".join(f"{part})" for part in parts)
+
+
+def _command(name: str, module_name: str, *words: str | Path) -> None:
+    """Say the command, then run it as the command line would; a failure ends the demo."""
+    texts = [str(word) for word in words]
+    say(f"\n$ cxrgen {name} {' '.join(texts)}")
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"cxrgen {name}")
+    module.add_arguments(parser)
+    code = module.run(parser.parse_args(texts))
+    if code:
+        raise InputError(f"the demo's `{name}` left with exit code {code}")

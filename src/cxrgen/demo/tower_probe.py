@@ -1,0 +1,127 @@
+"""How much of each true finding can be read from a trained vision encoder's features: what a linear reader gets.
+
+A linear reader (`cxrgen.phantom.linear_probe`) is fitted on the training images' features and the table of true
+findings, and read on the test images. A report writer that scores below it loses what its encoder has seen; one that
+scores above knows more than its images tell. It sees no text.
+Run: python -m cxrgen.demo.tower_probe MODEL PREPARED FINDINGS.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.progress import track
+from cxrgen.core.records import FRONTAL, LATERAL, Study, read_studies
+from cxrgen.core.tables import find_column, read_csv
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
+from cxrgen.model.features import in_slices, tower_features
+from cxrgen.model.pixels import image_pixels
+from cxrgen.phantom.findings import NAMES, NINE
+from cxrgen.phantom.linear_probe import best_f1, probe
+
+VIEW_SETS = {"frontal": (FRONTAL,), "lateral": (LATERAL,), "both": (FRONTAL, LATERAL)}
+_SLICE = 64  # images
+_FEW = 50  # studies below which the valid split sets no thresholds
+
+
+def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, dict[str, float]]:
+    """View set -> score name -> F1 on split test of the reader fitted on split train.
+
+    The threshold of each finding is the best one on split valid, or on train where valid is small. Raises InputError
+    for a study without truth or a table without a finding's column.
+    """
+    checkpoint = open_checkpoint(model)
+    studies = {split: read_studies(prepared, split) for split in ("train", "valid", "test")}
+    if not studies["train"] or not studies["test"]:
+        raise InputError(f"{prepared}: the ceiling needs studies in the splits train and test")
+    labels = {split: _labels(truth, [study.study_id for study in each]) for split, each in studies.items()}
+    features = {
+        view: {split: _features(checkpoint, each, prepared, view) for split, each in studies.items()}
+        for view in (FRONTAL, LATERAL)
+    }
+    scores = {}
+    for views, kinds in VIEW_SETS.items():
+        joined = {split: np.concatenate([features[kind][split] for kind in kinds], axis=1) for split in studies}
+        scores[views] = linear_f1(joined, labels)
+    return scores
+
+
+def linear_f1(features: Mapping[str, NDArray[np.float64]], labels: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
+    """Scores of the reader, from features (N, D) and presence (N, findings) of the splits train, valid and test."""
+    tuning = "valid" if len(labels["valid"]) >= _FEW else "train"
+    asked = np.concatenate([features[tuning], features["test"]])
+    scores = probe(features["train"], labels["train"].astype(np.float64), asked)
+    tuned, tested = scores[: len(features[tuning])], scores[len(features[tuning]) :]
+    f1 = {}
+    for column, name in enumerate(NAMES):
+        _, limit = best_f1(tuned[:, column], labels[tuning][:, column])
+        said, there = tested[:, column] >= limit, labels["test"][:, column]
+        if there.any():
+            f1[name] = float(2 * (said & there).sum() / (said.sum() + there.sum()))
+    return {
+        "finding_f1_macro": float(np.mean(list(f1.values()))),
+        "finding_f1_macro_9": float(np.mean([f1[name] for name in NINE if name in f1])),
+        **{f"finding_f1_{name}": value for name, value in f1.items()},
+    }
+
+
+def _labels(truth: Path, study_ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Presence (N, findings) of the studies, from findings.csv."""
+    table = read_csv(truth)
+    for name in ("study_id", *NAMES):
+        find_column(table, name)
+    rows = {row.cells["study_id"]: row.cells for row in table.rows}
+    missing = [name for name in study_ids if name not in rows]
+    if missing:
+        raise InputError(f"{truth}: no truth for {len(missing)} studies, the first of them {missing[0]}")
+    present = [[rows[study_id][name] == "1" for name in NAMES] for study_id in study_ids]
+    return np.array(present, dtype=np.bool_).reshape(len(study_ids), len(NAMES))
+
+
+@torch.inference_mode()
+def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, kind: str) -> NDArray[np.float64]:
+    """All tokens of each study's first image of a kind side by side, (N, T * C); zeros where it has none."""
+    paths = {
+        row: folder / view.path
+        for row, study in enumerate(studies)
+        for view in [next((view for view in study.views if view.view == kind), None)]
+        if view is not None
+    }
+    found: list[tuple[int, NDArray[np.float64]]] = []
+    slices = list(in_slices(list(paths.items()), _SLICE))
+    for some in track(slices, f"reading {kind} images", len(slices)):
+        pixels = image_pixels([path for _, path in some], checkpoint.processor.image_processor, checkpoint.format)
+        values = tower_features(checkpoint.model, pixels).flatten(1).double().numpy()
+        found += zip((row for row, _ in some), values)
+    width = len(found[0][1]) if found else 1
+    matrix = np.zeros((len(studies), width))
+    for row, values in found:
+        matrix[row] = values
+    return matrix
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m cxrgen.demo.tower_probe", description=__doc__)
+    parser.add_argument("model", type=Path, help="checkpoint folder")
+    parser.add_argument("prepared", type=Path, help="prepared set with splits train and test")
+    parser.add_argument("truth", type=Path, help="findings.csv of the phantoms")
+    options = parser.parse_args(words)
+    try:
+        print(json.dumps(linear_probe_scores(options.model, options.prepared, options.truth), indent=2, sort_keys=True))
+    except InputError as error:
+        print(f"ceiling: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

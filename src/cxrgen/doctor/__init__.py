@@ -1,0 +1,1 @@
+"""What is installed, what a checkpoint is, and what either lacks."""

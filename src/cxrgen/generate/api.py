@@ -1,0 +1,74 @@
+"""One study's report, from its images and what is known of it: `cxrgen.load(MODEL).report(images, indication=...)`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.progress import say
+from cxrgen.core.records import Study
+from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.sampling import make_sampler
+from cxrgen.generate.engine import open_on_device
+from cxrgen.generate.settings import Settings, read_format, with_options
+from cxrgen.imaging.stored import views_of_study
+from cxrgen.imaging.views import VIEW_RULES, order_views
+from cxrgen.text.prompts import study_conversation, tells_prior
+
+Paths = str | os.PathLike[str]
+
+
+class ReportGenerator:
+    """A checkpoint in memory, and how it writes. Raises UsageError for another engine than transformers."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.engine != "transformers":
+            raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
+        self.settings = settings
+        self.checkpoint = open_on_device(settings)
+        self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
+
+    def report(
+        self,
+        views: Paths | Sequence[Paths],
+        indication: str | None = None,
+        prior: str | None = None,
+        shown: Sequence[str] | None = None,
+    ) -> str:
+        """The report of a study.
+
+        `views` are the files of its images in any order, `shown` what each of them shows (frontal, lateral, other,
+        unknown, or a word such as PA); without it DICOM files are asked, and of others the first is taken for a
+        frontal, the rest for laterals. Images are read, named and ordered as in the set that the checkpoint was trained
+        on, and only those are shown that it was trained to see. Raises InputError for an image that cannot be read.
+        """
+        paths = [Path(views)] if isinstance(views, (str, os.PathLike)) else [Path(view) for view in views]
+        format = self.settings.format
+        sections = {"indication": indication} if indication else {}
+        study = Study("study", "", views=order_views(views_of_study(paths, shown, format.images)), sections=sections)
+        if format.view_rules not in ("", VIEW_RULES):
+            say(
+                f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
+            )
+        if prior and not tells_prior(format.prompt):
+            say("this checkpoint was trained without prior reports, so the prior is left out")
+        conversation = study_conversation(study, format.views, format.prompt, prior)
+        if not conversation.images:
+            raise InputError(
+                f"no image left to show: the checkpoint takes {format.views} images, given are "
+                f"{', '.join(view.view for view in study.views)}; --image-views says what images show"
+            )
+        most = self.settings.max_new_tokens
+        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
+        return next(report for _, report in written).report
+
+
+def load(
+    model: Paths, conv_mode: str | None = None, compat: str | None = None, views: str | None = None, **settings: Any
+) -> ReportGenerator:
+    """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
+    folder = Path(model)
+    return ReportGenerator(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))

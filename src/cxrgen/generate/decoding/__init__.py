@@ -1,0 +1,1 @@
+"""Decoding many studies at once: prefill, KV cache, sampling, speculative decoding."""

@@ -1,0 +1,132 @@
+"""The same reports by vLLM, which packs many more of them onto a GPU; `pip install "cxrgen[vllm]"`, needs a GPU.
+
+vLLM gets the very prompt that the checkpoint was trained with, as token ids with one image token an image, which it
+widens itself; images come to it after the checkpoint's aspect rule. An adapter is not merged: its low-rank
+matrices are vLLM's own adapter over the base, and what else was trained lies in the weights below (`model.adapter`).
+vLLM's kernels round otherwise than transformers' do, so now and then a report differs from the one that the other
+engine writes. Towers that vLLM does not know, such as the small one of this package, need the other engine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoProcessor, GenerationConfig
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.records import Conversation, Prediction
+from cxrgen.generate.decoding.decode import Failed
+from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
+from cxrgen.generate.settings import Settings
+from cxrgen.generate.vllm_adapter import part
+from cxrgen.model.conversation import Format, encode_prompt
+from cxrgen.model.llama_fast import checked_tokenizer
+from cxrgen.model.locate import base_of
+from cxrgen.model.pixels import open_image
+
+_AT_A_TIME = 512  # studies handed over together; an interruption loses at most these
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of low-rank matrices that vLLM makes room for
+
+
+class VllmEngine:
+    """A checkpoint in vLLM, on this process's GPU."""
+
+    def __init__(self, settings: Settings, most_images: int) -> None:
+        _take_one_gpu()
+        try:
+            import vllm
+        except ImportError:
+            raise InputError('--engine vllm: vLLM is not installed; pip install "cxrgen[vllm]"') from None
+        self.vllm, self.settings = vllm, settings
+        tokenizer = AutoProcessor.from_pretrained(settings.model, local_files_only=True).tokenizer
+        if settings.format.template != "plain":
+            tokenizer, _ = checked_tokenizer(settings.model, tokenizer, settings.format)
+        self.tokenizer = tokenizer
+        weights, options = self._weights()
+        generation = GenerationConfig.from_pretrained(weights, local_files_only=True)
+        self.stop = stop_criteria(self.tokenizer, generation, settings.format.template)
+        try:
+            self.model = vllm.LLM(
+                model=str(weights),
+                dtype=settings.dtype,
+                max_num_seqs=settings.batch_size,
+                limit_mm_per_prompt={"image": most_images},
+                enable_prefix_caching=True,  # what prompts have in common is computed once
+                **options,
+            )
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{settings.model}: vLLM cannot open it: {first_line}; try --engine transformers"
+            ) from None
+
+    def _weights(self) -> tuple[Path, dict[str, Any]]:
+        """The folder of whole weights, and vLLM's options for the adapter over them, if there is one."""
+        folder, self.adapter = self.settings.model, None
+        if base_of(folder) is None:
+            return folder, {}
+        if self.settings.dtype == "float32":
+            raise InputError(f"{folder}: vLLM runs adapters in bfloat16 or float16 only; leave --dtype float32 out")
+        from vllm.lora.request import LoRARequest
+
+        self.room = TemporaryDirectory(prefix="cxrgen-")  # removed with this engine
+        try:
+            parts = part(folder, Path(self.room.name))
+        except OSError as error:
+            raise InputError(f"{self.room.name}: cannot be written ({error.strerror}); set TMPDIR elsewhere") from None
+        rank = next((rank for rank in _RANKS if rank >= parts.rank), None)
+        if rank is None:
+            raise InputError(f"{folder}: rank {parts.rank}, vLLM takes {_RANKS[-1]}; merge it (--merge_adapter True)")
+        self.adapter = LoRARequest("trained", 1, str(parts.low_rank))
+        return parts.base, {"enable_lora": True, "max_lora_rank": rank}
+
+    def write(
+        self, conversations: Sequence[Conversation], folder: Path, failed: Failed
+    ) -> Iterator[tuple[int, Prediction]]:
+        for start in range(0, len(conversations), _AT_A_TIME):
+            asked = []
+            for number in range(start, min(start + _AT_A_TIME, len(conversations))):
+                try:
+                    asked.append((number, self._prompt(conversations[number], folder)))
+                except InputError as error:
+                    failed(number, str(error))
+            prompts = [prompt for _, prompt in asked]
+            how = [self._sampling(conversations[number].id) for number, _ in asked]
+            results = self.model.generate(prompts, how, use_tqdm=False, lora_request=self.adapter)
+            for (number, _), result in zip(asked, results):
+                text = report_text(list(result.outputs[0].token_ids), self.stop)
+                yield number, Prediction(conversations[number].id, text)
+
+    def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
+        format = self.settings.format
+        ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format))
+        images = [open_image(folder / name, format) for name in conversation.images]
+        return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}
+
+    def _sampling(self, study: str) -> Any:
+        settings = self.settings
+        return self.vllm.SamplingParams(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=study_seed(settings.seed, study) >> 1,  # vLLM's seeds are signed
+            max_tokens=settings.max_new_tokens,
+            stop=[self.stop.text] if self.stop.text else None,
+            stop_token_ids=sorted(self.stop.tokens),
+        )
+
+
+def _one_token_an_image(format: Format) -> Format:
+    return replace(format, image_tokens=1)
+
+
+def _take_one_gpu() -> None:
+    """Of the GPUs that are visible, the one of this process; it must be chosen before CUDA starts."""
+    rank, count = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if count > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[rank % len(visible)]

@@ -1,0 +1,1 @@
+"""Everything that exists because of LLaVA-Med's files: download, merge, convert, tensor names, conversation modes."""

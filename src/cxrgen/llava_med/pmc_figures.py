@@ -1,0 +1,260 @@
+"""The figures of PubMed Central that LLaVA-Med's conversations talk about, out of the archives of their articles.
+
+The list has a line a figure, and many figures share an archive. Each archive is fetched once, read as it streams by,
+and left as soon as its wanted figures are written; nothing else of it touches the disk. `manifest.jsonl` beside the
+images remembers finished archives, so that a run continues; `missing.csv` lists what could not be had.
+Names inside an archive decide nothing: an image is named by its pair_id, which must be a plain name.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import tarfile
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from cxrgen.core.errors import InputError, TooManyRejects
+from cxrgen.core.files import make_folder, replacing, write_csv
+from cxrgen.core.journal import Journal, read_journal
+from cxrgen.core.progress import track
+from cxrgen.llava_med.http import RetryPolicy, SourceFailed, open_url, refusal, short
+
+ALLOWED_HOSTS = ("ftp.ncbi.nlm.nih.gov", "www.ncbi.nlm.nih.gov")
+MANIFEST, MISSING = "manifest.jsonl", "missing.csv"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,200}")
+_LARGEST_IMAGE = 256 << 20
+_LARGEST_ARCHIVE = 32 << 30  # unpacked
+_LARGEST_NAME = 1 << 20  # tarfile reads a long name into memory whole
+_NAMES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_SETTLED = ("done", "gone")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What to fetch: the list, where images go, archives that are held already, and how hard to ask."""
+
+    list_path: Path
+    images: Path
+    archives: Path | None
+    hosts: frozenset[str]
+    workers: int = 4
+    rate: float = 3.0
+    max_rejects: float = 0.02
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One archive: done | gone | failed, why, and the pair_ids that are lacking."""
+
+    url: str
+    status: str
+    reason: str
+    lacking: tuple[str, ...]
+
+
+def fetch_figures(wanted: Figures, retry: RetryPolicy, dry_run: bool = False) -> str:
+    """Write the images that are not there yet; returns a line that sums it up.
+
+    Raises InputError for a list that cannot be read, TooManyRejects when more than the allowed share is lacking.
+    """
+    archives = read_list(wanted.list_path)
+    total = sum(map(len, archives.values()))
+    settled = _read_manifest(wanted.images / MANIFEST)
+    open_ones = {url: members for url, members in archives.items() if url not in settled}
+    if dry_run:
+        there = sum(1 for members in archives.values() for pair in members.values() if _image(wanted, pair).is_file())
+        hosts = ", ".join(sorted({urlsplit(url).hostname or "?" for url in open_ones}))
+        return (
+            f"{total} figures in {len(archives)} archives: {there} there, {len(open_ones)} archives to read ({hosts})"
+        )
+    make_folder(wanted.images)
+    limit = _Rate(wanted.rate)
+    outcomes = [each for each in settled.values() if each.url in archives]
+    with ThreadPoolExecutor(max(1, wanted.workers)) as pool, Journal(wanted.images / MANIFEST) as manifest:
+        jobs = [pool.submit(_one_archive, url, members, wanted, retry, limit) for url, members in open_ones.items()]
+        try:
+            for job in track(as_completed(jobs), "archives", len(jobs)):
+                outcome = job.result()
+                outcomes.append(outcome)
+                manifest.add(asdict(outcome))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    lacking = [(each.url, pair, each.status, each.reason) for each in outcomes for pair in each.lacking]
+    write_csv(wanted.images / MISSING, ("archive", "pair_id", "status", "reason"), sorted(lacking))
+    summary = f"{wanted.images}: {total - len(lacking)} of {total} figures"
+    if lacking:
+        summary += f", {len(lacking)} missing (see {MISSING})"
+    if len(lacking) > wanted.max_rejects * total:
+        raise TooManyRejects(f"{summary}, more than the {wanted.max_rejects:.1%} of --max-rejects")
+    return summary
+
+
+def read_list(path: Path) -> dict[str, dict[str, str]]:
+    """Archive address -> member -> pair_id, in the order of the list. Raises InputError naming the line."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; fetch it with `cxrgen download image-urls`, or name it by --input-path"
+        )
+    archives: dict[str, dict[str, str]] = {}
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                url, member, pair = (str(row[key]) for key in ("pmc_tar_url", "image_file_path", "pair_id"))
+            except (ValueError, KeyError, TypeError):
+                raise InputError(
+                    f"{path.name}:{number}: not a line with pmc_tar_url, image_file_path and pair_id"
+                ) from None
+            if not _PLAIN_NAME.fullmatch(pair):
+                raise InputError(f"{path.name}:{number}: the pair_id {pair!r} is no plain file name")
+            archives.setdefault(url, {})[member] = pair
+    return archives
+
+
+def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, retry: RetryPolicy, limit: _Rate) -> Outcome:
+    """Take the wanted members out of one archive, trying again when the stream breaks."""
+    open_members = {member: pair for member, pair in members.items() if not _image(wanted, pair).is_file()}
+    failures = 0
+    while open_members:
+        before = len(open_members)
+        try:
+            with _stream(url, wanted, retry.timeout, limit) as stream:
+                _take(stream, open_members, wanted)
+            break
+        except SourceFailed as error:
+            return _lacking(url, open_members, "gone" if error.gone else "failed", str(error))
+        except (OSError, http.client.HTTPException, tarfile.TarError, EOFError, zlib.error) as error:
+            try:
+                asked_for = refusal(error)
+            except SourceFailed as final:
+                return _lacking(url, open_members, "gone" if final.gone else "failed", str(final))
+            failures = 1 if len(open_members) < before else failures + 1
+            if failures >= retry.tries:
+                return _lacking(url, open_members, "failed", f"{short(error)} after {retry.tries} tries")
+            retry.wait(failures, asked_for)
+    return _lacking(url, open_members, "done", "not in the archive" if open_members else "")
+
+
+def _lacking(url: str, members: Mapping[str, str], status: str, reason: str) -> Outcome:
+    return Outcome(url, status, reason, tuple(members.values()))
+
+
+@contextmanager
+def _stream(url: str, wanted: Figures, timeout: float, limit: _Rate) -> Iterator[Any]:
+    """The archive's bytes: a file that is held already, or the network."""
+    held = wanted.archives / PurePosixPath(urlsplit(url).path).name if wanted.archives else None
+    if held is not None and held.is_file():
+        with open(held, "rb") as file:
+            yield file
+        return
+    limit.wait()
+    with open_url(url, timeout, wanted.hosts) as response:
+        yield _Counted(response, response.headers.get("Content-Length"))
+
+
+class _Counted:
+    """A response that says so when it ends before its announced length; tarfile would take it for the end."""
+
+    def __init__(self, response: Any, length: str | None) -> None:
+        self.response = response
+        self.left = int(length) if length else None
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self.response.read(size)
+        if self.left is not None:
+            self.left -= len(data)
+            if not data and self.left > 0:
+                raise ConnectionError(f"the connection broke {self.left:,} bytes before the end")
+        return data
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is refused when it announces a name of absurd length."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _NAMES and header.size > _LARGEST_NAME:
+            raise SourceFailed("a member's name is longer than 1 MiB; the archive is refused")
+        return header
+
+
+def _take(stream: IO[bytes], members: dict[str, str], wanted: Figures) -> None:
+    """Write each wanted member and strike it off `members`; stops when none is left.
+
+    Raises SourceFailed for an archive that is built to do harm, or is none.
+    """
+    with tarfile.open(fileobj=stream, mode="r|gz", tarinfo=_Header) as archive:
+        for member in archive:
+            parts = PurePosixPath(member.name).parts
+            if member.name.startswith("/") or ".." in parts:
+                raise SourceFailed(f"the member {member.name!r} points outside; the archive is refused")
+            name = member.name.removeprefix("./")
+            if archive.offset > _LARGEST_ARCHIVE:
+                raise SourceFailed("larger than 32 GiB unpacked; the archive is refused")
+            if name not in members:
+                continue
+            if not member.isreg():
+                raise SourceFailed(f"the member {member.name!r} is no plain file; the archive is refused")
+            if member.size > _LARGEST_IMAGE:
+                raise SourceFailed(f"the member {member.name!r} is larger than 256 MiB; the archive is refused")
+            source = archive.extractfile(member)
+            assert source is not None
+            data = source.read()
+            if len(data) != member.size:
+                raise ConnectionError(f"the archive ends within {name}")
+            with replacing(_image(wanted, members[name])) as temporary:
+                temporary.write_bytes(data)
+            del members[name]
+            if not members:
+                return
+
+
+def _image(wanted: Figures, pair: str) -> Path:
+    return wanted.images / f"{pair}.jpg"
+
+
+def _read_manifest(path: Path) -> dict[str, Outcome]:
+    """Archives that need not be read again. Raises InputError naming a line that is no record of one."""
+    settled = {}
+    for number, row in enumerate(read_journal(path), 1):
+        try:
+            outcome = Outcome(str(row["url"]), str(row["status"]), str(row["reason"]), tuple(map(str, row["lacking"])))
+        except (KeyError, TypeError):
+            raise InputError(f"{path}:{number}: damaged; remove the file to begin again") from None
+        if outcome.status in _SETTLED:
+            settled[outcome.url] = outcome
+    return settled
+
+
+class _Rate:
+    """At most `per_second` requests a second, however many workers ask."""
+
+    def __init__(self, per_second: float) -> None:
+        self.gap = 1.0 / per_second if per_second > 0 else 0.0
+        self.next = 0.0
+        self.lock = threading.Lock()
+
+    def wait(self) -> None:
+        with self.lock:
+            now = time.monotonic()
+            at = max(now, self.next)
+            self.next = at + self.gap
+        if at > now:
+            time.sleep(at - now)

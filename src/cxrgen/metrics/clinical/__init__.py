@@ -1,0 +1,1 @@
+"""Scores that compare what reports say: labels, entities, composites."""

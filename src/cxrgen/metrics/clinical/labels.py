@@ -1,0 +1,139 @@
+"""F1 over the 14 CheXpert observations, for any labeller: rules or CheXbert.
+
+Three counts an observation and study (hits, false alarms, misses) carry every average. Papers differ in two choices
+that move the numbers by many points and are seldom stated, so both stand in the signature here: what an uncertain label
+counts as, and whether an observation nobody has counts as 0 in the macro average or is left out of it. What uncertain
+counts as is a preset of the metrics, the same names for either labeller.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrgen.core.errors import unknown
+from cxrgen.metrics import Columns, Floats
+from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import label
+
+Uncertain = Literal["positive", "negative", "ignore", "own-class"]
+Empty = Literal["zero", "skip"]
+Labels = NDArray[np.int8]
+
+UNCERTAIN_RULES: dict[str, Uncertain] = {  # name of the preset: what an uncertain label counts as
+    "uncertain-positive": "positive",
+    "uncertain-negative": "negative",
+    "uncertain-ignore": "ignore",
+    "uncertain-own-class": "own-class",
+}
+USUAL_RULE = "uncertain-positive"
+PRESENT, ABSENT, UNCERTAIN, BLANK = 1, 0, -1, -2
+FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
+_FIVE_COLUMNS = [OBSERVATIONS.index(name) for name in FIVE]
+
+
+def snake_case(observation: str) -> str:
+    """ "Pleural Effusion" -> "pleural_effusion", as metric names spell it."""
+    return re.sub(r"[^a-z0-9]+", "_", observation.lower()).strip("_")
+
+
+@lru_cache(1 << 15)  # references are read again with every baseline, and several metrics ask for the same text
+def rule_label(report: str) -> Mapping[str, int]:
+    """The project's rule labels of a report; not to be changed."""
+    return MappingProxyType(label(report))
+
+
+def rule_label_table(texts: Sequence[str]) -> Labels:
+    """The rule labels of N texts as an (N, 14) table of PRESENT, ABSENT, UNCERTAIN and BLANK."""
+    return label_table([rule_label(text) for text in texts])
+
+
+def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
+    """N dicts (1 present, 0 absent, -1 uncertain, no key: not mentioned) as an (N, 14) table; not mentioned is -2."""
+    rows = [[row.get(name, BLANK) for name in OBSERVATIONS] for row in labels]
+    return np.array(rows, dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
+
+
+def single_findings(prefix: str, suffix: str = "") -> frozenset[str]:
+    """The names of those scores of `f1_values` that are of one observation."""
+    return frozenset(f"{prefix}_{snake_case(name)}{suffix}" for name in OBSERVATIONS)
+
+
+def f1_columns(prefix: str, suffix: str = "") -> dict[str, tuple[Columns, ...]]:
+    """The columns of `f1_counts` behind the F1 of each observation and behind the macro averages, by their names."""
+    columns = [(start, 14 + start, 28 + start) for start in range(14)]
+    found = {f"{prefix}_{snake_case(name)}{suffix}": (columns[i],) for i, name in enumerate(OBSERVATIONS)}
+    averages = {14: tuple(columns), 5: tuple(columns[i] for i in _FIVE_COLUMNS)}
+    return found | {f"{prefix}_macro_{size}{suffix}": some for size, some in averages.items()}
+
+
+def uncertain_rule(preset: str, metric: str) -> Uncertain:
+    """What an uncertain label counts as by a preset; raises UsageError, naming the metric, for an unknown one."""
+    if preset not in UNCERTAIN_RULES:
+        raise unknown(f"preset of {metric}", preset, UNCERTAIN_RULES)
+    return UNCERTAIN_RULES[preset]
+
+
+def f1_counts(hypotheses: Labels, references: Labels, uncertain: Uncertain = "positive") -> Floats:
+    """Hits, false alarms and misses of (N, 14) tables as counts of shape (N, 42): 14 hits, 14 false alarms, 14 misses.
+
+    `uncertain` says what an uncertain label is. "ignore" leaves an observation out of a study when either side is
+    uncertain of it. "own-class" asks for the same answer: uncertain against uncertain is a hit, uncertain against
+    present a false alarm and a miss, which is micro F1 over the classes present and uncertain of each observation.
+    """
+    positive = (PRESENT, UNCERTAIN) if uncertain in ("positive", "own-class") else (PRESENT,)
+    hyp, ref = np.isin(hypotheses, positive), np.isin(references, positive)
+    if uncertain == "ignore":
+        certain = (hypotheses != UNCERTAIN) & (references != UNCERTAIN)
+        hyp, ref = hyp & certain, ref & certain
+    hits = hyp & ref
+    if uncertain == "own-class":
+        hits &= hypotheses == references
+    return np.concatenate([hits, hyp & ~hits, ref & ~hits], axis=-1).astype(np.float64)
+
+
+def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
+    """`{prefix}_{micro,macro,weighted}_{14,5}` and `{prefix}_{observation}` from sums of shape (..., 42).
+
+    An observation that neither side has is NaN by itself; in the averages it is 0 ("zero", as scikit-learn counts it)
+    or left out ("skip").
+    """
+    hits, alarms, misses = (sums[..., start : start + 14] for start in (0, 14, 28))
+    values = {}
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean over no observation is NaN, as it should be
+        each = 2 * hits / (2 * hits + alarms + misses)
+        in_averages = np.nan_to_num(each) if empty == "zero" else each
+        for size, columns in ((14, list(range(14))), (5, _FIVE_COLUMNS)):
+            hit, wrong = hits[..., columns].sum(-1), (alarms + misses)[..., columns].sum(-1)
+            support = (hits + misses)[..., columns]
+            values[f"{prefix}_micro_{size}"] = 2 * hit / (2 * hit + wrong)
+            values[f"{prefix}_macro_{size}"] = np.nanmean(in_averages[..., columns], axis=-1)
+            weighted = (np.nan_to_num(each[..., columns]) * support).sum(-1) / support.sum(-1)
+            values[f"{prefix}_weighted_{size}"] = weighted
+    for column, name in enumerate(OBSERVATIONS):
+        values[f"{prefix}_{snake_case(name)}"] = each[..., column]
+    return values
+
+
+def label_cosine(hypotheses: Labels, references: Labels) -> Floats:
+    """Cosine of two label vectors a study, shape (N,): present 1, uncertain 0.5, else 0.
+
+    Two vectors of zeros are equal (1); one of zeros against another is 0.
+    """
+    weights = {PRESENT: 1.0, UNCERTAIN: 0.5}
+    hyp, ref = (
+        np.vectorize(lambda value: weights.get(int(value), 0.0), otypes=[float])(table)
+        for table in (hypotheses, references)
+    )
+    lengths = np.linalg.norm(hyp, axis=-1) * np.linalg.norm(ref, axis=-1)
+    both_empty = ~hyp.any(axis=-1) & ~ref.any(axis=-1)
+    cosine = np.divide((hyp * ref).sum(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return np.where(both_empty, 1.0, cosine)

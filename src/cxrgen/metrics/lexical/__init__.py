@@ -1,0 +1,1 @@
+"""Scores that compare words: BLEU, ROUGE-L, CIDEr, METEOR."""

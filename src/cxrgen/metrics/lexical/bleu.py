@@ -1,0 +1,141 @@
+"""BLEU-1 to BLEU-4 in the ways the field computes them, each equal to its reference program.
+
+Papers say "BLEU-4" and mean one of at least five numbers, which can lie ten points apart on the same reports: tokens,
+case, what happens at a zero count, and whether the set's counts are summed or studies' values averaged all differ. A
+preset is one such combination; its name stands in the score's name (`bleu_4.sacrebleu`) and all of it in the signature.
+`coco-ptb`, the default, has no suffix.
+
+Four match counts, four totals, two lengths and a one per study are all that any of them needs, so the corpus value, a
+study's own value and every bootstrap sample come from sums of the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxrgen.core.errors import unknown
+from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
+from cxrgen.metrics.lexical import tokenizers as words
+from cxrgen.metrics.lexical.ngrams import orders
+
+ORDERS = (1, 2, 3, 4)
+_ABOVE, _BELOW = 1e-15, 1e-9  # the COCO scorer's guards against 0/0; they show in values of short texts
+_METHOD1 = 0.1  # fast-bleu and nltk's first smoothing: a zero count becomes this
+
+
+@dataclass(frozen=True)
+class Preset:
+    """`words` cuts a text, `values` turns sums of the ten counts into BLEU-1..4 along a new last axis."""
+
+    words: Callable[[str], Sequence[str]]
+    values: Callable[[Floats], Floats]
+    signature: str
+    mean: bool = False  # the set's value is the mean of its studies' values
+
+
+def coco(sums: Floats) -> Floats:
+    """pycocoevalcap: counts summed over the set, closest reference length, guards instead of smoothing."""
+    matches, totals, length = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
+    precision = np.cumprod((matches + _ABOVE) / (totals + _BELOW), axis=-1)
+    ratio = (totals[..., 0:1] + _ABOVE) / (length + _BELOW)
+    penalty = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+    return np.asarray(penalty * precision ** (1 / np.array(ORDERS)))
+
+
+def sacrebleu(sums: Floats) -> Floats:
+    """sacrebleu: the k-th order without a match counts as 1/2^k of a match; orders that no text can have give 0.
+
+    One study alone is scored as sacrebleu scores a sentence: over the orders it can have ("effective order").
+    """
+    matches, totals, length, studies = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
+    possible = totals > 0
+    zero = possible & (matches == 0)
+    smoothed = np.where(zero, 0.5 ** np.cumsum(zero, axis=-1), matches)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(possible, np.log(smoothed / totals), 0.0)
+        penalty = np.exp(np.minimum(0.0, 1 - length / totals[..., 0:1]))
+    summed = np.cumsum(logs, axis=-1)
+    effective = np.cumsum(possible, axis=-1)
+    value = penalty * np.exp(summed / np.maximum(effective, 1))
+    whole = (effective == np.array(ORDERS)) | ((studies == 1) & (effective > 0))
+    return np.where((matches[..., 0:1] > 0) & whole, value, 0.0)
+
+
+def method1(sums: Floats) -> Floats:
+    """fast-bleu 0.0.90, also nltk's method1: a zero count is 0.1, a missing order has the total 1."""
+    matches, totals, length = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
+    precision = np.where(matches > 0, matches, _METHOD1) / np.maximum(totals, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        penalty = np.exp(np.minimum(0.0, 1 - length / totals[..., 0:1]))
+    value = penalty * np.exp(np.cumsum(np.log(precision), axis=-1) / np.array(ORDERS))
+    return np.where(matches[..., 0:1] > 0, value, 0.0)
+
+
+_COCO = "case:{case}|level:corpus|ref length:closest|smooth:1e-15/1e-9"
+PRESETS = {
+    "coco-ptb": Preset(words.treebank, coco, "tokens:ptb|" + _COCO.format(case="lower")),
+    "coco-raw": Preset(words.blanks, coco, "tokens:white space|" + _COCO.format(case="kept")),
+    "r2gen": Preset(words.cleaned_mimic, coco, "tokens:r2gen-mimic cleaning, uncut|" + _COCO.format(case="lower")),
+    "r2gen-iu": Preset(words.cleaned_iu, coco, "tokens:r2gen-iu cleaning, uncut|" + _COCO.format(case="lower")),
+    "radeval": Preset(words.blanks, coco, "tokens:white space|" + _COCO.format(case="kept")),
+    "sacrebleu": Preset(
+        words.mteval_13a,
+        sacrebleu,
+        "tokens:13a|case:kept|level:corpus, a study by effective order|smooth:exp|scale:0-1",
+    ),
+    "cxr-report-metric": Preset(
+        words.report_metric,
+        method1,
+        "tokens:lower, dot apart, single blanks|case:lower|level:mean of studies|smooth:method1",
+        mean=True,
+    ),
+}
+DEFAULT = "coco-ptb"
+
+
+def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> MetricResult:
+    """BLEU of N pairs of texts by a preset.
+
+    Counts are (N, 10): matches of orders 1-4, totals of orders 1-4, reference length, 1; or, where the set's value is
+    the mean of its studies' values, (N, 5): the study's four values and 1. Raises UsageError for an unknown preset.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset of bleu", preset, PRESETS)
+    chosen = PRESETS[preset]
+    suffix = "" if preset == DEFAULT else f".{preset}"
+    names = [f"bleu_{order}{suffix}" for order in ORDERS]
+    signature = f"bleu|{preset}|{chosen.signature}"
+    counts = counted([chosen.words(text) for text in hypotheses], [chosen.words(text) for text in references])
+    if chosen.mean:
+        return mean_of_studies(dict(zip(names, chosen.values(counts).T)), signature)
+
+    def aggregate(sums: Floats) -> dict[str, Floats]:
+        values = chosen.values(sums)
+        return {name: values[..., column] for column, name in enumerate(names)}
+
+    return MetricResult(counts, aggregate, signature)
+
+
+def counted(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
+    """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of token sequences."""
+    counts = np.zeros((len(hypotheses), 10))
+    for column, order in enumerate(orders(hypotheses, references, max(ORDERS))):
+        counts[:, column] = order.matches()
+        counts[:, 4 + column] = order.totals()[0]
+    counts[:, 8] = [len(reference) for reference in references]
+    counts[:, 9] = 1
+    return counts
+
+
+METRIC = Metric(
+    measure,
+    "overlap",
+    presets=PRESETS,
+    default_preset=DEFAULT,
+    by_default=True,
+    headline={"bleu_4": 100},
+    study_order={"bleu_4": 3},
+)

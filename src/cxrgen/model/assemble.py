@@ -1,0 +1,123 @@
+"""A language model and a vision tower joined to a new report writer: the stock LLaVA class with a fresh projector.
+
+Both keep their pretrained weights; only the projector between them starts at random. What the two need of each other
+(the number of image tokens, whether a class token is dropped, which layer is read) follows from the tower's own
+configuration, so any CLIP, SigLIP or DINOv2 folder will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
+
+from cxrgen.core.errors import InputError, unknown
+from cxrgen.model.checkpoint import quiet
+from cxrgen.model.tiny import small_processor
+from cxrgen.model.tower import ConvTowerConfig
+from cxrgen.text.prompts import IMAGE
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How a kind of tower is read: its hidden layer, and whether its first token is a class token to drop."""
+
+    layer: int
+    class_token: bool
+
+
+_READINGS = {  # model_type of the tower's configuration
+    "clip_vision_model": _Reading(-2, True),
+    "dinov2": _Reading(-1, True),
+    "siglip_vision_model": _Reading(-1, False),
+    ConvTowerConfig.model_type: _Reading(-1, False),
+}
+
+
+def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
+    """A LlavaForConditionalGeneration (float32) and its LlavaProcessor from two checkpoint folders.
+
+    `tower` may be the configuration of a new small tower instead. Raises InputError for a folder that cannot be opened
+    and for a kind of tower that is not known.
+    """
+    with quiet():
+        text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
+        vision: Any = None if isinstance(tower, ConvTowerConfig) else _vision_part(tower)
+    vision_config: Any = tower if vision is None else vision.config
+    if vision_config.model_type not in _READINGS:
+        raise InputError(f"{tower}: {unknown('vision encoder', vision_config.model_type, _READINGS)}")
+    reading = _READINGS[vision_config.model_type]
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    torch.manual_seed(seed)
+    text.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    config = LlavaConfig(
+        vision_config=vision_config,
+        text_config=text.config,
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=image_tokens(vision_config),
+        vision_feature_layer=reading.layer,
+        vision_feature_select_strategy="default" if reading.class_token else "full",
+        tie_word_embeddings=text.config.tie_word_embeddings,
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.model.language_model.load_state_dict(text.base_model.state_dict())
+    model.lm_head.load_state_dict(text.get_output_embeddings().state_dict())
+    if vision is not None:
+        model.model.vision_tower.load_state_dict(vision.state_dict())
+    model.tie_weights()
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model, _processor(tokenizer, tower, vision_config, reading)
+
+
+def image_tokens(vision_config: Any) -> int:
+    """Tokens that the projector sees of one image."""
+    if isinstance(vision_config, ConvTowerConfig):
+        return vision_config.tokens
+    return int(vision_config.image_size // vision_config.patch_size) ** 2
+
+
+def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any, reading: _Reading) -> Any:
+    if isinstance(vision_config, ConvTowerConfig):
+        return small_processor(tokenizer, vision_config)
+    with quiet():
+        image_processor = _opened(AutoImageProcessor, Path(str(tower)))
+    return LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=vision_config.patch_size,
+        num_additional_image_tokens=int(reading.class_token),
+        vision_feature_select_strategy="default" if reading.class_token else "full",
+    )
+
+
+def _vision_part(folder: Path) -> Any:
+    """The vision tower in `folder`, which may hold a whole CLIP or SigLIP model."""
+    config = _opened(AutoConfig, folder)
+    whole = _opened(AutoModel, folder)
+    return getattr(whole, "vision_model", whole) if hasattr(config, "vision_config") else whole
+
+
+def _opened(kind: Any, folder: Path) -> Any:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a checkpoint folder")
+    try:
+        options = {"dtype": torch.float32} if kind in (AutoModel, AutoModelForCausalLM) else {}
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{folder}: {kind.__name__} cannot open it: {str(error).strip().splitlines()[0]}") from None

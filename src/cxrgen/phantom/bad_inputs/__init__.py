@@ -1,0 +1,1 @@
+"""Course folders that go wrong in known ways."""

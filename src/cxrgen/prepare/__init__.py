@@ -1,0 +1,1 @@
+"""Studies to a prepared set: splits, target texts, stored images, tables and the data card."""

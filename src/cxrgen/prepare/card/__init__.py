@@ -1,0 +1,1 @@
+"""The data card of a prepared set: card.html and card.json."""

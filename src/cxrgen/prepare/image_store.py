@@ -1,0 +1,112 @@
+"""One image into the prepared set: read, reduced, written, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.files import replacing
+from cxrgen.imaging.read import read_image
+from cxrgen.imaging.rejects import ImageReject
+from cxrgen.imaging.stored import encoded
+
+_FEW_BITS = 3  # of 64
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What the stored pixels depend on."""
+
+    size: int = 512
+    rendering: str = "window"
+    max_pixels: int = 200_000_000
+    strict: bool = False  # leave out an image that is only read with a remark
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """One image to store: `key` names it in the prepared set, `source` is where it is now."""
+
+    key: str
+    source: str
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """What became of an image: stored with these facts, or left out with a code and a hint."""
+
+    key: str
+    stamp: str  # size and time of the source file
+    path: str = ""  # in the prepared folder
+    width: int = 0
+    height: int = 0
+    sha256: str = ""  # of the stored file
+    brightness: float = 0.0  # mean grey, 0 to 255
+    look: str = ""  # 16 hex digits that stay when contrast changes; see `dhash`
+    mode: str = ""  # of the source file, as its bits and size; see `GreyImage`
+    bits: int = 0
+    source_width: int = 0
+    source_height: int = 0
+    notes: tuple[str, ...] = ()
+    code: str = ""
+    hint: str = ""
+
+
+def dhash(picture: Image.Image) -> str:
+    """64 bits, 1 where a cell of an 8 x 9 grid is brighter than its right neighbour.
+
+    Two versions of one exposure that differ in contrast or size have nearly the same bits.
+    """
+    cells = np.asarray(picture.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    return np.packbits(cells[:, :-1] > cells[:, 1:]).tobytes().hex()
+
+
+def is_near_duplicate(one: str, other: str) -> bool:
+    """Do two images differ in so few of the bits of `dhash` that they may be one exposure?"""
+    return bool(one and other) and (int(one, 16) ^ int(other, 16)).bit_count() <= _FEW_BITS
+
+
+def image_key(study_id: str, number: int) -> str:
+    """The name of a study's image `number`: 20 hex digits."""
+    return hashlib.sha256(f"{study_id}/{number}".encode()).hexdigest()[:20]
+
+
+def _stamp(source: str) -> str:
+    try:
+        state = os.stat(source)
+    except OSError:
+        return ""
+    return f"{state.st_size}-{state.st_mtime_ns}"
+
+
+def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
+    """Read, shrink and store one image."""
+    stamp = _stamp(job.source)
+    try:
+        image = read_image(Path(job.source), options.rendering, options.max_pixels, options.size)
+    except ImageReject as error:
+        return StoredImage(job.key, stamp, code=error.code, hint=error.hint)
+    if options.strict and image.notes:
+        code, _, words = image.notes[0].partition(": ")
+        return StoredImage(job.key, stamp, code=code, hint=f"{words}; without --strict it is taken")
+    height, width = image.pixels.shape
+    data, suffix = encoded(image)
+    path = Path("images") / job.key[:2] / f"{job.key}.{suffix}"
+    try:
+        with replacing(out / path) as temporary:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
+    brightness, look = round(float(image.pixels.mean()), 2), dhash(Image.fromarray(image.pixels))
+    return StoredImage(
+        job.key, stamp, str(path), width, height, hashlib.sha256(data).hexdigest(), brightness, look, image.mode,
+        image.bits, image.width, image.height, image.notes,
+    )  # fmt: skip

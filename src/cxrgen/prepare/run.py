@@ -1,0 +1,318 @@
+"""Raw studies to a prepared set: one folder that training, generation and scoring read.
+
+SOURCE is a folder or a table; what kind it is is found by looking (`--kind auto`) and said. The set holds
+studies.parquet, images/, train.json, valid.json, test.json, rejects.csv, images.jsonl, card.html, card.json and
+recipe.json. A run that was interrupted continues; a folder that was made with other options is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.folders import require_space
+from cxrgen.core.progress import say
+from cxrgen.core.rejects import REJECTS, check_share, counted_codes, share
+from cxrgen.imaging.views import VIEW_RULES, unknown_views
+from cxrgen.prepare.card.page import write_card
+from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
+from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
+from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
+from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
+from cxrgen.prepare.store_images import JOURNAL, bytes_needed, read_stored, store_images, time_per_image, write_stored
+from cxrgen.prepare.stored_views import after_images
+from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
+from cxrgen.prepare.write import input_hashes, write_recipe, write_set
+from cxrgen.sources import SOURCES, Found, SourceOptions, detect_source, own_options, read, source
+from cxrgen.sources.text_table import add_texts
+from cxrgen.text.cleaning import RECIPES
+from cxrgen.text.prompts import PROMPTS
+
+_EXAMPLES = """examples:
+  cxrgen prepare course-data --out prepared
+  cxrgen prepare course-data --out prepared --text-file reports.csv
+  cxrgen prepare train.json --image-folder images --out prepared
+  cxrgen prepare export.csv --map findings=Befund --map image=Datei --out prepared
+  cxrgen prepare course-data --out prepared --by image --text original --prompt original
+  cxrgen prepare export.csv --out prepared --dry-run
+"""
+_MINUTE = 60
+# Options that say where a set lies and how it is made, and do not shape it.
+_PASSING = frozenset(
+    {"source", "out", "kind", "image_folder", "text_file", "map", "tokenizer", "pseudonyms", "max_rejects", "workers"}
+    | {"engine", "dry_run", "force", "json", "show_values"}
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    parser.add_argument("source", type=Path, help="folder or table to read")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write the prepared set to")
+    parser.add_argument("--kind", default="auto", help=f"auto, {', '.join(SOURCES)} (default: auto)")
+    parser.add_argument("--image-folder", type=Path, help="where image names start; default: beside the source")
+    parser.add_argument("--text-file", type=Path, help="CSV with study_id and report, findings, impression, ...")
+    parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
+    parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
+    parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
+    parser.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
+    parser.add_argument(
+        "--priors", choices=PRIORS, default="keep", help="what texts say of earlier studies (default: keep)"
+    )
+    parser.add_argument("--max-words", type=int, default=0, help="longest report; 0: no limit (default)")
+    parser.add_argument(
+        "--too-long", choices=LONG, default="reject", help="above --max-words: leave out, or cut where a sentence ends"
+    )
+    parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal image")
+    parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the images MGCA's script takes")
+    parser.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
+    parser.add_argument("--prompt", choices=tuple(PROMPTS), default="study", help="of the JSON files (default: study)")
+    parser.add_argument("--on-duplicate", choices=("reject", "last"), default="reject", help="contradicting rows")
+    parser.add_argument("--on-leak", choices=("stop", "drop"), default="stop", help="an image in two splits")
+    parser.add_argument("--resplit", action="store_true", help="draw splits by patient, whatever the source says")
+    parser.add_argument("--valid-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
+    parser.add_argument("--test-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
+    parser.add_argument("--seed", type=int, default=0, help="of drawn splits (default: 0)")
+    parser.add_argument("--size", type=int, default=512, help="longest side of stored images (default: 512)")
+    parser.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
+    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="images above are refused")
+    parser.add_argument("--strict", action="store_true", help="leave out images read with a remark (cmyk, scaled, ...)")
+    parser.add_argument("--max-rejects", type=share, default=0.02, help="share or percent, above: exit 3 (2%%)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores images")
+    parser.add_argument(
+        "--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)"
+    )
+    parser.add_argument("--tokenizer", type=Path, help="model folder: the card shows lengths in its tokens")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+    parser.add_argument("--force", action="store_true", help="replace a set that was made with other options")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument("--show-values", action="store_true", help="messages may show cells, paths and ids of the data")
+    for kind in SOURCES:
+        source(kind).add_arguments(parser.add_argument_group(f"options of {kind} sources"))
+
+
+def run(options: argparse.Namespace) -> int:
+    if not 0 <= options.valid_share + options.test_share < 1 or min(options.valid_share, options.test_share) < 0:
+        raise UsageError("--valid-share and --test-share are at least 0 and together below 1")
+    if options.size < 16 or options.workers < 1 or options.max_words < 0:
+        raise UsageError("--size is at least 16, --workers at least 1, --max-words at least 0")
+    out: Path = options.out
+    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict)
+    settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
+    tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
+    kind, reason = detect_source(options.source, options.kind)
+    recorded = _recorded(options, kind)
+    if not options.dry_run:
+        _refuse_to_mix(out, recorded, options.force)
+    say(f"{options.source}: {kind} ({reason})")
+    found = _read(options, kind)
+    selection = before_images(found, settings)
+    if not selection.studies:
+        raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
+    key = read_key(options.pseudonyms, out) if options.pseudonyms else None
+    if key:
+        selection.studies = pseudonymise(selection.studies, key)
+        selection.rejects = without_names(selection.rejects, key)
+    jobs = image_jobs(selection.studies)
+    for note in selection.notes:
+        say(f"  {note}")
+    if options.dry_run:
+        print(_plan(found, selection, jobs, out, image_options, options.workers))
+        return 0
+    require_space(out, bytes_needed(jobs, options.size))
+    if options.force:  # only now, when the source has proved to be usable
+        shutil.rmtree(out / "images", ignore_errors=True)
+        (out / JOURNAL).unlink(missing_ok=True)
+    with _writing(out):
+        images = store_images(jobs, out, image_options, options.workers, recorded, options.engine)
+    notes, rejects = len(selection.notes), len(selection.rejects)
+    after_images(selection, images, settings)
+    if key:
+        selection.rejects[rejects:] = without_names(selection.rejects[rejects:], key, ids=False)
+    for note in selection.notes[notes:]:
+        say(f"  {note}")
+    if not selection.studies:
+        raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
+    with _writing(out):
+        _finish(options, found, selection, jobs, images, recorded, tokens)
+    _print_result(options, selection)
+    return 0
+
+
+def _read(options: argparse.Namespace, kind: str) -> Found:
+    source_options = SourceOptions(
+        image_folder=options.image_folder,
+        text_file=options.text_file,
+        columns=_mapping(options.map),
+        section_style=options.section_style,
+        on_duplicate=options.on_duplicate,
+        own=_own_options(options, kind),
+    )
+    found = read(kind, options.source, source_options)
+    if options.text_file:
+        found = add_texts(found, options.text_file, replace(source_options, columns={}))
+    return found
+
+
+def _own_options(options: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The options that this kind of source declares. Raises UsageError for one of another kind."""
+    own = own_options(kind)
+    for other in SOURCES:
+        for name, default in own_options(other).items():
+            if name not in own and getattr(options, name) != default:
+                raise UsageError(f"--{name.replace('_', '-')} is an option of {other} sources; this one is {kind}")
+    return {name: getattr(options, name) for name in own}
+
+
+def _mapping(words: list[str]) -> dict[str, str]:
+    mapping = {}
+    for word in words:
+        name, equals, column = word.partition("=")
+        if not equals or not name or not column:
+            raise UsageError(f"--map {word}: write FIELD=COLUMN")
+        mapping[name] = column
+    return mapping
+
+
+def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The options that shape the set; where it lies and how fast it is made do not."""
+    others = {name for other in SOURCES if other != kind for name in own_options(other)} - own_options(kind).keys()
+    shaping = {name: value for name, value in vars(options).items() if name not in _PASSING | others}
+    if options.pseudonyms:
+        shaping["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
+    return {
+        **shaping,
+        "text": f"{options.text}/{RECIPES[options.text]}",
+        "kind": kind,
+        "map": sorted(options.map),
+        "text_file": bool(options.text_file),
+        "view_rules": VIEW_RULES,
+    }
+
+
+def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
+    """A folder that can be written to holds one set made with one choice of options, or nothing."""
+    above = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"{out}: {above} is no folder that can be written to; choose another --out")
+    strangers = [path.name for path in out.glob("*")] if out.is_dir() and not (out / JOURNAL).is_file() else []
+    if strangers:
+        raise InputError(
+            f"{out}: holds {sorted(strangers)[0]!r} and no prepared set; give an empty or new folder as --out"
+        )
+    if force:
+        return
+    before, _ = read_stored(out / JOURNAL)
+    if before is None:
+        return
+    other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
+    if other:
+        name, was, now = other[0], before.get(other[0]), recorded.get(other[0])
+        flag = "another version's view rules," if name == "view_rules" else f"--{name.replace('_', '-')}"
+        raise InputError(
+            f"{out}: was made with {flag} {was}, not {now}; give another --out, or --force to make it anew"
+        )
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """What the system refuses while a set is written, in one line; what was written so far is continued."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
+
+
+def _plan(
+    found: Found, selection: Selection, jobs: list[ImageJob], out: Path, image_options: ImageOptions, workers: int
+) -> str:
+    """What would be done, for people."""
+    lines = [f"columns: {', '.join(f'{name} = {column}' for name, column in sorted(found.columns.items())) or 'none'}"]
+    lines += _flow_lines(selection)
+    lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in _splits(selection).items()))
+    words = unknown_views(selection.studies)
+    if words:
+        lines.append("views not understood: " + ", ".join(f"{word or 'none'} {n}" for word, n in words.most_common(10)))
+    lines.append(f"left out: {len(selection.rejects)}{_codes(selection)}")
+    disk = bytes_needed(jobs, image_options.size)
+    seconds = time_per_image(jobs, image_options) * len(jobs) / workers
+    lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
+    return "\n".join(lines)
+
+
+def _flow_lines(selection: Selection) -> list[str]:
+    return [
+        f"{row.step}: {row.studies} studies, {row.images} images, {row.subjects} patients"
+        for row in selection.flow_chart
+    ]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} minutes"
+
+
+def _splits(selection: Selection) -> dict[str, int]:
+    counts = Counter(study.split for study in selection.studies)
+    return {name: counts[name] for name in ("train", "valid", "test")}
+
+
+def _codes(selection: Selection) -> str:
+    return f" ({counted_codes(selection.rejects)})" if selection.rejects else ""
+
+
+def _finish(
+    options: argparse.Namespace,
+    found: Found,
+    selection: Selection,
+    jobs: list[ImageJob],
+    images: dict[str, StoredImage],
+    recorded: Mapping[str, Any],
+    tokens: Tokens | None,
+) -> None:
+    """Write the tables and the card; the journal goes last into its final order."""
+    out: Path = options.out
+    write_set(out, selection.studies, selection.rejects, options.prompt)
+    stored = [images[key] for key in sorted({job.key for job in jobs})]
+    recipe = write_recipe(out, recorded, input_hashes(found, stored))
+    write_card(out, selection, [images[job.key] for job in jobs], recipe, tokens)
+    used = {view.path for study in selection.studies for view in study.views}
+    for path in {image.path for image in read_stored(out / JOURNAL)[1].values() if image.path} - used:
+        (out / path).unlink(missing_ok=True)
+    for left in (out / "images").glob("*/.*.tmp"):  # of workers that were ended while writing
+        left.unlink()
+    write_stored(out / JOURNAL, recorded, [image for image in stored if image.path in used or image.code])
+
+
+def _print_result(options: argparse.Namespace, selection: Selection) -> None:
+    """Say what came out; raises TooManyRejects when more was left out than allowed."""
+    studies, images = len(selection.studies), sum(len(study.views) for study in selection.studies)
+    if options.json:
+        counts = {"studies": studies, "images": images, "rejects": len(selection.rejects), **_splits(selection)}
+        print(json.dumps({**counts, "out": str(options.out)}))
+    else:
+        for line in _flow_lines(selection):
+            say(f"  {line}")
+        splits = ", ".join(f"{name} {n}" for name, n in _splits(selection).items())
+        say(f"{studies} studies with {images} images ({splits})")
+        say(f"left out: {len(selection.rejects)}{_codes(selection)}")
+        say(f"look at {options.out / 'card.html'}")
+        print(options.out)
+    left_out = _studies_left_out(selection)
+    check_share(left_out, studies + left_out, options.max_rejects, "studies", options.out / REJECTS)
+
+
+def _studies_left_out(selection: Selection) -> int:
+    """Studies with a reject that are not in the set; what belongs to no study counts as one of its own."""
+    kept = {study.study_id for study in selection.studies}
+    named = {reject.id for reject in selection.rejects if reject.id}
+    return len(named - kept) + sum(not reject.id for reject in selection.rejects)

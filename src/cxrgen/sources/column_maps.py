@@ -1,0 +1,111 @@
+"""What the columns of published tables are called: one row a dataset.
+
+A map is used when a table has all of its `marks`; the names in `columns` come before those that any table may have.
+Names that could not be checked against the data themselves stand beside the usual ones and never replace them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """One published dataset's table."""
+
+    name: str
+    marks: tuple[str, ...]  # columns that only this dataset has together
+    columns: Mapping[str, tuple[str, ...]]
+    second_view: str = ""  # a column that says the view more exactly where it is filled
+    folder: str = ""  # a column with the folder of the image
+    birth_year: str = ""  # a column with the year of birth, which is read as the age
+    study_parts: int = 0  # folders above the image whose names are the study, where no column is
+    only_in_test: tuple[str, str] | None = None  # (column, value) that rows of the test split must have
+    notes: tuple[str, ...] = ()
+
+
+COLUMN_MAPS = (
+    ColumnMap(
+        "chexpert-plus",
+        ("path_to_image", "deid_patient_id", "section_findings"),
+        {
+            "image": ("path_to_image",),
+            "subject_id": ("deid_patient_id",),
+            "view": ("frontal_lateral",),
+            "findings": ("section_findings",),
+            "impression": ("section_impression",),
+            "history": ("section_clinical_history", "section_history"),
+            "comparison": ("section_comparison",),
+            "technique": ("section_technique",),
+            "report": (),
+            "date": (),
+        },
+        second_view="ap_pa",
+        study_parts=2,
+        notes=("patient_report_date_order is no date and is not used to find prior studies",),
+    ),
+    ColumnMap(
+        "padchest",
+        ("ImageID", "StudyID", "Projection"),
+        {
+            "image": ("ImageID",),
+            "study_id": ("StudyID",),
+            "subject_id": ("PatientID",),
+            "view": ("Projection",),
+            "date": ("StudyDate_DICOM",),
+            "age": ("PatientBirth",),
+            "findings": ("Report",),
+            "report": (),
+        },
+        folder="ImageDir",
+        birth_year="PatientBirth",
+        notes=("reports are Spanish, lower-case and stemmed",),
+    ),
+    ColumnMap(
+        "rexgradient",
+        ("Indication", "Comparison", "Findings", "Impression", "ImagePath"),
+        {
+            "image": ("ImagePath",),
+            "study_id": ("StudyInstanceUid", "study_id", "id"),
+            "subject_id": ("PatientID",),
+            "view": ("ImageViewPosition", "view"),
+            "date": ("StudyDate",),
+        },
+    ),
+    ColumnMap(
+        "rexrank",
+        ("section_findings", "image_path", "key_image_path"),
+        {
+            "image": ("image_path",),
+            "view": ("frontal_lateral",),
+            "findings": ("section_findings",),
+            "impression": ("section_impression",),
+            "report": (),
+        },
+    ),
+    ColumnMap(
+        "r2gen",
+        ("id", "report", "image_path"),
+        {
+            "image": ("image_path",),
+            "study_id": ("study_id", "id"),
+            "findings": ("report",),
+            "report": (),
+        },
+        notes=("reports hold the findings only and are read as such",),
+    ),
+    ColumnMap(
+        "llava-rad",
+        ("image", "reason", "conversations"),
+        {"image": ("image",), "indication": ("reason",), "findings": ("answer",), "report": ()},
+        only_in_test=("generate_method", "rule-based"),
+        notes=("items whose text a language model made are left out of test",),
+    ),
+)
+
+
+def find_map(columns: tuple[str, ...]) -> ColumnMap | None:
+    """The dataset whose marks are all among a table's columns."""
+    folded = {column.strip().lower() for column in columns}
+    return next((dataset for dataset in COLUMN_MAPS if all(mark.lower() in folded for mark in dataset.marks)), None)

@@ -1,0 +1,281 @@
+"""The settings of a training run in parts; each part is read by one file of this room and handed to it alone.
+
+A field is also a recipe key and a flag of the same name. Names are unique over all parts, so that recipes and flags
+stay flat. Values are checked when a `TrainConfig` is made, before data or torch are touched; nothing here imports
+torch or pyarrow, which keeps `cxrgen train --help` quick; a test compares the names with those of their owners.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+from cxrgen.core.errors import UsageError, unknown
+
+TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
+PROMPTS = ("study", "study-prior", "original")
+TEMPLATES = ("plain", "v0", "v1", "mistral")
+ASPECTS = ("square", "pad", "black")
+LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
+SCHEDULES = ("cosine", "linear", "constant")
+EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
+TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+
+
+def _option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    at_least: float | None = None,
+    metavar: str = "",
+    outcome: bool = True,
+) -> Any:
+    """`outcome`: another value gives another model, so a run cannot be resumed with it."""
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "metavar": metavar, "outcome": outcome}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What `init_model` starts from, and the points of the conversation format that are set anew."""
+
+    model_name_or_path: str = _option(
+        "", "checkpoint folder to start from; none makes a new small model", metavar="DIR"
+    )
+    language_model: str = _option(
+        "", "new model: language model to join to a vision encoder; smollm2-135m is the packaged one", metavar="DIR"
+    )
+    vision_tower: str = _option(
+        "", "vision encoder that replaces the checkpoint's own, or is joined to --language_model", metavar="DIR"
+    )
+    pretrain_mm_mlp_adapter: str = _option("", "projector weights to start from (.bin, .safetensors)", metavar="FILE")
+    version: str = _option("", "conversation template; default: the checkpoint's, else v0", choices=("", *TEMPLATES))
+    label_rule: str = _option(
+        "", "which tokens are labels; original: LLaVA-Med's rule; default: the checkpoint's", choices=("", *LABEL_RULES)
+    )
+    model_max_length: int = _option(
+        0, "longest sample in tokens; 0: the checkpoint's, 2048 for a new model", at_least=0
+    )
+    mm_use_im_start_end: bool = _option(False, "put <im_start> and <im_end> around an image")
+    mm_vision_select_layer: int = _option(0, "hidden layer that features are read from; 0: the checkpoint's")
+    image_aspect_ratio: str = _option(
+        "", "how an image becomes square; default: the checkpoint's, square for others'", choices=("", *ASPECTS)
+    )
+
+
+@dataclass(frozen=True)
+class TinyModelConfig:
+    """Sizes of a new small model; `init_model` reads them where no checkpoint is given."""
+
+    image_size: int = _option(128, "image size in pixels", at_least=1)
+    image_tokens: int = _option(8, "tokens an image", at_least=1)
+    vocabulary: int = _option(1000, "word pieces of the tokenizer", at_least=1)
+    layers: int = _option(3, "layers of the language model", at_least=1)
+    hidden_size: int = _option(256, "width of the language model", at_least=1)
+    heads: int = _option(4, "attention heads", at_least=1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What `data` reads, and how samples and batches are made of it."""
+
+    data_path: str = _option("", "prepared folder, or LLaVA JSON", metavar="PATH", outcome=False)
+    image_folder: str = _option(
+        "", "where the images of a JSON file are; default: beside it", metavar="DIR", outcome=False
+    )
+    split: str = _option("train", "split of a prepared folder to train on")
+    prompt: str = _option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
+    views: str = _option("all", "images of a study that are shown", choices=("all", "frontal", "lateral"))
+    view_dropout: float = _option(
+        0.0, "share of studies of several views shown with their frontal only, drawn each epoch", at_least=0
+    )
+    long: str = _option(
+        "cut",
+        "samples over the limit: cut at the end of a sentence, drop, or refuse",
+        choices=("cut", "drop", "refuse"),
+    )
+    max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
+    packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
+    cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
+    dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
+
+
+@dataclass(frozen=True)
+class TrainableConfig:
+    """Which parameters `trainable` marks for training."""
+
+    train_modules: str = _option("projector+llm", "what is trained", choices=TRAIN_MODULES)
+    train_tower: str = _option("frozen", "vision encoder: frozen, last-N (its last N layers) or full")
+    lora_rank: int = _option(16, "rank of low-rank adapters", at_least=1)
+    lora_alpha: int = _option(32, "scale of low-rank adapters")
+    lora_dropout: float = _option(0.05, "dropout in front of low-rank adapters", at_least=0)
+    gradient_checkpointing: bool = _option(False, "compute layers again in the backward pass, to save memory")
+
+
+@dataclass(frozen=True)
+class WarmupConfig:
+    """Stages before the main one: the vision encoder on labels, a new language model on texts (`warmup`)."""
+
+    warmup_labels: str = _option(
+        "none", "labels for the vision encoder: rule reads the reports", choices=("none", "rule", "dataset")
+    )
+    tower_steps: int = _option(0, "steps of the vision encoder on labels", at_least=0)
+    tower_batch_size: int = _option(32, "studies in such a step", at_least=1)
+    tower_learning_rate: float = _option(1.5e-3, "peak learning rate of these steps", at_least=0)
+    text_steps: int = _option(0, "steps on texts alone before images are shown, for a new language model", at_least=0)
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Steps, batch sizes, AdamW and precision; `stages` makes the trainer's settings of them."""
+
+    max_steps: int = _option(-1, "training steps; -1 (or 0) counts epochs instead")
+    num_train_epochs: float = _option(1.0, "passes over the data", at_least=0)
+    per_device_train_batch_size: int = _option(8, "samples a process takes at a time", at_least=1, outcome=False)
+    gradient_accumulation_steps: int = _option(1, "batches in a step", at_least=1, outcome=False)
+    global_batch_size: int = _option(
+        0, "samples in a step, all processes together; derives the accumulation", at_least=0
+    )
+    learning_rate: float = _option(2e-5, "peak learning rate", at_least=0)
+    lr_scheduler_type: str = _option("cosine", "learning-rate schedule after the warm-up", choices=SCHEDULES)
+    warmup_ratio: float = _option(0.03, "share of the steps in which the learning rate rises", at_least=0)
+    warmup_steps: int = _option(0, "the same as a number of steps; 0: by the ratio", at_least=0)
+    weight_decay: float = _option(0.0, "AdamW's weight decay", at_least=0)
+    adam_beta1: float = _option(0.9, "AdamW's first decay")
+    adam_beta2: float = _option(0.999, "AdamW's second decay")
+    max_grad_norm: float = _option(1.0, "gradients are clipped to this norm; 0: never", at_least=0)
+    loss_rule: str = _option(
+        "tokens", "every token weighs the same; original: mean of micro-batch means", choices=LOSS_RULES
+    )
+    bf16: bool = _option(False, "compute in bfloat16 where the hardware has it")
+    tf32: bool = _option(False, "let float32 products use TF32 where the hardware has it")
+    fsdp: str = _option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """The run's folder, what is saved in it and where a run continues (`checkpoints`, `resume`, `export`)."""
+
+    output_dir: str = _option("", "folder of the run and its checkpoint", metavar="DIR", outcome=False)
+    save_strategy: str = _option("steps", "checkpoints to resume from", choices=("no", "steps"), outcome=False)
+    save_steps: int = _option(500, "steps between checkpoints", at_least=1, outcome=False)
+    save_total_limit: int = _option(2, "checkpoints kept besides the best", at_least=1, outcome=False)
+    resume: bool | str = _option(
+        False, "continue from the last whole checkpoint in output_dir, or from the one that is named", outcome=False
+    )
+    overwrite_output_dir: bool = _option(False, "start anew where an earlier run left checkpoints", outcome=False)
+    merge_adapter: bool = _option(False, "write adapters into the weights at the end", outcome=False)
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """When and on what `validate` runs, and what the best checkpoint is chosen by."""
+
+    eval_strategy: str = _option("no", "validation while training", choices=("no", "steps"), outcome=False)
+    eval_steps: int = _option(500, "steps between validations", at_least=1, outcome=False)
+    eval_studies: int = _option(64, "validation studies, the same each time", at_least=1, outcome=False)
+    eval_reports: bool = _option(True, "also write and score reports of these studies", outcome=False)
+    eval_max_new_tokens: int = _option(256, "longest report written in validation", at_least=1, outcome=False)
+    eval_data_path: str = _option(
+        "", "LLaVA JSON to validate on; default: split valid of the prepared folder", metavar="PATH", outcome=False
+    )
+    per_device_eval_batch_size: int = _option(8, "studies at a time in validation", at_least=1, outcome=False)
+    metric_for_best_model: str = _option(
+        "eval_loss", "what the best checkpoint is chosen by", choices=EVAL_SCORES, outcome=False
+    )
+    early_stopping_patience: int = _option(0, "validations without a new best before stopping; 0: never", at_least=0)
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Where `run_log` writes the numbers of a run."""
+
+    report_to: str = _option(
+        "none", "besides log.jsonl: tensorboard, trackio, wandb; several with commas", outcome=False
+    )
+    run_name: str = _option("", "name of the run in these", outcome=False)
+    logging_steps: int = _option(1, "steps between lines of log.jsonl", at_least=1, outcome=False)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Raises UsageError for a value outside its choices or range."""
+
+    model: ModelConfig = field(default_factory=ModelConfig, metadata={"title": "model to start from"})
+    data: DataConfig = field(default_factory=DataConfig, metadata={"title": "data"})
+    trainable: TrainableConfig = field(default_factory=TrainableConfig, metadata={"title": "trained parameters"})
+    warmup: WarmupConfig = field(default_factory=WarmupConfig, metadata={"title": "warm-up stages"})
+    optim: OptimConfig = field(default_factory=OptimConfig, metadata={"title": "steps and optimiser"})
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata={"title": "output and checkpoints"})
+    eval: EvalConfig = field(default_factory=EvalConfig, metadata={"title": "validation"})
+    log: LogConfig = field(default_factory=LogConfig, metadata={"title": "logging"})
+    tiny: TinyModelConfig = field(default_factory=TinyModelConfig, metadata={"title": "sizes of a new small model"})
+    seed: int = _option(42, "seed of new weights and of the order of samples")
+    threads: int = _option(0, "CPU threads; 0 leaves it to torch", at_least=0, outcome=False)
+
+    def __post_init__(self) -> None:
+        values = flat_values(self)
+        for option in options():
+            _check(option, values[option.name])
+        if not re.fullmatch(r"frozen|full|last-[1-9]\d*", self.trainable.train_tower):
+            raise unknown("--train_tower", self.trainable.train_tower, ("frozen", "last-1", "last-2", "full"))
+        for name in tracker_names(self.log.report_to):
+            if name not in TRACKERS:
+                raise unknown("--report_to", name, TRACKERS)
+        if self.eval.metric_for_best_model != EVAL_SCORES[0] and not self.eval.eval_reports:
+            raise UsageError(
+                f"--metric_for_best_model {self.eval.metric_for_best_model} needs reports: --eval_reports true"
+            )
+
+
+def _check(option: Any, value: Any) -> None:
+    choices, least = option.metadata["choices"], option.metadata["at_least"]
+    if choices and value not in choices:
+        raise unknown(f"--{option.name}", value, filter(None, choices))
+    if least is not None and not value >= least:  # also refuses nan
+        raise UsageError(f"--{option.name} {value}: at least {least}")
+
+
+def parts() -> dict[str, tuple[str, type]]:
+    """Name of each part of `TrainConfig` -> its title in the help, and its class."""
+    return {
+        each.name: (each.metadata["title"], each.default_factory)  # type: ignore[misc]
+        for each in fields(TrainConfig)
+        if "title" in each.metadata
+    }
+
+
+def options() -> Iterator[Any]:
+    """The fields of all parts, and those of the run as a whole; each is a recipe key and a flag."""
+    for _, kind in parts().values():
+        yield from fields(kind)
+    yield from (each for each in fields(TrainConfig) if "title" not in each.metadata)
+
+
+def make_config(values: Mapping[str, Any] | None = None, **more: Any) -> TrainConfig:
+    """A configuration from flat names: `make_config(data_path="prepared", output_dir="model", learning_rate=1e-4)`."""
+    given = {**(values or {}), **more}
+    names = {option.name for option in options()}
+    for name in given:
+        if name not in names:
+            raise unknown("setting", name, sorted(names))
+    made: dict[str, Any] = {}
+    for part, (_, kind) in parts().items():
+        made[part] = kind(**{each.name: given.pop(each.name) for each in fields(kind) if each.name in given})
+    return TrainConfig(**made, **given)
+
+
+def flat_values(config: TrainConfig) -> dict[str, Any]:
+    """The values by their flat names, as a recipe holds them."""
+    flat: dict[str, Any] = {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        flat |= asdict(value) if is_dataclass(value) and not isinstance(value, type) else {each.name: value}
+    return flat
+
+
+def tracker_names(report_to: str) -> list[str]:
+    return [name.strip() for name in report_to.split(",") if name.strip()]

@@ -1,0 +1,138 @@
+"""Several processes as one: who is who from torchrun's environment, DDP or FSDP2 from torch itself.
+
+A run without torchrun is a run of one process and never opens a port. Under FSDP2 every decoder layer and the rest are
+sharded in place, so that parameters keep their names; `full_tensor` and `copy_to_shard` convert between the two.
+Checkpoints therefore hold whole tensors and load into any number of processes; the price is that the first process
+needs memory for what is trained.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from cxrgen.core.errors import InputError, unknown
+
+DISTRIBUTIONS = ("ddp", "fsdp")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's number among `count`, and the device that it computes on."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over all processes, equal on all of them."""
+        if self.count == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        result: list[float] = sums.tolist()
+        return result
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """One value of each process, in their order."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
+        if self.count > 1:
+            self.all_reduce_sum([0.0])
+
+    def shutdown(self) -> None:
+        """Destroy the process group; leaving it open can abort a rank that exits cleanly."""
+        if self.count > 1:
+            self.barrier()
+            dist.destroy_process_group()
+
+
+def init_processes() -> Processes:
+    """Rank, count and device from torchrun's environment; the first call opens the process group.
+
+    Raises InputError when the port is taken.
+    """
+    rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if count > 1 and not dist.is_initialized():
+        try:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        except (dist.DistNetworkError, ValueError) as error:
+            port = os.environ.get("MASTER_PORT", "29500")
+            raise InputError(
+                f"port {port}: the processes cannot meet there ({type(error).__name__}); "
+                "give torchrun another --master_port"
+            ) from None
+    return Processes(rank, count, device)
+
+
+def wrap_model(model: Any, processes: Processes, distribution: str) -> Any:
+    """What to call in place of `model` so that gradients are averaged over processes; one process calls it itself."""
+    if distribution not in DISTRIBUTIONS:
+        raise unknown("distribution", distribution, DISTRIBUTIONS)
+    if processes.count == 1:
+        return model
+    if distribution == "fsdp":
+        return _shard(model, processes)
+    return nn.parallel.DistributedDataParallel(
+        model, device_ids=[processes.device] if processes.device.type == "cuda" else None
+    )
+
+
+def _shard(model: Any, processes: Processes) -> Any:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for layer in model.model.language_model.layers:
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def no_sync(runner: Any, enabled: bool) -> Any:
+    """Context of a backward pass whose gradients stay in this process; not `enabled` for a step's last batch."""
+    if hasattr(runner, "set_requires_gradient_sync"):
+        runner.set_requires_gradient_sync(not enabled)
+    elif enabled and isinstance(runner, nn.parallel.DistributedDataParallel):
+        return runner.no_sync()
+    return nullcontext()
+
+
+def full_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole tensor in main memory; all processes must call it."""
+    tensor = tensor.detach()
+    if hasattr(tensor, "full_tensor"):
+        tensor = tensor.full_tensor()
+    return tensor.cpu()
+
+
+def copy_to_shard(value: torch.Tensor, target: torch.Tensor) -> None:
+    """Copy a whole tensor into `target`, of which this process may hold a shard."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    with torch.no_grad():
+        if isinstance(target, DTensor):
+            mesh = target.device_mesh
+            target.copy_(distribute_tensor(value.to(mesh.device_type), mesh, target.placements))
+        else:
+            target.copy_(value)

@@ -1,0 +1,176 @@
+"""The model that a run starts from: a checkpoint folder, two folders joined, or a new small model.
+
+A stock LLaVA folder without cxrgen.json starts with LLaVA-Med's conversation format; flags change single points of it.
+`--vision_tower` and `--pretrain_mm_mlp_adapter` load weights on top: tensors that are missing or have another shape are
+an error, never skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.progress import say
+from cxrgen.llava_med.lazy_tensors import read_tensors, whole
+from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
+from cxrgen.model.assemble import image_tokens, join
+from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_stock, open_checkpoint
+from cxrgen.model.conversation import Format
+from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
+from cxrgen.model.quantization import quantization
+from cxrgen.model.tiny import NewModel, new_model
+from cxrgen.model.tower import ConvTowerConfig
+from cxrgen.train.config import ModelConfig, TinyModelConfig
+
+
+def init_model(
+    config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed: int = 42, four_bit: bool = False
+) -> Checkpoint:
+    """Model, processor and format that a run starts from.
+
+    `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits.
+    """
+    if not config.model_name_or_path:
+        return _joined(config, tiny, seed) if config.language_model else _new(config, tiny, texts, seed)
+    checkpoint = _opened(Path(config.model_name_or_path), four_bit)
+    model = checkpoint.model
+    if config.vision_tower:
+        _load_tower(model, config.vision_tower)
+    if config.mm_vision_select_layer:
+        model.config.vision_feature_layer = config.mm_vision_select_layer
+    checkpoint = replace(checkpoint, format=replace(checkpoint.format, **_format_changes(config)))
+    if checkpoint.format.start_end:
+        _add_start_end(checkpoint)
+    if config.pretrain_mm_mlp_adapter:
+        _load_projector(checkpoint, Path(config.pretrain_mm_mlp_adapter))
+    return checkpoint
+
+
+def _new(config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed: int) -> Checkpoint:
+    model, processor = new_model(NewModel(**asdict(tiny)), texts, seed)
+    format = Format(template="plain", image_tokens=tiny.image_tokens, aspect="black")
+    return Checkpoint(model, processor, replace(format, **_format_changes(config)))
+
+
+def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint:
+    """A given or packaged language model, with a given vision encoder or a new small one."""
+    name = config.language_model
+    language = packaged_language_model() if name == SMOLLM2 else Path(name)
+    small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
+    model, processor = join(language, Path(config.vision_tower) if config.vision_tower else small, seed)
+    format = Format(template="plain", image_tokens=image_tokens(model.config.vision_config), aspect="black")
+    return Checkpoint(model, processor, replace(format, **_format_changes(config)))
+
+
+def _format_changes(config: ModelConfig) -> dict[str, Any]:
+    """The fields of the conversation format that settings change."""
+    wanted = {
+        "template": config.version,
+        "label_rule": config.label_rule,
+        "max_length": config.model_max_length,
+        "aspect": config.image_aspect_ratio,
+        "start_end": config.mm_use_im_start_end,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _opened(folder: Path, four_bit: bool) -> Checkpoint:
+    extra: dict[str, Any] = {}
+    if four_bit:
+        extra["quantization_config"] = quantization(4, torch.bfloat16, "--train_modules qlora")
+    if (folder / FORMAT_FILE).is_file():
+        return open_checkpoint(folder, **extra)
+    check_stock(folder)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
+    say(f"{folder}: no {FORMAT_FILE}, so conversations are written as LLaVA-Med v1.0 does")
+    vision = model.config.vision_config
+    format = Format(
+        template="v0", image_token=processor.image_token, image_tokens=(vision.image_size // vision.patch_size) ** 2
+    )
+    return Checkpoint(model, processor, format)
+
+
+def _load_tower(model: Any, name: str) -> None:
+    """Load a vision encoder folder into the model's encoder, every tensor."""
+    folder = Path(name)
+    if not folder.is_dir():
+        say(f"--vision_tower {name}: no folder of that name; the checkpoint's own vision encoder is used")
+        return
+    try:
+        other = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: no vision encoder that transformers opens ({type(error).__name__})") from None
+    weights = getattr(other, "vision_model", other).state_dict()
+    wanted = model.model.vision_tower.state_dict()
+    for key, value in wanted.items():
+        if key not in weights or weights[key].shape != value.shape:
+            raise InputError(f"{folder}: {key} is missing or has another shape than the checkpoint's vision encoder")
+    model.model.vision_tower.load_state_dict({key: weights[key] for key in wanted})
+
+
+def _add_start_end(checkpoint: Checkpoint) -> None:
+    """<im_start> and <im_end>, where the tokenizer lacks them: new rows are the mean of all rows before."""
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    added = tokenizer.add_tokens([IMAGE_START, IMAGE_END], special_tokens=True)
+    before = model.get_input_embeddings().weight.shape[0]
+    if not added or len(tokenizer) <= before:
+        return
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for matrix in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+            matrix[before:] = matrix[:before].mean(dim=0)
+
+
+def _load_projector(checkpoint: Checkpoint, file: Path) -> None:
+    """A projector by any of its published names, and the rows of <im_start> and <im_end> where the file has them.
+
+    Files: LLaVA's `mm_projector.bin` (the whole embedding matrix beside the projector, or the projector alone), or
+    safetensors with stock names. One matrix goes to the first layer of a linear projector.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; give the projector's weights")
+    try:
+        tensors = read_projector(read_tensors(file))
+    except InputError as error:
+        raise InputError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+    rows = tensors.pop(EMBEDDINGS, None)
+    given = {_stock_layer(name): whole(tensor) for name, tensor in tensors.items()}
+    projector = checkpoint.model.model.multi_modal_projector
+    wanted = projector.state_dict()
+    linear = checkpoint.model.config.projector_hidden_act == "linear"
+    needed = {name for name in wanted if name.startswith("linear_1") or not linear}
+    for name in sorted(needed | given.keys()):
+        if name not in given or name not in wanted or given[name].shape != wanted[name].shape:
+            raise InputError(f"{file}: the projector's {name} is missing or has another shape than the checkpoint's")
+    projector.load_state_dict({name: given[name].to(wanted[name].dtype) for name in given}, strict=False)
+    if rows is not None and checkpoint.format.start_end:
+        _load_start_end_rows(checkpoint, whole(rows), file)
+    say(f"projector from {file}")
+
+
+def _stock_layer(name: str) -> str:
+    """linear_1.weight for the original's `...mm_projector.weight` or `.0.weight`, linear_2.weight for `.2.weight`."""
+    layer, _, kind = name.removeprefix(PROJECTOR).rpartition(".")
+    return f"{'linear_2' if layer == '2' else 'linear_1'}.{kind}"
+
+
+def _load_start_end_rows(checkpoint: Checkpoint, rows: torch.Tensor, file: Path) -> None:
+    """`rows`: the two rows, or an embedding matrix (vocabulary, hidden) that holds them."""
+    matrix = checkpoint.model.get_input_embeddings().weight
+    if rows.shape[0] not in (2, matrix.shape[0]) or rows.shape[1] != matrix.shape[1]:
+        raise InputError(f"{file}: embeddings {tuple(rows.shape)}, the checkpoint has {tuple(matrix.shape)}")
+    ids = checkpoint.tokenizer.convert_tokens_to_ids([IMAGE_START, IMAGE_END])
+    with torch.no_grad():
+        matrix[ids] = (rows if rows.shape[0] == 2 else rows[ids]).to(matrix)

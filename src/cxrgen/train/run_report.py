@@ -1,0 +1,137 @@
+"""The files of a run for people: recipe.yaml, training.json, training.html and the model card."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import yaml
+
+from cxrgen.core import __version__
+from cxrgen.core.files import write_json, write_text
+from cxrgen.core.journal import read_journal
+from cxrgen.core.tables import read_json
+from cxrgen.html import Html, Section, facts, line_chart, paragraph, render, table
+from cxrgen.model.tower import ConvTowerConfig
+from cxrgen.train.config import TrainConfig, flat_values
+from cxrgen.train.run_log import LOG, Line
+
+RECORD, PAGE = "training.json", "training.html"
+_CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
+
+
+def _opening(out: Path) -> list[str]:
+    """For a model with the package's small vision encoder: how transformers alone opens it."""
+    config = read_json(out / "config.json") if (out / "config.json").is_file() else {}
+    small = config.get("vision_config", {}).get("model_type") == ConvTowerConfig.model_type
+    return ["", "`import cxrgen.model` before opening it with transformers: that registers the vision encoder."] * small
+
+
+def write_model_card(
+    out: Path,
+    settings: Mapping[str, Any],
+    sources: Sequence[str],
+    scores: Mapping[str, float],
+    counts: Mapping[str, int],
+) -> None:
+    """README.md in the run folder, as model hubs show it: data, recipe, numbers, limits."""
+    credentialed = [name for name in sources if any(word in name.lower() for word in _CREDENTIALED)]
+    rows = [f"| {name} | {value} |" for name, value in sorted(settings.items()) if value not in ("", False)]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: image-text-to-text",
+        "tags: [radiology, chest-x-ray, report-generation]",
+        "---",
+        f"# {out.name}",
+        "",
+        "Writes chest X-ray reports. For research; not a medical device.",
+        *_opening(out),
+        "",
+        "## Data",
+        "",
+        f"{counts.get('samples', 0)} training items from {', '.join(sources) or 'LLaVA conversations'}; "
+        f"{counts.get('left_out', 0)} left out.",
+    ]
+    if credentialed:
+        lines += ["", f"**Derived from credentialed data ({', '.join(credentialed)}).** Share the weights only as the "
+                  "data's licence allows."]  # fmt: skip
+    elif "course" in sources:
+        lines += ["", "The files came in the course's layout. Where they are MIMIC-CXR's and not synthetic, the "
+                  "weights are derived from credentialed data: share them only as its licence allows."]  # fmt: skip
+    lines += ["", "## Training", "", "| setting | value |", "|---|---|", *rows, ""]
+    lines += [f"{counts.get('trained', 0):,} of {counts.get('parameters', 0):,} parameters were trained."]
+    if scores:
+        lines += ["", "## Validation", "", "| score | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in scores.items()]
+        lines += ["", "On the few studies of the validation while training; `cxrgen evaluate` scores a test set."]
+    write_text(out / "README.md", "\n".join(lines) + "\n")
+
+
+def write_page(folder: Path, title: str, settings: Mapping[str, Any]) -> None:
+    """training.html: curves of the loss, the learning rate, the validations, and the settings."""
+    lines = read_journal(folder / LOG)
+
+    def curve(name: str) -> list[tuple[float, float]]:
+        return [(line["step"], line[name]) for line in lines if name in line]
+
+    losses = {"training": curve("loss")} | ({"validation": curve("eval_loss")} if curve("eval_loss") else {})
+    charts: list[Html] = [
+        line_chart(losses, "Loss a token", "step"),
+        line_chart({"learning rate": curve("learning_rate")}, "Learning rate", "step"),
+        line_chart({"gradient norm": curve("gradient_norm")}, "Gradient norm before clipping", "step"),
+        line_chart({"tokens a second": curve("tokens_per_second")}, "Tokens a second", "step"),
+    ]
+    scores = sorted({name for line in lines for name in line if name.startswith(("bleu", "rule"))})
+    if scores:
+        charts.insert(1, line_chart({name: curve(name) for name in scores}, "Reports written in validation", "step"))
+    last = next((line for line in reversed(lines) if "loss" in line), {})
+    head = facts({"steps": last.get("step", 0), "last loss": f"{last.get('loss', float('nan')):.4f}"})
+    rows = [(name, str(value)) for name, value in sorted(settings.items()) if value not in ("", False)]
+    sections = [
+        Section("Curves", [head, *charts] if lines else [paragraph("No step was logged.")]),
+        Section("Settings", [table(("setting", "value"), rows, left=(0, 1))]),
+    ]
+    write_text(folder / PAGE, render(title, sections))
+
+
+def write_recipe(out: Path, config: TrainConfig) -> None:
+    """recipe.yaml: the whole run, resolved, as `cxrgen train out/recipe.yaml --output_dir OTHER` takes it."""
+    values = {
+        name: value for name, value in flat_values(config).items() if name not in ("resume", "overwrite_output_dir")
+    }
+    write_text(out / "recipe.yaml", yaml.safe_dump(values, sort_keys=False))
+
+
+def write_records(
+    out: Path,
+    config: TrainConfig,
+    fingerprint: dict[str, Any],
+    sources: list[str],
+    counts: dict[str, int],
+    lines: list[Line],
+) -> None:
+    """training.json, the page with the curves and the model card."""
+    record = {
+        "arguments": flat_values(config),
+        "fingerprint": fingerprint,
+        "counts": counts,
+        "sources": sources,
+        "samples": counts["samples"],
+        "loss": [round(line["loss"], 6) for line in lines if "loss" in line],
+        "versions": {
+            "cxrgen": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    write_json(out / RECORD, record)
+    write_page(out, f"Training of {out.name}", fingerprint)
+    evaluated = [line for line in lines if "eval_loss" in line]
+    scores = {name: value for name, value in evaluated[-1].items() if name != "step"} if evaluated else {}
+    write_model_card(out, fingerprint, sources, scores, counts)

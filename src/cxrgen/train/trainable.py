@@ -1,0 +1,198 @@
+"""Which parameters are trained: one row a mode, and how a mode is set on a stock LLaVA model.
+
+| mode | trained |
+|---|---|
+| projector | the projector, and the two rows of <im_start> and <im_end> |
+| llm | language model and head |
+| projector+llm | projector, language model and head |
+| full | projector, language model, head and the vision encoder |
+| lora | low-rank adapters on the language model's linear layers, the projector, the two rows |
+| qlora | as lora, over a language model held in four bits |
+
+`--train_tower` adds the vision encoder to any mode: frozen, last-N (its last N layers that are used) or full. A
+projector of one matrix, as LLaVA-Med's, is two in the stock class; the second is the identity and stays frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from cxrgen.core.errors import InputError, unknown
+from cxrgen.train.config import TrainableConfig
+
+PROJECTOR, TOWER, LANGUAGE = "model.multi_modal_projector", "model.vision_tower", ("model.language_model", "lm_head")
+LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Prefixes of the parameters that are trained as they are, and whether the language model gets adapters."""
+
+    prefixes: tuple[str, ...]
+    adapters: bool = False
+    four_bit: bool = False
+
+    @property
+    def rows(self) -> bool:
+        """The embedding rows of <im_start> and <im_end> are trained apart, the rest of the matrix being frozen."""
+        return self.prefixes == (PROJECTOR,)
+
+
+MODES = {
+    "projector": Mode((PROJECTOR,)),
+    "llm": Mode(LANGUAGE),
+    "projector+llm": Mode((PROJECTOR, *LANGUAGE)),
+    "full": Mode((PROJECTOR, *LANGUAGE, TOWER)),
+    "lora": Mode((PROJECTOR,), adapters=True),
+    "qlora": Mode((PROJECTOR,), adapters=True, four_bit=True),
+}
+
+
+def mode_of(name: str) -> Mode:
+    if name not in MODES:
+        raise unknown("--train_modules", name, MODES)
+    return MODES[name]
+
+
+def set_trainable(model: Any, config: TrainableConfig, rows: Sequence[int] = ()) -> tuple[int, int]:
+    """Mark what is trained by `requires_grad`; returns the numbers of trained and of all parameters.
+
+    `rows` are token ids whose input embeddings are trained in modes with `Mode.rows`. Adapters are put into the model,
+    which keeps its class. Raises UsageError for a `train_tower` that the model cannot have.
+    """
+    mode = mode_of(config.train_modules)
+    if mode.adapters:
+        _add_adapters(model, rows, config)
+    for name, parameter in model.named_parameters():
+        adapter = "lora_" in name or "trainable_tokens" in name
+        copied = "modules_to_save" in name and "original_module" not in name
+        wanted = name.startswith(mode.prefixes)
+        parameter.requires_grad_(adapter or (wanted and (copied or not mode.adapters)))
+    if mode.rows and not mode.adapters and rows:
+        train_rows(model, rows)
+    _set_trainable_tower(model, "full" if TOWER in mode.prefixes else config.train_tower)
+    _keep_identity(model)
+    if config.gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None)  # since transformers 5.23
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    return trained, sum(each.numel() for each in model.parameters())
+
+
+def _add_adapters(model: Any, rows: Sequence[int], config: TrainableConfig) -> None:
+    """Low-rank adapters (Hu et al. 2021) on the language model's linear layers."""
+    from peft import LoraConfig
+
+    model.add_adapter(
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=LORA_TARGETS,
+            modules_to_save=["multi_modal_projector"],
+            trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
+        )
+    )
+
+
+def _keep_identity(model: Any) -> None:
+    """Freeze the second matrix of a projector that is only there to fit the stock class."""
+    if getattr(model.config, "projector_hidden_act", "") != "linear":
+        return
+    for name, module in model.named_modules():
+        if "multi_modal_projector" in name and name.endswith("linear_2") and _is_identity(module):
+            module.requires_grad_(False)
+
+
+def _is_identity(layer: nn.Linear) -> bool:
+    size = layer.weight.shape[0]
+    square = layer.weight.shape == (size, size)
+    return square and bool(torch.equal(layer.weight, torch.eye(size).to(layer.weight)))
+
+
+def _set_trainable_tower(model: Any, choice: str) -> None:
+    """Layers behind the one whose features are read never get a gradient, so they stay frozen in any case."""
+    if choice == "frozen":
+        return
+    tower = model.model.vision_tower
+    stacks = [module for module in tower.modules() if isinstance(module, nn.ModuleList)]
+    layers = max(stacks, key=len, default=None)
+    used = list(layers)[: _layers_used(model.config.vision_feature_layer, len(layers))] if layers else []
+    if choice == "full":
+        tower.requires_grad_(True)
+        if layers:
+            for layer in list(layers)[len(used) :]:
+                layer.requires_grad_(False)
+            for name, parameter in tower.named_parameters():
+                if "post_layernorm" in name or name.startswith("head."):
+                    parameter.requires_grad_(False)
+        return
+    word, _, count = choice.partition("-")
+    if word != "last" or not count.isdigit() or not 0 < int(count) <= len(used):
+        raise unknown("--train_tower", choice, ("frozen", *(f"last-{n + 1}" for n in range(len(used))), "full"))
+    for layer in used[-int(count) :]:
+        layer.requires_grad_(True)
+
+
+def _layers_used(feature_layer: int | Sequence[int], layers: int) -> int:
+    """How many of the encoder's layers lie before its features; hidden state 0 is the embedding."""
+    wanted = [feature_layer] if isinstance(feature_layer, int) else list(feature_layer)
+    return max(index if index >= 0 else layers + 1 + index for index in wanted)
+
+
+def hold_in_bf16(model: Any) -> None:
+    """Frozen matrices of linear and convolution layers in bfloat16.
+
+    Autocast would make the same of them in every step, so no number changes, and a frozen 7B model takes half the
+    memory. What autocast leaves in float32 (embeddings, norms), what is trained and what shares its matrix stay.
+    """
+    embeddings = model.get_input_embeddings().weight
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            weight = module.weight
+            if weight.dtype == torch.float32 and not weight.requires_grad and weight is not embeddings:
+                weight.data = weight.data.to(torch.bfloat16)
+
+
+def train_rows(model: Any, ids: Sequence[int]) -> None:
+    """Train the input embeddings of `ids` as a small parameter of their own, the matrix staying frozen.
+
+    A gradient and two optimiser moments of the whole matrix would cost a 7B model 1.5 GB for two rows.
+    """
+    embedding = model.get_input_embeddings()
+    embedding.register_parameter("trained_rows", nn.Parameter(embedding.weight[list(ids)].detach().float().clone()))
+    embedding.register_buffer("trained_ids", torch.tensor(list(ids)), persistent=False)
+    embedding.trained_hook = embedding.register_forward_hook(_with_trained_rows)
+
+
+def _with_trained_rows(embedding: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    chosen = inputs[0].unsqueeze(-1) == embedding.trained_ids
+    rows = chosen.to(embedding.trained_rows.dtype) @ embedding.trained_rows
+    return torch.where(chosen.any(dim=-1, keepdim=True), rows.to(output.dtype), output)
+
+
+def fold_rows(model: Any) -> None:
+    """Write rows that were trained apart back into the matrix."""
+    embedding = model.get_input_embeddings()
+    if not hasattr(embedding, "trained_rows"):
+        return
+    embedding.trained_hook.remove()
+    rows, ids = embedding.trained_rows, embedding.trained_ids
+    del embedding.trained_rows, embedding.trained_ids, embedding.trained_hook
+    with torch.no_grad():
+        embedding.weight[ids] = rows.to(embedding.weight)
+
+
+def row_ids(model: Any, tokenizer: Any, names: Sequence[str]) -> list[int]:
+    """Ids of the tokens whose rows are trained apart; none where the matrix is also the head's."""
+    known = tokenizer.get_vocab()
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise InputError(f"the tokenizer has no token {missing[0]}; add --mm_use_im_start_end to add it")
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    return [] if tied else [known[name] for name in names]

@@ -1,0 +1,52 @@
+"""studies.parquet: what is written is read, older sets are read, others are refused with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.records import STUDY_SCHEMA, Study, View, read_studies, write_studies
+
+STUDY = Study(
+    "0001", "P1", "train", "20200101", (View("a.png", "frontal", "PA", 80, 96, "0f"),), {"findings": "Synthetic."},
+    "Synthetic.", None, {"Edema": -1}, ("cut",), "table", "F", 58,
+)  # fmt: skip
+
+
+def as_schema(path: Path, version: str, without: list[str]) -> None:
+    table = pq.read_table(path).drop_columns(without)
+    pq.write_table(table.replace_schema_metadata({"cxrgen_schema": version}), path)
+
+
+def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_studies(tmp_path / "studies.parquet", [STUDY, Study("2", "P2", "test")])
+    assert read_studies(tmp_path) == [STUDY, Study("2", "P2", "test")]
+    assert read_studies(tmp_path, "test") == [Study("2", "P2", "test")]
+
+
+def test_a_set_of_the_first_schema_is_read_without_what_it_did_not_know(tmp_path: Path) -> None:
+    write_studies(tmp_path / "studies.parquet", [STUDY])
+    as_schema(tmp_path / "studies.parquet", "1", ["sex", "age"])
+    assert read_studies(tmp_path) == [Study(**{**vars(STUDY), "sex": "", "age": None})]
+
+
+@pytest.mark.parametrize("version", ["0", "3"])
+def test_a_set_of_an_unknown_schema_is_refused(tmp_path: Path, version: str) -> None:
+    write_studies(tmp_path / "studies.parquet", [STUDY])
+    as_schema(tmp_path / "studies.parquet", version, [])
+    with pytest.raises(InputError, match=f"schema version {version}, known are 1 and 2; prepare the set again"):
+        read_studies(tmp_path)
+
+
+def test_the_schema_is_that_of_the_dataclasses() -> None:
+    """Other programs read these columns: a change needs a new SCHEMA_VERSION."""
+    assert [f"{field.name} {field.type}".replace("<item:", "<element:") for field in STUDY_SCHEMA] == [
+        "study_id string", "subject_id string", "split string", "order_key string",
+        "views list<element: struct<path: string, view: string, raw_view: string, width: int32, height: int32, "
+        "sha256: string>>",
+        "sections map<string, string>", "report string", "prior_study_id string", "labels map<string, int8>",
+        "flags list<element: string>", "source string", "sex string", "age int16",
+    ]  # fmt: skip
