@@ -2,9 +2,10 @@
 
 The test swaps the two systems' reports patient by patient. What a swap does to a score is to turn the sign of the
 patient's share of the difference, so one table of random signs serves all scores and all pairs of systems. The shares
-are made into t, corrected for skewness, before signs are turned: few patients with large shares otherwise pass for a
-difference in every second set. p values of many scores are corrected together by the largest t of each permutation
-(Westfall and Young 1993, step-down), each t in units of its own tail: scores that go together are hardly punished for their number, as Holm's rule does.
+are made into t, corrected for skewness, before signs are turned: otherwise few patients with large shares pass for a
+difference too often. p values of many scores are corrected together by the largest t of each permutation (Westfall and
+Young 1993, step-down), each t in units of its own tail: scores that go together are hardly punished for their number,
+as they are by Holm's rule.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def p_values(
         far[start : start + rows] = _t((2.0 * bits - 1) @ both, squares, number)
     nearly = observed * (1 - 1e-9) - 1e-12  # an arrangement that only rounding sets apart is as far
     alone = ((far >= nearly).sum(axis=0) + 1) / (permutations + 1)
-    usual = np.quantile(far, _TAIL, axis=0)
+    usual = np.quantile(far, _TAIL, axis=0, method="lower")
     usual = np.where((usual > 0) & np.isfinite(usual), usual, 1.0)
     nearly, far = nearly / usual, far / usual
     within = np.empty(columns)
