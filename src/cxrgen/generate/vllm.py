@@ -104,7 +104,8 @@ class VllmEngine:
 
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
-        ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format))
+        count = len(conversation.images)
+        ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format), count)
         images = [open_image(folder / name, format.aspect) for name in conversation.images]
         return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}
 

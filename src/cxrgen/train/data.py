@@ -121,7 +121,7 @@ def encode_material(
 def _encoded(bundle: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
     """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
     open_format = replace(bundle.format, max_length=10**9)
-    ids, labels = encode(conversation.turns, bundle.tokenizer, open_format)
+    ids, labels = encode(conversation.turns, bundle.tokenizer, open_format, len(conversation.images))
     code = ""
     if len(ids) > bundle.format.max_length:
         shorter = _cut(bundle, conversation, open_format) if long == "cut" else None
@@ -139,7 +139,7 @@ def _cut(bundle: Checkpoint, conversation: Conversation, open_format: Any) -> tu
     *before, last = conversation.turns
 
     def encoded(text: str) -> tuple[list[int], list[int]]:
-        return encode([*before, replace(last, text=text)], bundle.tokenizer, open_format)
+        return encode([*before, replace(last, text=text)], bundle.tokenizer, open_format, len(conversation.images))
 
     shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= bundle.format.max_length)
     return None if shorter is None else encoded(shorter)

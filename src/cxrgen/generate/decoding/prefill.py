@@ -68,7 +68,7 @@ class Images:
 
 def read_prompt(checkpoint: Checkpoint, images: Images, number: int, conversation: Conversation) -> Prompt:
     """The prompt of one conversation, its images read. Raises InputError for what the model cannot take."""
-    ids = encode_prompt(conversation.turns[:1], checkpoint.tokenizer, checkpoint.format)
+    ids = encode_prompt(conversation.turns[:1], checkpoint.tokenizer, checkpoint.format, len(conversation.images))
     image = checkpoint.model.config.image_token_id
     expected = len(conversation.images) * checkpoint.format.image_tokens
     if ids.count(image) != expected:
