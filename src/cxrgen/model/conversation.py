@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError, UsageError, unknown
-from cxrgen.core.records import Turn
+from cxrgen.core.records import FRONTAL, LATERAL, Turn
 from cxrgen.core.tables import read_json
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,
@@ -41,11 +41,14 @@ from cxrgen.model.templates import (
     render,
     speaker_of,
 )
-from cxrgen.text.prompts import IMAGE
+from cxrgen.text.prompts import IMAGE, PROMPTS
 
 IGNORE = -100
 SPACINGS = ("keep", "strip")
 LABEL_RULES = ("answer", "original")
+ASPECTS = ("square", "pad", "black")
+VIEWS = ("all", FRONTAL, LATERAL)
+MOST_IMAGE_TOKENS = 65_536  # of one image
 _IMAGE = re.compile(re.escape(IMAGE))
 
 
@@ -73,9 +76,16 @@ class Format:
             ("template", self.template, TEMPLATES),
             ("spacing", self.spacing, SPACINGS),
             ("label rule", self.label_rule, LABEL_RULES),
+            ("aspect", self.aspect, ASPECTS),
+            ("prompt", self.prompt, PROMPTS),
+            ("views", self.views, VIEWS),
         ):
             if value not in known:
                 raise unknown(name, value, known)
+        if not 1 <= self.image_tokens <= MOST_IMAGE_TOKENS or self.max_length < 1 or not self.image_token:
+            raise UsageError(
+                f"image_tokens must be 1 to {MOST_IMAGE_TOKENS}, max_length at least 1, image_token a token"
+            )
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
 

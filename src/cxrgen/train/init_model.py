@@ -17,9 +17,11 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
-from cxrgen.model.assemble import image_tokens, join
-from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_stock, open_checkpoint
+from cxrgen.core.tables import read_json
+from cxrgen.model.assemble import join
+from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_model_folder, open_checkpoint
 from cxrgen.model.conversation import Format
+from cxrgen.model.folder_checks import image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
 from cxrgen.model.tiny import NewModel, new_model
@@ -66,7 +68,9 @@ def _joined(arguments: Arguments) -> Checkpoint:
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=arguments.image_size, tokens=arguments.image_tokens)
     model, processor = join(language, Path(arguments.vision_tower) if arguments.vision_tower else small, arguments.seed)
-    format = Format(template="plain", image_tokens=image_tokens(model.config.vision_config), aspect="black")
+    tokens = image_tokens_of(model.config.to_dict())
+    assert tokens is not None  # `join` takes no other encoder
+    format = Format(template="plain", image_tokens=tokens, aspect="black")
     return Checkpoint(model, processor, replace(format, **_asked(arguments)))
 
 
@@ -97,7 +101,11 @@ def _opened(arguments: Arguments) -> Checkpoint:
         return open_checkpoint(folder, **extra)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
-    check_stock(folder)
+    check_model_folder(folder)
+    config = read_json(folder / "config.json")
+    tokens = image_tokens_of(config)
+    if config.get("model_type") != "llava" or tokens is None:
+        raise InputError(f"{folder}: a model of class {config.get('model_type')}; training takes class llava")
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -105,10 +113,7 @@ def _opened(arguments: Arguments) -> Checkpoint:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
     say(f"{folder}: no {FORMAT_FILE}, so conversations are written as LLaVA-Med v1.0 does")
-    vision = model.config.vision_config
-    format = Format(
-        template="v0", image_token=processor.image_token, image_tokens=(vision.image_size // vision.patch_size) ** 2
-    )
+    format = Format(template="v0", image_token=processor.image_token, image_tokens=tokens)
     return Checkpoint(model, processor, format)
 
 
