@@ -21,6 +21,7 @@ from cxrgen.core.files import write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
+from cxrgen.model.chat_template import chat_template
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.folder_checks import (
     check_config,
@@ -65,6 +66,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
     """Write processor, tokenizer and cxrgen.json into an existing folder; beside an adapter, its base's digest."""
+    template = chat_template(checkpoint.format, begin=checkpoint.tokenizer.bos_token_id is not None)
+    checkpoint.processor.chat_template = checkpoint.tokenizer.chat_template = template
     with quiet():
         checkpoint.processor.save_pretrained(folder)
     for name, data in checkpoint.slow_files.items():
@@ -137,10 +140,7 @@ def _check_base(folder: Path, base: Path) -> None:
 
 
 def _check_image_tokens(folder: Path, config: Mapping[str, Any], format: Format) -> None:
-    try:
-        tokens = image_tokens_of(config)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
+    tokens = image_tokens_of(config, folder / "config.json")
     if tokens is not None and tokens != format.image_tokens:
         raise InputError(
             f"{folder / FORMAT_FILE}: image_tokens is {format.image_tokens}, the vision encoder of config.json gives "

@@ -67,10 +67,10 @@ def _check_numbers(where: str, part: Mapping[str, Any]) -> None:
         raise InputError(f"{where}num_attention_heads is {heads}, no multiple of {shared} num_key_value_heads")
 
 
-def image_tokens_of(config: Mapping[str, Any]) -> int | None:
+def image_tokens_of(config: Mapping[str, Any], where: object = "config.json") -> int | None:
     """Tokens of one image of a LLaVA config.json, or None for a vision encoder that is not known.
 
-    Raises InputError for a strategy that does not fit the encoder.
+    Raises InputError, naming `where` the config is, for a strategy that does not fit the encoder.
     """
     vision = config.get("vision_config") or {}
     if "tokens" in vision:  # the small encoder of this package
@@ -81,7 +81,7 @@ def image_tokens_of(config: Mapping[str, Any]) -> int | None:
     drops = config.get("vision_feature_select_strategy", "default") == "default"
     if drops and not CLASS_TOKENS[kind]:
         raise InputError(
-            f"vision_feature_select_strategy 'default' drops a class token, which {kind} does not have; use 'full'"
+            f"{where}: vision_feature_select_strategy 'default' drops a class token, which {kind} has not; use 'full'"
         )
     return (size // patch) ** 2 + (0 if drops else CLASS_TOKENS[kind])
 

@@ -23,7 +23,7 @@ _SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
 )
 _SYSTEM_V0, _SYSTEM_V1 = _SYSTEM.format("human"), _SYSTEM.format("user")
-SYSTEM_V0 = f"{_SYSTEM_V0}\n\n"  # what v0 begins with
+SYSTEM_V0, SYSTEM_V1 = f"{_SYSTEM_V0}\n\n", f"{_SYSTEM_V1} "  # what v0 and v1 begin with
 NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
 _ESCAPES = {"v0": (re.compile("#{3,}"), "##"), "v1": (re.compile("</s>"), "< /s>")}  # marks that end an answer as text
 
@@ -108,7 +108,7 @@ def _v0(turns: Sequence[Turn]) -> Rendered:
 
 def _v1(turns: Sequence[Turn]) -> Rendered:
     """Vicuna 1.1: `USER: words ASSISTANT: words</s>`; a turn without words is the name alone."""
-    built = _Builder(_SYSTEM_V1 + " ")
+    built = _Builder(SYSTEM_V1)
     for turn in turns:
         human = speaker_of(turn.role) == HUMAN
         built.text += "USER:" if human else "ASSISTANT:"

@@ -103,7 +103,7 @@ def _opened(arguments: Arguments) -> Checkpoint:
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
     check_model_folder(folder)
     config = read_json(folder / "config.json")
-    tokens = image_tokens_of(config)
+    tokens = image_tokens_of(config, folder / "config.json")
     if config.get("model_type") != "llava" or tokens is None:
         raise InputError(f"{folder}: a model of class {config.get('model_type')}; training takes class llava")
     try:

@@ -34,6 +34,12 @@ class Prompt:
     images: tuple[str, ...]
 
 
+def check_regular(path: Path) -> None:
+    """Raises InputError for a pipe, a device or a folder in an image's place; reading a pipe would never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file, so no image")
+
+
 class Images:
     """Image features (T, C) as the language model takes them, from files below `folder`, kept for later studies."""
 
@@ -47,6 +53,7 @@ class Images:
         if name in self.features:
             self.features.move_to_end(name)
         elif name not in self.pixels:
+            check_regular(self.folder / name)
             processor, aspect = self.checkpoint.processor.image_processor, self.checkpoint.format.aspect
             self.pixels[name] = image_pixels([self.folder / name], processor, aspect)[0]
 
