@@ -198,7 +198,7 @@ def theirs(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], fol
         written = checkpoint.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            pixel_values=image_pixels(images, checkpoint.processor.image_processor, checkpoint.format.aspect),
+            pixel_values=image_pixels(images, checkpoint.processor.image_processor, checkpoint.format),
             do_sample=False,
             min_new_tokens=longest,
             max_new_tokens=longest,

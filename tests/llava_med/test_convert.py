@@ -16,6 +16,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.convert_layout import convert
 from cxrgen.llava_med.layouts import ConvertOptions
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.conversation import Format
 from cxrgen.model.pixels import image_pixels
 
 RECORDED = json.loads((GOLDEN / "model.json").read_text())
@@ -63,7 +64,7 @@ def v15_folder(tmp_path_factory: pytest.TempPathFactory, v15_tensors: dict[str, 
 
 
 def images(checkpoint: Checkpoint, names: list[str], aspect: str) -> torch.Tensor:
-    return image_pixels([IMAGES[name] for name in names], checkpoint.processor.image_processor, aspect)
+    return image_pixels([IMAGES[name] for name in names], checkpoint.processor.image_processor, Format(aspect=aspect))
 
 
 @pytest.mark.parametrize("aspect", ["square", "pad"])

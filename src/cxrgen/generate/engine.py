@@ -6,17 +6,13 @@ The engine is transformers with our own batches, or vLLM; both are one function 
 from __future__ import annotations
 
 import gc
-import importlib.util
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import BitsAndBytesConfig
 
-from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed, write_reports
@@ -24,6 +20,7 @@ from cxrgen.generate.decoding.ngram_drafts import NgramTable
 from cxrgen.generate.decoding.sampling import Sampler, make_sampler
 from cxrgen.generate.settings import Settings
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
+from cxrgen.model.quantization import quantization
 
 # Conversations, the folder of their images, and a callback for studies that fail: to (number, report) as they come.
 Engine = Callable[[Sequence[Conversation], Path, Failed], Iterator[tuple[int, Prediction]]]
@@ -67,27 +64,15 @@ def open_on_device(settings: Settings) -> Checkpoint:
             torch.set_num_threads(max(1, torch.get_num_threads() // count))
     dtype = _DTYPES.get(settings.dtype, dtype)
     if settings.bits:
-        options = {"quantization_config": _fewer_bits(settings.bits, dtype), "device_map": {"": device}}
-        checkpoint = open_checkpoint(settings.model, dtype, **options)
+        how = {
+            "quantization_config": quantization(settings.bits, dtype, f"--load-in-{settings.bits}bit"),
+            "device_map": {"": device},
+        }
+        checkpoint = open_checkpoint(settings.model, dtype, **how)
     else:
         checkpoint = open_checkpoint(settings.model, dtype)
         checkpoint.model.to(device)
     return replace(checkpoint, format=settings.format)
-
-
-def _fewer_bits(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Linear layers of the language model in 8 bits, or in 4 (NF4); vision encoder, projector and head stay whole."""
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise InputError(f'--load-in-{bits}bit: bitsandbytes is not installed; pip install "cxrgen[quant]"')
-    if not torch.cuda.is_available():
-        raise InputError(f"--load-in-{bits}bit needs a GPU; here, leave it out")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns in every layer and step
-    kept = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
-    if bits == 8:
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept
-    )
 
 
 def _halving_on_memory(

@@ -109,7 +109,7 @@ class VllmEngine:
         for name in conversation.images:
             check_regular(folder / name)
         ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format), count)
-        images = [open_image(folder / name, format.aspect) for name in conversation.images]
+        images = [open_image(folder / name, format) for name in conversation.images]
         return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}
 
     def _sampling(self, study: str) -> Any:

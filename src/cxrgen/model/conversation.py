@@ -18,6 +18,8 @@ from typing import Any
 from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import FRONTAL, LATERAL, Turn
 from cxrgen.core.tables import read_json
+from cxrgen.imaging.read import RENDERINGS
+from cxrgen.imaging.stored import ImageRule
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,
     IMAGE_PATCH,
@@ -68,6 +70,9 @@ class Format:
     text: str = ""  # cleaning recipe of the report text
     prompt: str = "study"  # wording of the human turn
     views: str = "all"  # images of a study that are shown
+    rendering: str = "window"  # of DICOM values: window | percentile | mimic; see `imaging.stored.ImageRule`
+    longest_side: int = 0  # to which images were reduced, pixels; 0: unknown, they are taken as they are
+    view_rules: str = ""  # version of the rules for view positions; "": unknown
     tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
     compat: str = ""  # v0 and v1: generation starts from this text, with the question for QUESTION, as LLaVA-Med's does
 
@@ -79,15 +84,23 @@ class Format:
             ("aspect", self.aspect, ASPECTS),
             ("prompt", self.prompt, PROMPTS),
             ("views", self.views, VIEWS),
+            ("rendering", self.rendering, RENDERINGS),
         ):
             if value not in known:
                 raise unknown(name, value, known)
+        if self.longest_side < 0:
+            raise UsageError(f"longest_side is {self.longest_side}; it is 0 or a number of pixels")
         if not 1 <= self.image_tokens <= MOST_IMAGE_TOKENS or self.max_length < 1 or not self.image_token:
             raise UsageError(
                 f"image_tokens must be 1 to {MOST_IMAGE_TOKENS}, max_length at least 1, image_token a token"
             )
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
+
+    @property
+    def images(self) -> ImageRule:
+        """How image files become pixels."""
+        return ImageRule(self.rendering, self.longest_side)
 
     @property
     def added_tokens(self) -> tuple[str, ...]:

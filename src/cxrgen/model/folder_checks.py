@@ -42,6 +42,8 @@ _COMPUTED = ("inv_freq", "position_ids", "num_batches_tracked")  # that old file
 def check_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder. Raises InputError naming a value that cannot be."""
     path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
     config = read_json(path)
     if not isinstance(config, dict):
         raise InputError(f"{path}: no JSON object; bring the file again")

@@ -25,7 +25,7 @@ def one_by_one(checkpoint: Checkpoint, folder: Path, conversation: Conversation,
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if conversation.images:
         paths = [folder / name for name in conversation.images]
-        inputs["pixel_values"] = image_pixels(paths, checkpoint.processor.image_processor, "black")
+        inputs["pixel_values"] = image_pixels(paths, checkpoint.processor.image_processor, checkpoint.format)
     written = checkpoint.model.eval().generate(**inputs, max_new_tokens=MOST, do_sample=False, **options)
     return tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
 

@@ -54,8 +54,8 @@ class Images:
             self.features.move_to_end(name)
         elif name not in self.pixels:
             check_regular(self.folder / name)
-            processor, aspect = self.checkpoint.processor.image_processor, self.checkpoint.format.aspect
-            self.pixels[name] = image_pixels([self.folder / name], processor, aspect)[0]
+            processor, format = self.checkpoint.processor.image_processor, self.checkpoint.format
+            self.pixels[name] = image_pixels([self.folder / name], processor, format)[0]
 
     def of(self, names: Sequence[str]) -> torch.Tensor:
         """Features (N, T, C), in the order of `names`."""

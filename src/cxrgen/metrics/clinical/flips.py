@@ -32,7 +32,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
     rows = [(*_side_flips(hyp, ref), *_negation_flips(hyp, ref)) for hyp, ref in zip(hypotheses, references)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
     names = frozenset({"side_flips", "negation_flips"})
-    return MetricResult(counts, _rates, "flips|labels:cxrgen-rules-2|level:corpus, of comparable findings", names)
+    return MetricResult(counts, _rates, "flips|labels:cxrgen-rules-3|level:corpus, of comparable findings", names)
 
 
 @lru_cache(1 << 15)
