@@ -137,7 +137,7 @@ def encode_data(
 def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
     """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
     open_format = replace(checkpoint.format, max_length=10**9)
-    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format)
+    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format, len(conversation.images))
     code = ""
     if len(ids) > checkpoint.format.max_length:
         shorter = _cut(checkpoint, conversation, open_format) if long == "cut" else None
@@ -155,7 +155,7 @@ def _cut(checkpoint: Checkpoint, conversation: Conversation, open_format: Any) -
     *before, last = conversation.turns
 
     def encoded(text: str) -> tuple[list[int], list[int]]:
-        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format)
+        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format, len(conversation.images))
 
     shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= checkpoint.format.max_length)
     return None if shorter is None else encoded(shorter)
