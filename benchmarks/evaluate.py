@@ -6,7 +6,7 @@ Each part runs on both sides turn about and must give the same value. Parts with
 not installed (`[bench]`, Java), are null. `ratio` is all references' time over ours; METEOR, which is the same Java
 program on both sides, stands apart. `limit_fraction` is the time of cutting all texts at blanks over ours.
 BERTScore, which needs an encoder, stands apart too: a few hundred of the pairs, as `bertscore.py` measures it.
-At the beginning `cxrgen evaluate` scores all pairs with intervals, floors and page in a process of its own.
+At the beginning `cxrgen evaluate` scores all pairs with intervals, baselines and page in a process of its own.
 
     python benchmarks/evaluate.py [--quick] [--meteor] [--reports reports.csv]
 """
@@ -86,12 +86,12 @@ def parts(hypotheses: list[str], references: list[str], with_meteor: bool) -> di
 
     def tokens_by_java() -> float:
         both = there.treebank([*hypotheses, *references])
-        cut["said"], cut["wanted"] = both[: len(hypotheses)], both[len(hypotheses) :]
+        cut["hyp"], cut["ref"] = both[: len(hypotheses)], both[len(hypotheses) :]
         return float(sum(len(line.split()) for line in both))
 
     def coco(scorer: str, tokenised: bool) -> Callable[[], float]:
         def run() -> float:
-            sides = (cut["said"], cut["wanted"]) if tokenised else (hypotheses, references)
+            sides = (cut["hyp"], cut["ref"]) if tokenised else (hypotheses, references)
             return float(there.coco_scorer(scorer, *sides))
 
         return run
@@ -131,7 +131,7 @@ def parts(hypotheses: list[str], references: list[str], with_meteor: bool) -> di
     if with_meteor and java:
         found["meteor"] = (
             ours("meteor", "meteor"),
-            lambda: last(there.meteor(cut["said"], cut["wanted"]), "meteor"),
+            lambda: last(there.meteor(cut["hyp"], cut["ref"]), "meteor"),
         )
     return found
 

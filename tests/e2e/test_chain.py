@@ -68,7 +68,7 @@ def test_the_same_seed_trains_the_same_model(chain: Path) -> None:
     assert digest(chain / "again" / "model.safetensors") == digest(chain / "model" / "model.safetensors")
 
 
-def test_scores_floors_and_page(chain: Path) -> None:
+def test_scores_baselines_and_page(chain: Path) -> None:
     baseline = chain / "frequent.csv"
     cxrgen(
         *("generate", "--baseline", "frequent", "--question-file", chain / "prepared"),
@@ -77,11 +77,11 @@ def test_scores_floors_and_page(chain: Path) -> None:
     result = cxrgen(
         *("evaluate", "--pred", chain / "pred.csv", "--gt", chain / "gt.csv", "--out", chain / "scores"),
         *("--studies", chain / "prepared", "--truth", chain / "phantom" / "findings.csv"),
-        *("--floor", f"frequent={baseline}"),
+        *("--baseline", f"frequent={baseline}"),
     )
     scores = json.loads((chain / "scores" / "scores.json").read_text())
     assert scores["n"] == 12
-    assert set(scores["floors"]) == {"normal", "shuffled", "frequent"}
+    assert set(scores["baselines"]) == {"normal", "shuffled", "frequent"}
     assert {"bleu_1", "bleu_4", "rouge_l", "rule_f1_macro_14", "finding_f1_macro"} <= set(scores["metrics"])
     assert str(chain / "scores" / "report.html") in result.stdout
 

@@ -29,12 +29,12 @@ def test_real_images_from_prepare_to_page(shared: Path, tmp_path: Path) -> None:
     run("generate", "--baseline", "nearest", *questions, "--answers-file-pred", nearest)
     scores = tmp_path / "scores"
     pairs = ("--pred", pred, "--gt", gt, "--studies", prepared, "--allow-missing")  # half have images alone
-    run("evaluate", *pairs, "--floor", f"nearest={nearest}", "--out", scores)
+    run("evaluate", *pairs, "--baseline", f"nearest={nearest}", "--out", scores)
 
     content = json.loads((scores / "scores.json").read_text())
     assert content["n"] >= 15
     assert content["patients"] < content["n"]  # split and resampled by patient, of whom some have several studies
-    assert {"normal", "shuffled", "nearest"} == set(content["floors"])
+    assert {"normal", "shuffled", "nearest"} == set(content["baselines"])
     page = (scores / "report.html").read_text(encoding="utf-8")
     assert "data:image/" in page
     with open(gt, encoding="utf-8", newline="") as file:

@@ -12,26 +12,26 @@ import pytest
 
 from cxrgen import metrics
 from cxrgen.core.files import write_csv
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, Metric, MetricResult
 
 
-def _words_in_common(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
+def _words_in_common(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResult:
     """`overlap`: distinct words shared / distinct words of the references; `extra`: hypothesis words not shared."""
     rows = []
     for hypothesis, reference in zip(hypotheses, references):
-        said, wanted = set(hypothesis.split()), set(reference.split())
-        rows.append((len(said & wanted), len(wanted), len(said - wanted), 1))
+        hyp, ref = set(hypothesis.split()), set(reference.split())
+        rows.append((len(hyp & ref), len(ref), len(hyp - ref), 1))
 
     def aggregate(sums: Floats) -> dict[str, Floats]:
         return {"overlap": sums[..., 0] / sums[..., 1], "extra": sums[..., 2] / sums[..., 3]}
 
-    return Measured(np.array(rows, dtype=float).reshape(-1, 4), aggregate, "toy|words", frozenset({"extra"}))
+    return MetricResult(np.array(rows, dtype=float).reshape(-1, 4), aggregate, "toy|words", frozenset({"extra"}))
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("toy_metric")
-    module.measure = _words_in_common  # type: ignore[attr-defined]
+    module.METRIC = Metric(_words_in_common, "overlap", scores=("overlap", "extra"))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "toy_metric", module)
     monkeypatch.setitem(metrics.METRICS, "toy", "toy_metric")
 

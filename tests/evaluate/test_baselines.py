@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 
-from cxrgen.evaluate.baselines import best_floor, shuffled
+from cxrgen.evaluate.baselines import best_baseline, shuffled
 from cxrgen.evaluate.scores import Score
 
 
@@ -30,11 +30,11 @@ def test_one_study_keeps_its_own_report() -> None:
 
 
 def _score(value: float) -> Score:
-    return Score(value, None, "up", "", np.zeros(1))
+    return Score(value, None, "higher", "", np.zeros(1))
 
 
-def test_best_floor_follows_the_direction() -> None:
-    floors = {"normal": {"x": _score(0.2)}, "shuffled": {"x": _score(0.4)}, "odd": {"x": _score(float("nan"))}}
-    assert best_floor("x", "up", floors) == ("shuffled", floors["shuffled"]["x"])
-    assert best_floor("x", "down", floors) == ("normal", floors["normal"]["x"])
-    assert best_floor("y", "up", floors) is None
+def test_best_baseline_follows_the_direction() -> None:
+    baselines = {"normal": {"x": _score(0.2)}, "shuffled": {"x": _score(0.4)}, "odd": {"x": _score(float("nan"))}}
+    assert best_baseline("x", "higher", baselines) == ("shuffled", baselines["shuffled"]["x"])
+    assert best_baseline("x", "lower", baselines) == ("normal", baselines["normal"]["x"])
+    assert best_baseline("y", "higher", baselines) is None

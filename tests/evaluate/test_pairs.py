@@ -112,7 +112,7 @@ def test_unusable_files_are_named(tmp_path: Path, text: str, said: str) -> None:
         read_pairs(_write(tmp_path / "pred.csv", text), gt, allow_missing=True)
 
 
-def test_floor_and_truth_files_must_cover_every_study_once(tmp_path: Path) -> None:
+def test_baseline_and_truth_files_must_cover_every_study_once(tmp_path: Path) -> None:
     reports = _write(tmp_path / "f.csv", "study_id,report\n2,b\n1,a\n3,c\n3,d\n")
     assert read_reports(reports, ["1", "2"]) == ["a", "b"]
     with pytest.raises(InputError, match=r"1 missing \(4\), 1 doubled \(3\)"):

@@ -25,15 +25,15 @@ def test_the_three_files_and_the_scoreboard(csvs: Path, capsys: pytest.CaptureFi
     assert shown.out.rstrip().endswith(str(csvs / "out" / "report.html"))
     assert "Heart" not in shown.out + shown.err
     content = json.loads((csvs / "out" / "scores.json").read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["n"] == 6
     assert content["patients"] == 4
     assert content["left_out"] == {"missing": [], "extra": [], "doubled": []}
     overlap = content["metrics"]["overlap"]
     assert overlap["ci95"][0] <= overlap["value"] <= overlap["ci95"][1]
-    assert (overlap["direction"], content["metrics"]["extra"]["direction"]) == ("up", "down")
-    assert set(content["floors"]) == {"normal", "shuffled"}
-    assert set(content["floors"]["normal"]) == set(content["metrics"])
+    assert (overlap["better"], content["metrics"]["extra"]["better"]) == ("higher", "lower")
+    assert set(content["baselines"]) == {"normal", "shuffled"}
+    assert set(content["baselines"]["normal"]) == set(content["metrics"])
     assert content["sum"]["value"] is None
     assert "bertscore" in content["sum"]["missing"]
     table = pq.read_table(csvs / "out" / "per_study.parquet")
@@ -69,12 +69,29 @@ def test_page_escapes_texts_and_needs_nothing_from_outside(csvs: Path) -> None:
     assert "https://" not in page
 
 
-def test_given_floors_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_baselines_stand_beside_the_computed_ones(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (csvs / "copy.csv").write_bytes((csvs / "gt.csv").read_bytes())
-    assert _evaluate(csvs, "--floor", f"copy={csvs / 'copy.csv'}") == 0
+    assert _evaluate(csvs, "--baseline", f"copy={csvs / 'copy.csv'}") == 0
     assert "1.000  copy" in capsys.readouterr().out
+    assert _evaluate(csvs, "--floor", f"copy={csvs / 'copy.csv'}") == 0, "the flag's earlier name"
     for wrong in ("copy", "=x", f"normal={csvs / 'copy.csv'}"):
-        assert _evaluate(csvs, "--floor", wrong) == 2
+        assert _evaluate(csvs, "--baseline", wrong) == 2
+
+
+def test_a_score_folder_of_schema_1_is_read(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it was written before 2: `direction` and `floors`."""
+    assert _evaluate(csvs) == 0
+    (csvs / "out").rename(csvs / "new")
+    assert _evaluate(csvs) == 0
+    content = json.loads((csvs / "out" / "scores.json").read_text())
+    content |= {"schema": 1, "floors": content.pop("baselines")}
+    for score in content["metrics"].values():
+        score["direction"] = {"higher": "up", "lower": "down", "nearer_to_1": "one"}[score.pop("better")]
+    (csvs / "out" / "scores.json").write_text(json.dumps(content))
+    assert read_results(csvs / "out").content == json.loads((csvs / "new" / "scores.json").read_text())
+    capsys.readouterr()
+    assert main(["compare", str(csvs / "new"), str(csvs / "out"), "--permutations", "10"]) == 0
+    assert "overlap ↑" in capsys.readouterr().out
 
 
 def test_limits_and_remarks_stand_beside_the_scores(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +115,7 @@ def test_limits_and_remarks_stand_beside_the_scores(csvs: Path, capsys: pytest.C
 @pytest.mark.parametrize("names", ["", " , "])
 def test_nothing_to_measure_is_wrong_usage(csvs: Path, names: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _evaluate(csvs, "--metrics", names) == 2
-    assert "--metrics names nothing" in capsys.readouterr().err
+    assert "--metrics is empty" in capsys.readouterr().err
     assert not (csvs / "out").exists()
 
 
@@ -178,7 +195,7 @@ def test_presets_are_named_in_files_and_read_back(csvs: Path) -> None:
     assert main([*command, "--metrics", "bleu_2.cxr-report-metric,rouge.radeval,length_ratio"]) == 0
     content = json.loads((csvs / "out" / "scores.json").read_text())
     assert {"bleu_2.cxr-report-metric", "rouge_l.radeval", "length_ratio"} <= set(content["metrics"])
-    assert content["metrics"]["length_ratio"]["direction"] == "one"
+    assert content["metrics"]["length_ratio"]["better"] == "nearer_to_1"
     assert "cxr-report-metric" in content["metrics"]["bleu_2.cxr-report-metric"]["signature"]
     measured = read_results(csvs / "out").measured["bleu.cxr-report-metric"]
     again = measured.aggregate(measured.counts.sum(axis=0))["bleu_2.cxr-report-metric"]

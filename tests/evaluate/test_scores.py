@@ -8,15 +8,16 @@ import pytest
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate import evaluate
-from cxrgen.evaluate.baselines import best_floor
+from cxrgen.evaluate.baselines import best_baseline
 from cxrgen.evaluate.run import scoreboard
-from cxrgen.evaluate.scores import SUM_OF, Score, chosen_metrics, sum_score
+from cxrgen.evaluate.scores import Score, chosen_metrics
+from cxrgen.evaluate.suites import SUM_OF, headline, sum_of
 
 
 def test_values_by_hand() -> None:
     scores = evaluate(["a b", "x"], ["a b c d", "x y"], ["1", "2"], metrics=["toy"])
     assert scores.metrics["overlap"].value == 3 / 6
-    assert scores.metrics["extra"].direction == "down"
+    assert scores.metrics["extra"].better == "lower"
     assert scores.metrics["extra"].value == 0
     assert scores.per_study["overlap"].tolist() == [0.5, 0.5]
     assert scores.metrics["overlap"].interval == (0.5, 0.5)
@@ -38,11 +39,11 @@ def test_row_order_does_not_matter() -> None:
 def test_wrong_calls_are_refused() -> None:
     with pytest.raises(InputError, match="2 hypotheses for 1"):
         evaluate(["a", "b"], ["a"], ["1"], metrics=["toy"])
-    with pytest.raises(InputError, match="'1' stands twice"):
+    with pytest.raises(InputError, match="'1' is given twice"):
         evaluate(["a", "b"], ["a", "b"], ["1", "1"], metrics=["toy"])
     with pytest.raises(InputError, match="no studies"):
         evaluate([], [], [], metrics=["toy"])
-    with pytest.raises(UsageError, match="no metric 'nonsense'"):
+    with pytest.raises(UsageError, match="unknown --metrics 'nonsense'; choose from bleu, rouge"):
         evaluate(["a"], ["a"], ["1"], metrics=["nonsense"])
     with pytest.raises(UsageError, match="--truth"):
         evaluate(["a"], ["a"], ["1"], metrics=["findings"])
@@ -64,34 +65,69 @@ def test_all_that_needs_no_weights_is_measured_by_default() -> None:
     assert {"bleu_4", "rouge_l", "cider", "rule_f1_macro_14", "temporal_f1", "prior_rate"} <= set(scores.metrics)
     assert scores.metrics["side_flips"].value == 1
     assert scores.metrics["negation_flips"].value == 0.5
-    assert {name: scores.metrics[name].direction for name in ("bleu_4", "repetition", "length_ratio")} == {
-        "bleu_4": "up",
-        "repetition": "down",
-        "length_ratio": "one",
+    assert {name: scores.metrics[name].better for name in ("bleu_4", "repetition", "length_ratio")} == {
+        "bleu_4": "higher",
+        "repetition": "lower",
+        "length_ratio": "nearer_to_1",
     }
 
 
 def test_best_of_scores_with_a_target() -> None:
-    def floor(value: float) -> dict[str, Score]:
-        return {"length_ratio": Score(value, None, "one", "", np.zeros(1))}
+    def baseline(value: float) -> dict[str, Score]:
+        return {"length_ratio": Score(value, None, "nearer_to_1", "", np.zeros(1))}
 
-    floors = {"short": floor(0.5), "near": floor(1.2), "long": floor(1.9)}
-    best = best_floor("length_ratio", "one", floors)
+    baselines = {"short": baseline(0.5), "near": baseline(1.2), "long": baseline(1.9)}
+    best = best_baseline("length_ratio", "nearer_to_1", baselines)
     assert best is not None
     assert best[0] == "near"
 
 
 def test_sum_needs_all_its_parts() -> None:
     def score(value: float) -> Score:
-        return Score(value, None, "up", "", np.zeros(1))
+        return Score(value, None, "higher", "", np.zeros(1))
 
     whole = {name: score(0.5) for name in SUM_OF}
-    assert sum_score(whole) == (3.0, [])
+    values = dict.fromkeys(SUM_OF, 0.5)
+    assert sum_of(values) == (3.0, [])
     scores = replace(evaluate(["a"], ["a"], ["1"], metrics=["toy"]), metrics=whole)
     assert "sum 3.000: bleu_1 + bleu_2" in scoreboard(scores, {})
     assert "sum" not in scoreboard(evaluate(["a"], ["a"], ["1"], metrics=["toy"]), {})
-    assert sum_score({name: s for name, s in whole.items() if name != "bertscore"}) == (None, ["bertscore"])
-    assert sum_score({**whole, "bleu_4": score(math.nan)}) == (None, ["bleu_4"])
+    assert sum_of({name: value for name, value in values.items() if name != "bertscore"}) == (None, ["bertscore"])
+    assert sum_of({**values, "bleu_4": math.nan}) == (None, ["bleu_4"])
+
+
+def test_the_headline_always_has_overlap_scores_too() -> None:
+    clinical = [
+        "finding_f1_macro",
+        "radgraph_partial",
+        "chexbert_f1_macro_14",
+        "chexbert_similarity",
+        "rule_similarity",
+    ]
+    assert headline([*clinical, "bleu_4", "rouge_l"]) == [*clinical[:3], "rouge_l", "bleu_4"]
+    assert headline(["bleu_4", "rule_similarity", "unheard_of"]) == ["rule_similarity", "bleu_4"]
+    assert headline([*clinical, "bleu_4"], at_most=8) == [*clinical, "bleu_4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("belu", "unknown --metrics 'belu'; choose from bleu, rouge, .*; did you mean 'bleu'"),
+        ("bleu_9", "unknown score of bleu 'bleu_9'; choose from bleu_1, bleu_2.*; did you mean 'bleu_4'"),
+        ("rouge.rogue", "unknown preset of rouge 'rogue'; choose from coco-ptb.*"),
+        ("flips.coco", "unknown --metrics 'flips.coco'; flips has no presets"),
+    ],
+)
+def test_a_wrong_name_gets_the_right_ones(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        chosen_metrics([name], False)
+
+
+def test_the_beginning_of_scores_names_stands_for_them() -> None:
+    assert chosen_metrics(["rule_f1", "rule_f1_edema", "chexbert_f1.uncertain-negative"], False) == [
+        "rule",
+        "chexbert.uncertain-negative",
+    ]
 
 
 def test_importing_the_room_is_light() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cxrgen.cli import main
-from cxrgen.evaluate.self_test import CASES, KINDS, noticed, shown
+from cxrgen.evaluate.self_test import CASES, KINDS, as_text, noticed
 
 
 def test_each_score_notices_what_it_was_made_for() -> None:
@@ -23,7 +23,7 @@ def test_every_case_differs_from_its_reference() -> None:
 
 
 def test_the_table_names_all_kinds() -> None:
-    table = shown(noticed(["flips"]))
+    table = as_text(noticed(["flips"]))
     assert "6 of 6" in table
     assert all(kind in table for kind in KINDS)
 

@@ -11,12 +11,12 @@ from cxrgen.evaluate.statistics import (
     permuted_differences,
     resampled,
 )
-from cxrgen.metrics import Measured
+from cxrgen.metrics import MetricResult
 
 
-def _mean(counts: np.ndarray) -> Measured:
+def _mean(counts: np.ndarray) -> MetricResult:
     rows = np.column_stack([counts, np.ones(len(counts))])
-    return Measured(rows, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
+    return MetricResult(rows, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
 
 
 def test_weights_draw_each_resample_as_many_patients_as_there_are() -> None:

@@ -79,12 +79,12 @@ def test_numbers(value: float | None, text: str) -> None:
 
 
 def test_whisker_chart_places_values_on_one_scale() -> None:
-    chart = page.whisker_chart([Bar("a", 0.5, (0.25, 0.75), {"floor": 0.1}), Bar("b", 1.0)])
+    chart = page.whisker_chart([Bar("a", 0.5, (0.25, 0.75), {"baseline": 0.1}), Bar("b", 1.0)])
     assert 'width="50.00%"' in chart
     assert 'x1="25.00%"' in chart
     assert 'x1="10.00%"' in chart
     assert 'width="100.00%"' in chart
-    assert chart.count("floor") == 2  # the tick's title and the legend
+    assert chart.count("baseline") == 2  # the tick's title and the legend
     assert "0.500" in chart
 
 

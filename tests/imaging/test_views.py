@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cxrgen.core.records import View
@@ -58,6 +60,13 @@ def test_no_word_means_two_things() -> None:
 )
 def test_a_single_view_is_known_from_its_procedure(procedure: str, wanted: str) -> None:
     assert view_from_procedure(procedure) == wanted
+
+
+def test_two_images_of_one_view_and_size_are_ordered_by_content_and_not_by_name() -> None:
+    views = [View("a", "frontal", "PA", 9, 9, sha256="2"), View("b", "frontal", "PA", 9, 9, sha256="1")]
+    renamed = [replace(view, path=path) for view, path in zip(views, "yx")]
+    for given in (views, views[::-1], renamed):
+        assert [view.sha256 for view in order_views(given)] == ["1", "2"]
 
 
 def test_pa_first_then_area_then_name_and_laterals_after_frontals() -> None:

@@ -18,7 +18,7 @@ from tests.model.made import TEXT, V1_CONFIG, filled, language_shapes, write_fol
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.lazy_tensors import read_weights, whole
-from cxrgen.llava_med.merge import make_delta, merge
+from cxrgen.llava_med.merge_weights import make_delta, merge
 from cxrgen.model.checkpoint import open_checkpoint
 
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"

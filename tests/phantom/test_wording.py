@@ -57,6 +57,13 @@ def test_every_report_parses_back_to_its_findings() -> None:
             assert parse(report.file) == truth
 
 
+def test_labels_do_not_hang_on_wrapped_lines() -> None:
+    for index, (truth, _) in enumerate(tables(200)):
+        sections = split_sections(word_report(truth, draw_style(make_rng(8, index)), LESIONS).file)
+        for text in (sections.get("findings", ""), sections.get("impression", "")):
+            assert label(text) == label(" ".join(text.split()))
+
+
 def test_every_phrase_of_the_lexicon_is_used() -> None:
     styles = [draw_style(make_rng(2, index)) for index in range(400)]
     seen = " ".join(word_report(row, style).file for (row, _), style in zip(tables(400), styles))

@@ -22,7 +22,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_json, write_text
 from cxrgen.core.progress import say
 from cxrgen.evaluate.results import Results, read_results
-from cxrgen.evaluate.scores import ARROWS, direction, is_finer, loss
+from cxrgen.evaluate.scores import ARROWS, loss
 from cxrgen.evaluate.statistics import (
     PERMUTATIONS,
     RESAMPLES,
@@ -35,6 +35,7 @@ from cxrgen.evaluate.statistics import (
     resampled,
 )
 from cxrgen.html import Bar, Section, note, number, render, table, whisker_chart
+from cxrgen.metrics import Better
 
 _EXAMPLES = """\
 examples:
@@ -48,7 +49,7 @@ class Difference:
     """One score of two systems on the same studies; `difference` is the second minus the first."""
 
     name: str
-    direction: str
+    better: Better
     first: float
     second: float
     difference: float
@@ -136,19 +137,19 @@ def differences(
             samples = [resampled(metric, groups, weights) for metric in (one, two)]
             permuted = permuted_differences(one, two, groups, permutations, seed)
         for name in before.keys() & after.keys():
-            entries = [results.content["metrics"].get(name, {}) for results in (first, second)]
-            if (is_finer(name) and not finer) or entries[0].get("signature") != entries[1].get("signature"):
+            signatures = {results.content["metrics"].get(name, {}).get("signature") for results in (first, second)}
+            if (name in one.single_findings and not finer) or len(signatures) > 1:
                 continue
             gap = float(after[name] - before[name])
             if math.isfinite(gap):
                 ends = interval(samples[1][name] - samples[0][name])
                 p = permutation_p(gap, permuted[name])
                 pair = (float(before[name]), float(after[name]))
-                found.append(Difference(name, direction(name, one), *pair, gap, ends, p, p))
+                found.append(Difference(name, one.better(name), *pair, gap, ends, p, p))
     if not found:
         raise InputError(f"{first.folder} and {second.folder} have no score in common that was defined alike")
     corrected = holm({row.name: row.p for row in found})
-    order = {name: place for place, name in enumerate(first.content["metrics"])}
+    order = {name: i for i, name in enumerate(first.content["metrics"])}
     return [
         Difference(**{**vars(row), "p_holm": corrected[row.name]})
         for row in sorted(found, key=lambda row: (order.get(row.name, len(order)), row.name))
@@ -168,12 +169,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _verdict(row: Difference) -> str:
     if row.p_holm >= 0.05:
         return "not told apart"
-    return "better" if loss(row.second, row.direction) < loss(row.first, row.direction) else "worse"
+    return "better" if loss(row.second, row.better) < loss(row.first, row.better) else "worse"
 
 
 def _cells(row: Difference) -> list[str]:
     ends = f"{number(row.ci95[0])} to {number(row.ci95[1])}" if row.ci95 else "–"
-    arrow = ARROWS[row.direction]
+    arrow = ARROWS[row.better]
     values = [number(value) for value in (row.first, row.second, row.difference)]
     return [f"{row.name} {arrow}", *values, ends, f"{row.p:.4f}", f"{row.p_holm:.4f}", _verdict(row)]
 

@@ -1,8 +1,8 @@
 """Predictions and references as two CSVs, joined by study id.
 
 Cells are text and stay as they are: ids keep their leading zeros, and "None", "N/A" or "NaN" are words a model wrote.
-Ids that do not match one to one are an error by default, because a model that is silent on hard cases looks better than
-it is; `allow_missing` turns them into a list.
+Ids that do not match one to one are an error by default, because a model without reports for hard cases looks better
+than it is; `allow_missing` turns them into a list.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def read_pairs(predictions: Path, references: Path, allow_missing: bool = False)
     missing from the predictions, extra in them, or doubled in either file. A doubled id is left out altogether.
     """
     predicted, doubled_predictions, notes = _read(predictions)
-    wanted, doubled_references, more_notes = _read(references)
+    referenced, doubled_references, more_notes = _read(references)
     doubled = doubled_predictions | doubled_references
     left_out = {
-        "missing": tuple(name for name in wanted if name not in predicted and name not in doubled),
-        "extra": tuple(name for name in predicted if name not in wanted and name not in doubled),
+        "missing": tuple(name for name in referenced if name not in predicted and name not in doubled),
+        "extra": tuple(name for name in predicted if name not in referenced and name not in doubled),
         "doubled": tuple(sorted(doubled)),
     }
-    kept = tuple(name for name in wanted if name in predicted and name not in doubled)
+    kept = tuple(name for name in referenced if name in predicted and name not in doubled)
     hint = _hint(left_out["missing"], left_out["extra"])
     if any(left_out.values()) and not allow_missing:
         raise InputError(
@@ -54,11 +54,11 @@ def read_pairs(predictions: Path, references: Path, allow_missing: bool = False)
         )
     if not kept:
         raise InputError(f"{predictions} and {references} have no study id in common ({listed(left_out)}){hint}")
-    subjects = tuple(wanted[name][1] for name in kept)
+    subjects = tuple(referenced[name][1] for name in kept)
     pairs = Pairs(
         kept,
         tuple(predicted[name][0] for name in kept),
-        tuple(wanted[name][0] for name in kept),
+        tuple(referenced[name][0] for name in kept),
         subjects if all(subjects) else None,
         left_out,
     )
@@ -66,7 +66,7 @@ def read_pairs(predictions: Path, references: Path, allow_missing: bool = False)
 
 
 def read_reports(path: Path, study_ids: Sequence[str]) -> list[str]:
-    """The reports of a floor's CSV in the order of `study_ids`; more ids are ignored, missing ones an InputError."""
+    """The reports of a baseline's CSV in the order of `study_ids`; more ids are ignored, missing ones an InputError."""
     reports, doubled, _ = _read(path)
     missing = tuple(name for name in study_ids if name not in reports)
     if missing or doubled.intersection(study_ids):
@@ -83,7 +83,7 @@ def read_truth(path: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
     for row in table.rows:
         name = row.cells[str(column)].strip()
         if name in rows:
-            raise InputError(f"{row.row_ref}: study {name!r} stands twice; keep one row a study")
+            raise InputError(f"{row.row_ref}: study {name!r} is given twice; keep one row a study")
         rows[name] = row.cells
     missing = tuple(name for name in study_ids if name not in rows)
     if missing:
@@ -92,9 +92,9 @@ def read_truth(path: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
 
 
 def read_limits(path: Path) -> dict[str, dict[str, float]]:
-    """What scores could reach, by name of the limit and of the score: {"optimum": {"finding_f1_macro": 1.0}, ...}.
+    """Upper limits of scores, by name of the limit and of the score: {"optimum": {"finding_f1_macro": 1.0}, ...}.
 
-    Values of null are passed over. Raises InputError for a file of another shape.
+    Values of null are ignored. Raises InputError for a file of another shape.
     """
     content = read_json(path)
     limits: dict[str, dict[str, float]] = {}
@@ -130,16 +130,16 @@ def _read(path: Path) -> tuple[dict[str, tuple[str, str]], set[str], list[str]]:
     subject_column = find_column(table, "subject_id", needed=False)
     if not table.rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
-    found: dict[str, tuple[str, str]] = {}
+    reports: dict[str, tuple[str, str]] = {}
     doubled: set[str] = set()
     for row in table.rows:
         name = row.cells[id_column].strip()
         if not name:
             raise InputError(f"{row.row_ref}: empty {id_column}; every report needs its study id")
-        if name in found:
+        if name in reports:
             doubled.add(name)
-        found[name] = (row.cells[report_column], row.cells[subject_column] if subject_column else "")
-    return found, doubled, [f"{table.path.name}: {note}" for note in table.notes] + _unused(table)
+        reports[name] = (row.cells[report_column], row.cells[subject_column] if subject_column else "")
+    return reports, doubled, [f"{table.path.name}: {note}" for note in table.notes] + _unused(table)
 
 
 def _unused(table: CsvTable) -> list[str]:

@@ -20,21 +20,23 @@ from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing, write_json
 from cxrgen.core.tables import read_json
-from cxrgen.evaluate.scores import Score, Scores, sum_score
-from cxrgen.metrics import Measured, measure, metric_of
+from cxrgen.evaluate.scores import Score, Scores
+from cxrgen.evaluate.suites import sum_of
+from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_BETTER_OF_SCHEMA_1: dict[str, Better] = {"up": "higher", "down": "lower", "one": "nearer_to_1"}
 
 
 def document(
     scores: Scores,
-    floors: Mapping[str, Scores],
+    baselines: Mapping[str, Scores],
     left_out: Mapping[str, tuple[str, ...]],
     notes: tuple[str, ...] = (),
     inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of scores.json; values that are undefined become null."""
-    total, missing = sum_score(scores.metrics)
+    total, missing = sum_of({name: score.value for name, score in scores.metrics.items()})
     return {
         "schema": SCHEMA_VERSION,
         "cxrgen": __version__,
@@ -45,11 +47,11 @@ def document(
         "notes": list(notes),
         "inputs": dict(inputs or {}),
         "metrics": {
-            name: {**_numbers(score), "direction": score.direction, "signature": score.signature}
+            name: {**_numbers(score), "better": score.better, "signature": score.signature}
             for name, score in scores.metrics.items()
         },
-        "floors": {
-            floor: {name: _numbers(score) for name, score in of.metrics.items()} for floor, of in floors.items()
+        "baselines": {
+            name: {score: _numbers(value) for score, value in of.metrics.items()} for name, of in baselines.items()
         },
         "sum": {"value": total, "missing": missing},
     }
@@ -68,9 +70,9 @@ def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], conte
     columns["subject_id"] = pa.array(subjects, pa.string())
     for name, values in scores.per_study.items():
         columns[name] = pa.array(np.broadcast_to(values, scores.n), pa.float64(), from_pandas=True)  # NaN becomes null
-    for name, measured in scores.measured.items():
-        width = measured.counts.shape[1]
-        flat = pa.array(np.ascontiguousarray(measured.counts, dtype=np.float64).reshape(-1))
+    for name, result in scores.measured.items():
+        width = result.counts.shape[1]
+        flat = pa.array(np.ascontiguousarray(result.counts, dtype=np.float64).reshape(-1))
         columns[f"counts.{name}"] = pa.FixedSizeListArray.from_arrays(flat, width)
     table = pa.table(columns).replace_schema_metadata({"cxrgen_schema": str(SCHEMA_VERSION)})
     with replacing(folder / "per_study.parquet") as temporary:
@@ -87,48 +89,60 @@ class Results:
     content: dict[str, Any]  # scores.json
     study_ids: tuple[str, ...]
     subjects: tuple[str, ...]
-    measured: dict[str, Measured]
+    measured: dict[str, MetricResult]
 
     def among(self, study_ids: Sequence[str]) -> Results:
         """The same results for these studies only, in this order."""
-        place = {name: i for i, name in enumerate(self.study_ids)}
-        rows = [place[name] for name in study_ids]
+        row_of = {name: i for i, name in enumerate(self.study_ids)}
+        rows = [row_of[name] for name in study_ids]
         measured = {name: replace(metric, counts=metric.counts[rows]) for name, metric in self.measured.items()}
         subjects = tuple(self.subjects[row] for row in rows)
         return replace(self, study_ids=tuple(study_ids), subjects=subjects, measured=measured)
 
 
 def read_results(folder: Path) -> Results:
-    """Read what `write_results` wrote; raises InputError when the folder is none or of another schema version.
+    """Read what `write_results` wrote; raises InputError for another folder or an unknown schema version.
 
-    How counts become values is asked of the metric itself, by measuring no texts; a metric that is no longer there, or
-    counts otherwise by now, is an InputError, because old counts would silently mean something else.
+    A scores.json of schema 1 is given as one of schema 2. How counts become values is asked of the metric itself, by
+    measuring no texts; a metric that no longer exists, or has other counts by now, is an InputError, because old counts
+    would silently mean something else.
     """
     scores, studies = folder / "scores.json", folder / "per_study.parquet"
     for file in (scores, studies):
         if not file.is_file():
             raise InputError(f"{file}: no such file; make the folder with `cxrgen evaluate --out {folder}`")
     content = read_json(scores)
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA_VERSION:
+    if not isinstance(content, dict) or content.get("schema") not in (1, SCHEMA_VERSION):
         raise InputError(f"{scores}: not a scores.json of schema {SCHEMA_VERSION}; score again with `cxrgen evaluate`")
     try:
         table = pq.read_table(studies)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{studies}: no Parquet file ({type(error).__name__}); score again") from None
+        raise InputError(f"{studies}: not a Parquet file ({type(error).__name__}); score again") from None
     measured = {}
     for column in table.column_names:
         if column.startswith("counts."):
             name = column.removeprefix("counts.")
             counts = np.array(table[column].to_pylist(), dtype=np.float64).reshape(table.num_rows, -1)
-            measured[name] = replace(_empty(name, counts.shape[1], folder), counts=counts)
+            measured[name] = replace(_uncounted(name, counts.shape[1], folder), counts=counts)
     ids, subjects = (tuple(table[name].to_pylist()) for name in ("study_id", "subject_id"))
-    return Results(folder, content, ids, subjects, measured)
+    return Results(folder, upgraded(content), ids, subjects, measured)
 
 
-def _empty(name: str, width: int, folder: Path) -> Measured:
-    extra: dict[str, Any] = {"truth": []} if name == "findings" else {}
+def upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A scores.json of schema 1 or 2 as one of schema 2."""
+    if content["schema"] == SCHEMA_VERSION:
+        return dict(content)
+    new = {key: value for key, value in content.items() if key != "floors"}
+    metrics = {name: dict(score) for name, score in content["metrics"].items()}
+    for score in metrics.values():
+        score["better"] = _BETTER_OF_SCHEMA_1[score.pop("direction")]
+    return {**new, "schema": SCHEMA_VERSION, "metrics": metrics, "baselines": content["floors"]}
+
+
+def _uncounted(name: str, width: int, folder: Path) -> MetricResult:
+    """A metric's result without studies, if it has as many counts as the folder holds."""
     try:
-        measured = measure(metric_of(name), [], [], **extra)
+        measured = measure_nothing(metric_of(name))
     except UsageError:
         raise InputError(f"{folder}: no metric {name!r} in this version; score again with `cxrgen evaluate`") from None
     if measured.counts.shape[1:] != (width,):

@@ -1,15 +1,15 @@
 """Score written reports against references: two CSVs with the columns study_id and report.
 
 Writes scores.json, per_study.parquet and report.html into the output folder and prints a scoreboard. Every score has a
-95 % interval (patients resampled) and stands beside floors: what a constant normal report, and the reports of other
-patients, would get. report.html holds report texts and images: it is readable by you only.
+95 % interval (patients resampled) and stands beside baselines: the values of a constant normal report, and of the
+reports of other patients. report.html holds report texts and images; only you can read it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +17,90 @@ from cxrgen.core.errors import UsageError
 from cxrgen.core.files import make_folder, sha256_file
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
-from cxrgen.evaluate import baselines
-from cxrgen.evaluate import metric_options as weights
+from cxrgen.evaluate import baselines, metric_options
 from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.results import document, write_results
-from cxrgen.evaluate.scores import ARROWS, SUM_OF, Scores, chosen_metrics, evaluate, is_finer, sum_score
-from cxrgen.evaluate.self_test import noticed, shown
+from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate
+from cxrgen.evaluate.self_test import as_text, noticed
+from cxrgen.evaluate.suites import SUM_OF, sum_of
 from cxrgen.html import number
+from cxrgen.metrics import METRICS
 
 _EXAMPLES = """\
 examples:
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --studies prepared --truth findings.csv
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --chexbert chexbert.pth --encoder distilroberta-base
-  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --floor nearest=nearest.csv --metrics bleu,rouge.radeval
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --baseline nearest=nearest.csv --metrics bleu,rouge.radeval
   cxrgen evaluate --self-test
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
-    parser.add_argument("--gt", type=Path, metavar="CSV", help="the references")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
-    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
-    parser.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
-    parser.add_argument(
-        "--floor", action="append", default=[], metavar="NAME=CSV", help="one more floor to stand beside; repeatable"
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
+    inputs.add_argument("--gt", type=Path, metavar="CSV", help="the references")
+    inputs.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
+    inputs.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
+    inputs.add_argument(
+        "--baseline",
+        "--floor",
+        action="append",
+        default=[],
+        metavar="NAME=CSV",
+        help="reports of one more baseline; repeatable",
     )
-    parser.add_argument(
+    inputs.add_argument(
+        "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
+    )
+    inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
+    scoring = parser.add_argument_group("scores")
+    scoring.add_argument(
         "--metrics",
         metavar="NAMES",
-        help="comma-separated: metrics (bleu), presets (bleu.sacrebleu), scores (prior_rate), sum; "
-        "default: all that need neither weights nor Java",
+        help=f"comma-separated: metrics ({', '.join(METRICS)}), presets (bleu.sacrebleu), scores (prior_rate), sum; "
+        "default: those that need neither weights nor Java",
     )
-    parser.add_argument(
-        "--limits", type=Path, metavar="JSON", help='what scores could reach: {"optimum": {"finding_f1_macro": 1.0}}'
-    )
-    parser.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
-    weights.add_arguments(parser)
-    parser.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
-    parser.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
-    parser.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
-    parser.add_argument(
+    scoring.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
+    scoring.add_argument(
         "--self-test", action="store_true", help="score nothing; show which metric notices which made-up mistake"
     )
+    metric_options.add_arguments(parser)
+    outputs = parser.add_argument_group("output")
+    outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
+    outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
+    outputs.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
 
 
 def run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
-    chosen = chosen_metrics(names, options.truth is not None)  # a wrong name is said before files are read
-    settings = weights.settings(options, chosen)
+    chosen = chosen_metrics(names, options.truth is not None)  # a wrong name is reported before files are read
+    settings = metric_options.settings(options, chosen)
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed}: give 0 or more")
     if options.self_test:
         return _self_test(names, settings, options.json)
-    absent = [flag for flag in ("pred", "gt", "out") if getattr(options, flag) is None]
-    if absent:
-        raise UsageError(f"--{absent[0]} is missing; --pred, --gt and --out are needed")
-    names = [*chosen, *settings]
-    if not names:
-        raise UsageError("--metrics names nothing; leave it out to measure all that need no weights")
+    missing = [flag for flag in ("pred", "gt", "out") if getattr(options, flag) is None]
+    if missing:
+        raise UsageError(f"--{missing[0]} is missing; --pred, --gt and --out are needed")
+    metrics = list(dict.fromkeys([*chosen, *settings]))
+    if not metrics:
+        raise UsageError("--metrics is empty; leave it out for those that need no weights")
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
-    make_folder(options.out)  # a place that cannot be written is said before the work
+    make_folder(options.out)  # a folder that cannot be written is reported before the work
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
-    floors = {
-        "normal": baselines.constant_normal(len(pairs.study_ids)),
-        "shuffled": baselines.shuffled(pairs.references, subjects, pairs.study_ids, options.seed),
-        **_given_floors(options.floor, pairs),
-    }
     scored: dict[str, Scores] = {}
-    for name, hypotheses in {"": list(pairs.hypotheses), **floors}.items():
+    for name, hypotheses in {"": list(pairs.hypotheses), **_baselines(options, pairs, subjects)}.items():
         columns = (hypotheses, pairs.references, pairs.study_ids, subjects)
-        scored[name] = evaluate(*columns, names, truth=truth, settings=settings, seed=options.seed)
+        scored[name] = evaluate(*columns, metrics, truth=truth, settings=settings, seed=options.seed)
     scores = scored.pop("")
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options)), "limits": limits}
     page = options.out / "report.html"
@@ -110,49 +114,71 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _self_test(names: list[str] | None, settings: Mapping[str, Mapping[str, Any]], as_json: bool) -> int:
+def _self_test(names: list[str] | None, settings: metric_options.Settings, as_json: bool) -> int:
     metrics = chosen_metrics([*chosen_metrics(names, False), *settings], False)
     found = noticed(metrics, settings)
-    print(json.dumps({"schema": 1, "noticed": found}, indent=2) if as_json else shown(found))
+    print(json.dumps({"schema": 1, "noticed": found}, indent=2) if as_json else as_text(found))
     return 0
 
 
 def scoreboard(
-    scores: Scores, floors: Mapping[str, Scores], limits: Mapping[str, Mapping[str, float]] | None = None
+    scores: Scores, of_baselines: Mapping[str, Scores], limits: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
-    """The scores as plain text: name, arrow, value, interval, best floor, and what could be reached where known."""
-    shown = {name: score for name, score in scores.metrics.items() if not is_finer(name)}
+    """The scores as plain text: name, arrow, value, interval, best baseline, and upper limits where known."""
+    shown = {name: score for name, score in scores.metrics.items() if not score.single_finding}
     known = {name: values for name, values in (limits or {}).items() if values.keys() & shown.keys()}
-    rows = [["score", "", "value", "95 % interval", "best floor", "", *known]]
-    of_floors = {name: of.metrics for name, of in floors.items()}
+    rows = [["score", "", "value", "95 % interval", "best baseline", "", *known]]
+    by_baseline = {name: of.metrics for name, of in of_baselines.items()}
     for name, score in shown.items():
         low, high = score.interval or (None, None)
-        best = baselines.best_floor(name, score.direction, of_floors)
-        floor = [number(best[1].value), best[0]] if best else ["–", ""]
+        best = baselines.best_baseline(name, score.better, by_baseline)
+        compared = [number(best[1].value), best[0]] if best else ["–", ""]
         ends = f"{number(low)} to {number(high)}"
         reached = [number(values[name]) if name in values else "" for values in known.values()]
-        rows.append([name, ARROWS[score.direction], number(score.value), ends, *floor, *reached])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place in (0, 1, 5) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    total, _ = sum_score(scores.metrics)
+        rows.append([name, ARROWS[score.better], number(score.value), ends, *compared, *reached])
+    lines = aligned_columns(rows, left=(0, 1, 5))
+    total, _ = sum_of({name: score.value for name, score in scores.metrics.items()})
     if total is not None:
         lines.append(f"sum {number(total)}: {' + '.join(SUM_OF)}")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 
+def aligned_columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
+    """Rows of cells as lines; columns whose index is in `left` are aligned left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _baselines(options: argparse.Namespace, pairs: Pairs, subjects: Sequence[str]) -> dict[str, list[str]]:
+    """The reports of each baseline by its name: two made from the references, and those given by --baseline."""
+    reports = {
+        "normal": baselines.constant_normal(len(pairs.study_ids)),
+        "shuffled": baselines.shuffled(pairs.references, subjects, pairs.study_ids, options.seed),
+    }
+    for given in options.baseline:
+        name, equals, file = given.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"--baseline {given!r}: write it as NAME=FILE.csv")
+        if name in reports:
+            raise UsageError(f"--baseline {given!r}: the name {name!r} is taken; choose another")
+        reports[name] = read_reports(Path(file), pairs.study_ids)
+    return reports
+
+
 def _studies(prepared: Path, pairs: Pairs) -> dict[str, Study]:
-    wanted = set(pairs.study_ids)
-    return {study.study_id: study for study in read_studies(prepared) if study.study_id in wanted}
+    scored = set(pairs.study_ids)
+    return {study.study_id: study for study in read_studies(prepared) if study.study_id in scored}
 
 
 def _subjects(pairs: Pairs, studies: Mapping[str, Study]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """A patient for every study, and a remark where that is not known."""
+    """The patient of every study, and a remark where patients are unknown."""
     if pairs.subjects is not None:
         return pairs.subjects, ()
     known = [studies[name].subject_id if name in studies else "" for name in pairs.study_ids]
@@ -164,18 +190,6 @@ def _subjects(pairs: Pairs, studies: Mapping[str, Study]) -> tuple[tuple[str, ..
     note = f"{unknown} studies are not in the prepared set; each of them counts as its own patient"
     own = (name if subject == "" else f"patient {subject}" for name, subject in zip(pairs.study_ids, known))
     return tuple(own), (note,)
-
-
-def _given_floors(floors: list[str], pairs: Pairs) -> dict[str, list[str]]:
-    result = {}
-    for given in floors:
-        name, equals, file = given.partition("=")
-        if not (name and equals and file):
-            raise UsageError(f"--floor {given!r}: write it as NAME=FILE.csv")
-        if name in ("normal", "shuffled") or name in result:
-            raise UsageError(f"--floor {given!r}: the name {name!r} is taken; choose another")
-        result[name] = read_reports(Path(file), pairs.study_ids)
-    return result
 
 
 def _inputs(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,51 +1,37 @@
 """Scores of N reports against N references: values, intervals, per-study values.
 
-All metrics go through the same three lines: measure to counts, aggregate the sum, aggregate resampled sums. What a
-metric is, is the metrics' room's business; this file knows only counts and names.
+All metrics go through the same three lines: measure to counts, aggregate the sum, aggregate resampled sums. This file
+knows counts and names only; the metrics are in `cxrgen.metrics`.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cxrgen import metrics as registry
+from cxrgen import metrics as metrics_of
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, interval, resampled
-from cxrgen.metrics import Floats, Measured
+from cxrgen.evaluate.suites import SUM_OF
+from cxrgen.metrics import Better, Floats, MetricResult
 
-# Measured when nothing is asked for; `findings` joins them when truth is given, and METEOR, being slow, must be asked.
-WEIGHT_FREE = ("bleu", "rouge", "cider", "rule", "temporal", "flips", "form")
-HEADLINE = (  # the scores to look at first, in this order
-    "finding_f1_macro",
-    "radgraph_partial",
-    "chexbert_f1_macro_14",
-    "chexbert_similarity",
-    "rule_f1_macro_14",
-    "rule_similarity",
-    "radcliq_v1",
-    "bertscore",
-    "rouge_l",
-    "bleu_4",
-)
-ARROWS = {"up": "↑", "down": "↓", "one": "→1"}
-SUM_OF = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "bertscore", "chexbert_similarity")
+ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "nearer_to_1": "→1"}
 
 
 @dataclass(frozen=True)
 class Score:
-    """One value over all studies. It is NaN where it is undefined, such as the F1 of a finding nobody has."""
+    """One value over all studies. It is NaN where it is undefined, such as the F1 of a finding that no study has."""
 
     value: float
     interval: tuple[float, float] | None  # 95 %, patients resampled
-    direction: str  # "up": higher is better; "down": lower is better; "one": the nearer to 1
+    better: Better
     signature: str
     samples: Floats  # the value in each resample, shape (resamples,): pairs with other scores of the same studies
+    single_finding: bool = False  # tables of findings show it, the scoreboard does not
 
 
 @dataclass(frozen=True)
@@ -55,7 +41,7 @@ class Scores:
     study_ids: tuple[str, ...]
     metrics: dict[str, Score]
     per_study: dict[str, Floats]
-    measured: dict[str, Measured]  # by metric module, for those who resample again
+    measured: dict[str, MetricResult]  # by metric module, for those who resample again
     patients: int
     resamples: int
     seed: int
@@ -84,10 +70,10 @@ def evaluate(
     """Score N reports against N references, both in the order of `study_ids`.
 
     `subjects` are the N patients for the intervals; without them every study counts as its own patient. `metrics` are
-    names as `cxrgen.metrics.metric_of` knows them, or `sum` for all that the sum is made of; None means those that need
-    no weights, and `findings` when `truth`, the N rows of a table of true findings, is given. `settings` has what a
-    metric is called with besides, by the metric's name: its weights, say. Raises InputError for no studies, differing
-    lengths or an id that stands twice.
+    names as `cxrgen.metrics.metric_of` knows them, or `sum` for all that the sum is made of; None means those measured
+    by default, with those against `truth`, the N rows of a table of true findings, where it is given. `settings` are
+    the options of metrics by their names: weights, say. Raises InputError for no studies, differing lengths or a
+    repeated id.
     """
     _check(hypotheses, references, study_ids, subjects, truth)
     names = chosen_metrics(metrics, truth is not None)
@@ -95,17 +81,17 @@ def evaluate(
     weights = bootstrap_weights(groups.count, resamples, seed)
     scores: dict[str, Score] = {}
     per_study: dict[str, Floats] = {}
-    measured: dict[str, Measured] = {}
+    measured: dict[str, MetricResult] = {}
     for name in names:
         extra = called_with(name, settings, truth)
         with np.errstate(divide="ignore", invalid="ignore"):
-            result = measured[name] = registry.measure(name, hypotheses, references, **extra)
+            result = measured[name] = metrics_of.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
             samples = resampled(result, groups, weights)
             per_study.update(result.aggregate(result.counts))
         for key, value in values.items():
-            way = direction(key, result)
-            scores[key] = Score(float(value), interval(samples[key]), way, result.signature, samples[key])
+            ends, single = interval(samples[key]), key in result.single_findings
+            scores[key] = Score(float(value), ends, result.better(key), result.signature, samples[key], single)
     return Scores(tuple(study_ids), scores, per_study, measured, groups.count, resamples, seed)
 
 
@@ -114,50 +100,29 @@ def called_with(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     truth: Sequence[Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """What the metric `name` is called with besides the texts."""
-    extra = dict((settings or {}).get(name, {}))
-    if name == "findings":
-        extra["truth"] = truth
-    return extra
+    """The keywords that the metric `name` is measured with besides the texts."""
+    keywords = dict((settings or {}).get(name, {}))
+    return {**keywords, "truth": truth} if metrics_of.load(name).needs_truth else keywords
 
 
-def chosen_metrics(metrics: Sequence[str] | None, has_truth: bool) -> list[str]:
-    """The metrics to run, each once; raises UsageError for a name that is none, or findings without truth."""
-    if metrics is None:
-        return [*WEIGHT_FREE, *(["findings"] if has_truth else [])]
-    asked = [part for name in metrics for part in (SUM_OF if name == "sum" else (name,))]
-    names = list(dict.fromkeys(registry.metric_of(name) for name in asked))
-    if "findings" in names and not has_truth:
-        raise UsageError("the metric 'findings' compares with a table of true findings; give it with --truth")
-    return names
+def chosen_metrics(names: Sequence[str] | None, has_truth: bool) -> list[str]:
+    """The metrics to run, each once; raises UsageError for an unknown name, or one that needs truth without it."""
+    if names is None:
+        records = metrics_of.load_all().items()
+        return [name for name, metric in records if metric.by_default and (has_truth or not metric.needs_truth)]
+    asked = [part for name in names for part in (SUM_OF if name == "sum" else (name,))]
+    chosen = list(dict.fromkeys(metrics_of.metric_of(name) for name in asked))
+    for name in chosen:
+        if metrics_of.load(name).needs_truth and not has_truth:
+            raise UsageError(f"the metric {name!r} compares with a table of true findings; give it with --truth")
+    return chosen
 
 
-def direction(name: str, measured: Measured) -> str:
-    """Which way a metric's score gets better, as `Score.direction` says it."""
-    return "down" if name in measured.down else "one" if name in measured.one else "up"
-
-
-def loss(value: Floats | float, way: str) -> Floats:
-    """How bad values of a direction are, in the score's own unit: the smaller the better."""
-    return np.abs(np.asarray(value) - 1) if way == "one" else np.asarray(value) * (1 if way == "down" else -1)
-
-
-def headline(names: Iterable[str], at_most: int = 5) -> list[str]:
-    """The most telling of `names`: clinical scores first, then overlap; always with one of each where there is one."""
-    having = [name for name in HEADLINE if name in set(names)]
-    return having if len(having) <= at_most else having[: at_most - 2] + having[-2:]
-
-
-def is_finer(name: str) -> bool:
-    """Whether a score is of a single finding, which tables of findings show and scoreboards do not."""
-    _, f1, rest = name.partition("_f1_")
-    return bool(f1) and rest.split("_")[0] not in ("micro", "macro", "weighted")
-
-
-def sum_score(scores: Mapping[str, Score]) -> tuple[float | None, list[str]]:
-    """The sum of `SUM_OF`, or None and the names that are missing: a sum without a part is another number."""
-    missing = [name for name in SUM_OF if name not in scores or not math.isfinite(scores[name].value)]
-    return (None if missing else math.fsum(scores[name].value for name in SUM_OF)), missing
+def loss(value: Floats | float, better: Better) -> Floats:
+    """How bad values are, in the score's own unit: the smaller the better."""
+    if better == "nearer_to_1":
+        return np.asarray(np.abs(np.asarray(value) - 1))
+    return np.asarray(np.asarray(value) * (1 if better == "lower" else -1))
 
 
 def _check(
@@ -174,5 +139,5 @@ def _check(
         if column is not None and len(column) != len(study_ids):
             raise InputError(f"{len(column)} {name} for {len(study_ids)} study ids; there must be one each")
     if len(set(study_ids)) != len(study_ids):
-        twice = next(name for name, times in Counter(study_ids).items() if times > 1)
-        raise InputError(f"study {twice!r} stands twice; each study is scored once")
+        repeated = next(name for name, times in Counter(study_ids).items() if times > 1)
+        raise InputError(f"study {repeated!r} is given twice; each study is scored once")

@@ -1,6 +1,6 @@
-"""Which score notices which mistake: made-up reports with one dangerous change each, through the chosen metrics.
+"""Which score notices which mistake: made-up reports with one dangerous change each, scored by the chosen metrics.
 
-Every case has a reference, a rewording that says the same in other words, and a copy in which one thing is wrong: a
+Every case has a reference, a rewording with the same meaning, and a copy in which one thing is wrong: a
 negation, a side, a severity, a device. A score notices the mistake when it rates the wrong copy below the harmless
 rewording. Overlap scores prefer the wrong copy, because it shares more words; that is what this table is for.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrgen.evaluate.scores import called_with, direction, is_finer, loss
+from cxrgen.evaluate.scores import called_with, loss
 from cxrgen.metrics import measure
 
 
@@ -180,16 +180,16 @@ def noticed(
             measured = measure(metric, texts, references, **called_with(metric, settings))
             values = measured.aggregate(measured.counts)
         for name, value in values.items():
-            if not is_finer(name):
-                harmless, wrong = np.split(loss(value, direction(name, measured)), 2)
-                seen = wrong > harmless + 1e-9
+            if name not in measured.single_findings:
+                harmless, wrong = np.split(loss(value, measured.better(name)), 2)
+                worse = wrong > harmless + 1e-9
                 result[name] = {
-                    kind: int(sum(hit for hit, case in zip(seen, CASES) if case.kind == kind)) for kind in KINDS
+                    kind: int(sum(hit for hit, case in zip(worse, CASES) if case.kind == kind)) for kind in KINDS
                 }
     return result
 
 
-def shown(found: Mapping[str, Mapping[str, int]]) -> str:
+def as_text(found: Mapping[str, Mapping[str, int]]) -> str:
     """The table as plain text."""
     cases = {kind: sum(case.kind == kind for case in CASES) for kind in KINDS}
     width = max(map(len, found), default=0) + 2

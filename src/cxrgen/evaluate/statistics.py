@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, MetricResult
 
 RESAMPLES = 1_000
 PERMUTATIONS = 10_000
@@ -54,7 +54,7 @@ def bootstrap_weights(patients: int, resamples: int = RESAMPLES, seed: int = 0) 
     return times
 
 
-def resampled(measured: Measured, groups: Clusters, weights: Times) -> dict[str, Floats]:
+def resampled(measured: MetricResult, groups: Clusters, weights: Times) -> dict[str, Floats]:
     """Each of a metric's values in each resample: name to an array of shape (resamples,)."""
     sums = groups.sums(measured.counts)
     step = max(1, _WEIGHTS_AT_ONCE // groups.count)
@@ -72,7 +72,7 @@ def interval(samples: Floats, level: float = 0.95) -> tuple[float, float] | None
 
 
 def permuted_differences(
-    first: Measured, second: Measured, groups: Clusters, permutations: int = PERMUTATIONS, seed: int = 0
+    first: MetricResult, second: MetricResult, groups: Clusters, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> dict[str, Floats]:
     """Second minus first after swapping the two systems' counts for a random half of the patients, many times over.
 

@@ -1,7 +1,7 @@
 """Charts as inline SVG: bars with whiskers, histograms, line curves, heat maps.
 
 The drawings carry no script and stretch with the page: positions are percentages, so lines keep their width and words
-their size on a telephone as on paper. Values that are not finite are left out of a drawing, never drawn as zero.
+their size on every screen. Values that are not finite are left out of a drawing, never drawn as zero.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _AXIS = 22
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a bar chart: a value, its interval if known, and reference marks such as floors (name to value)."""
+    """One row of a bar chart: a value, its interval if known, and reference marks such as baselines (name to value)."""
 
     name: str
     value: float

@@ -17,7 +17,9 @@ _PIECES = re.compile(r"\S+")
 def differing_words(reference: str, hypothesis: str) -> tuple[Html, Html]:
     """Both texts as HTML: words only in the reference in `<del>`, words only in the hypothesis in `<ins>`."""
     left, right = list(_PIECES.finditer(reference)), list(_PIECES.finditer(hypothesis))
-    matcher = SequenceMatcher(None, [_folded(word) for word in left], [_folded(word) for word in right], autojunk=False)
+    matcher = SequenceMatcher(
+        None, [_compared(word) for word in left], [_compared(word) for word in right], autojunk=False
+    )
     only_left: list[tuple[int, int]] = []
     only_right: list[tuple[int, int]] = []
     for kind, a, b, c, d in matcher.get_opcodes():
@@ -29,7 +31,7 @@ def differing_words(reference: str, hypothesis: str) -> tuple[Html, Html]:
     return _marked(reference, only_left, "del"), _marked(hypothesis, only_right, "ins")
 
 
-def _folded(word: re.Match[str]) -> str:
+def _compared(word: re.Match[str]) -> str:
     return word.group().strip(".,;:()[]\"'").lower() or word.group()
 
 

@@ -1,4 +1,4 @@
-"""The page's frame: escaping, sections, tables, pictures and the style sheet.
+"""The layout of a page: escaping, sections, tables, images and the style sheet.
 
 `Html` marks text that is already HTML. Functions here take `object`s and pass them through `html`, which escapes
 everything that is not `Html`: forgetting to escape is impossible rather than forbidden.

@@ -1,40 +1,89 @@
-"""Texts to numbers. A metric is one module with a `measure` function and one row in `METRICS`.
+"""Texts to numbers. A metric is one file that ends with a `Metric` record, and one line in `METRICS`.
 
 Every metric is split in two so that confidence intervals cost nothing: `measure` turns each pair of texts into a row of
-counts, `aggregate` turns a *sum* of rows into the metric's values. The corpus value is `aggregate(counts.sum(0))`, the
-value of study i is `aggregate(counts[i])`, and a bootstrap sample is `aggregate(weights @ counts)`.
+counts, `aggregate` turns a *sum* of rows into the metric's scores. The corpus value is `aggregate(counts.sum(0))`, the
+value of study i is `aggregate(counts[i])`, and a value without a patient is `aggregate` of one sum less another.
 
-A name is a metric ("bleu"), a metric in another program's way ("bleu.sacrebleu"), or a score that one of these gives
-("bleu_2.sacrebleu", "prior_rate").
+A name is a metric ("bleu"), a preset of a metric ("bleu.sacrebleu"), or a score that one of these gives
+("bleu_2.sacrebleu", "prior_rate"). Files are imported when one of their metrics is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import UsageError, unknown
 
 Floats = NDArray[np.float64]
+Better = Literal["higher", "lower", "nearer_to_1"]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Counts of shape (N studies, K) and the function from (..., K) sums to named values of shape (...)."""
+class MetricResult:
+    """Counts of shape (N studies, K) and the function from (..., K) sums to named scores of shape (...)."""
 
     counts: Floats
     aggregate: Callable[[Floats], dict[str, Floats]]
     signature: str  # all that another person needs to get the same number: preset, tokens, version
-    down: frozenset[str] = field(default_factory=frozenset)  # names where lower is better
-    one: frozenset[str] = field(default_factory=frozenset)  # names where 1 is best
+    lower_is_better: frozenset[str] = field(default_factory=frozenset)  # names of scores
+    target_one: frozenset[str] = field(default_factory=frozenset)  # names of scores of which 1 is best
+    single_findings: frozenset[str] = field(default_factory=frozenset)  # scores of one finding: not on the scoreboard
+
+    def better(self, score: str) -> Better:
+        """Which values of a score are better."""
+        return "lower" if score in self.lower_is_better else "nearer_to_1" if score in self.target_one else "higher"
 
 
-METRICS = {  # "module", or "module:function" where a module has several
+@dataclass(frozen=True)
+class Option:
+    """A flag of `cxrgen evaluate` whose value goes to a metric's `measure` as `keyword`.
+
+    Metrics that share a flag hold the same `Option`. Without a `metavar` the flag is a switch. `requires` is another
+    flag without which this one means nothing.
+    """
+
+    flag: str
+    keyword: str
+    help: str
+    metavar: str | None = None
+    type: Callable[[str], Any] = Path
+    requires: str = ""
+
+
+def _never(given: Mapping[str, Any]) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is known of a metric besides its numbers; `measure(hypotheses, references, **options)` makes those.
+
+    A metric with presets is also measured with the keyword `preset`. One that `needs_truth` gets the keyword `truth`,
+    the rows of the table of true findings. One with `parts` gets the keyword `settings`: the options of each part.
+    """
+
+    measure: Callable[..., MetricResult]
+    group: Literal["clinical", "overlap", "style"]
+    scores: tuple[str, ...] = ()  # beginnings of its scores' names, where these do not begin with the metric's name
+    presets: Collection[str] = ()
+    default_preset: str = ""  # its scores carry no suffix
+    by_default: bool = False  # measured when no metric is named
+    needs_truth: bool = False
+    options: tuple[Option, ...] = ()
+    asked_for: Callable[[Mapping[str, Any]], bool] = _never  # by its options as given, without being named
+    parts: tuple[str, ...] = ()  # metrics that it is made of
+    headline: Mapping[str, int] = field(default_factory=dict)  # places of its scores among those to look at first
+    study_order: Mapping[str, int] = field(default_factory=dict)  # its scores that sort single studies; lowest first
+
+
+METRICS = {  # the file, or "file:NAME" of the record where a file has several
     "bleu": "cxrgen.metrics.lexical.bleu",
     "rouge": "cxrgen.metrics.lexical.rouge",
     "cider": "cxrgen.metrics.lexical.cider",
@@ -46,51 +95,88 @@ METRICS = {  # "module", or "module:function" where a module has several
     "findings": "cxrgen.metrics.clinical.finding_f1",
     "chexbert": "cxrgen.metrics.clinical.chexbert",
     "bertscore": "cxrgen.metrics.embedding.bertscore",
-    "bertscore_minilm": "cxrgen.metrics.embedding.bertscore:measure_minilm",
-    "bertscore_encoder": "cxrgen.metrics.embedding.bertscore:measure_encoder",
+    "bertscore_minilm": "cxrgen.metrics.embedding.bertscore:MINILM",
+    "bertscore_encoder": "cxrgen.metrics.embedding.bertscore:ENCODER",
     "radgraph": "cxrgen.metrics.clinical.radgraph",
-    "radgraph_combined": "cxrgen.metrics.clinical.radgraph:measure_combined",
-    "ratescore": "cxrgen.metrics.clinical.radeval:measure_ratescore",
-    "green": "cxrgen.metrics.clinical.radeval:measure_green",
-    "srr": "cxrgen.metrics.clinical.radeval:measure_srr",
+    "radgraph_combined": "cxrgen.metrics.clinical.radgraph:COMBINED",
+    "ratescore": "cxrgen.metrics.clinical.radeval:RATESCORE",
+    "green": "cxrgen.metrics.clinical.radeval:GREEN",
+    "srr": "cxrgen.metrics.clinical.radeval:SRR",
     "radcliq": "cxrgen.metrics.clinical.radcliq",
 }
-SCORES = {  # scores whose names do not begin with their metric's
-    "prior_rate": "temporal",
-    "side_flips": "flips",
-    "negation_flips": "flips",
-    "repetition": "form",
-    "length_ratio": "form",
-    "finding": "findings",
-}
+
+
+def load(name: str) -> Metric:
+    """The record of a metric, or of the metric whose preset is named: "bleu" and "bleu.sacrebleu" give the same."""
+    file, _, record = METRICS[name.partition(".")[0]].partition(":")
+    metric: Metric = getattr(importlib.import_module(file), record or "METRIC")
+    return metric
+
+
+def load_all() -> dict[str, Metric]:
+    """The records of all metrics by name."""
+    return {name: load(name) for name in METRICS}
 
 
 def metric_of(name: str) -> str:
     """The metric that gives the score `name`: "bleu_2.sacrebleu" -> "bleu.sacrebleu", "bleu" -> "bleu".
 
-    Raises UsageError, naming what there is, for a name or a preset that is none.
+    A beginning of scores' names stands for them ("chexbert_f1"). Raises UsageError with the nearest name for what is
+    neither metric, preset nor score.
     """
     stem, dot, preset = name.partition(".")
-    known = {**{metric: metric for metric in METRICS}, **SCORES}
-    fitting = [begin for begin in known if stem == begin or stem.startswith(f"{begin}_")]
+    metric = stem if stem in METRICS else _metric_with_score(stem)
+    record = load(metric)
+    if not dot or preset == record.default_preset:
+        return metric
+    if not record.presets:
+        raise UsageError(f"unknown --metrics {name!r}; {metric} has no presets")
+    if preset not in record.presets:
+        raise unknown(f"preset of {metric}", preset, record.presets)
+    return f"{metric}.{preset}"
+
+
+def _metric_with_score(stem: str) -> str:
+    begins = {begin: metric for metric, record in load_all().items() for begin in (metric, *record.scores)}
+    fitting = [begin for begin in begins if stem == begin or stem.startswith(f"{begin}_")]
     if not fitting:
-        raise UsageError(f"no metric {name!r}; there are: {', '.join(METRICS)}")
-    metric = known[max(fitting, key=len)]
-    if dot:
-        module = importlib.import_module(METRICS[metric].partition(":")[0])
-        presets = getattr(module, "PRESETS", {})
-        if preset == getattr(module, "DEFAULT", None):
-            return metric  # its scores carry no suffix
-        if preset not in presets:
-            raise UsageError(f"no preset {preset!r} of {metric}; there are: {', '.join(presets) or 'none'}")
-    return metric + dot + preset
+        raise unknown("--metrics", stem, METRICS)
+    metric = begins[max(fitting, key=len)]
+    scores = {score.partition(".")[0] for name in _with_presets(metric) for score in scores_of(name)}
+    if not any(f"{score}_".startswith(f"{stem}_") for score in scores):
+        raise unknown(f"score of {metric}", stem, sorted(scores))
+    return metric
 
 
-def measure(name: str, hypotheses: Sequence[str], references: Sequence[str], **extra: Any) -> Measured:
-    """Run the metric `name` on N pairs of texts; `extra` is what some need besides: a truth, weights, settings."""
-    metric, _, preset = name.partition(".")
-    module, _, function = METRICS[metric].partition(":")
-    if preset:
-        extra["preset"] = preset
-    result: Measured = getattr(importlib.import_module(module), function or "measure")(hypotheses, references, **extra)
-    return result
+def _with_presets(metric: str) -> list[str]:
+    return [metric, *(f"{metric}.{preset}" for preset in load(metric).presets)]
+
+
+def scores_of(name: str) -> list[str]:
+    """The names of the scores that a metric, or a preset of one, gives."""
+    result = measure_nothing(name)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return list(result.aggregate(np.ones(result.counts.shape[1])))
+
+
+def measure_nothing(name: str) -> MetricResult:
+    """A metric's result for no studies; it needs no weights and knows how counts become scores."""
+    return measure(name, [], [], **({"truth": []} if load(name).needs_truth else {}))
+
+
+def measure(name: str, hypotheses: Sequence[str], references: Sequence[str], **options: Any) -> MetricResult:
+    """Run the metric `name` on N pairs of texts; `options` are what some need besides: a truth, weights, settings."""
+    preset = name.partition(".")[2]
+    return load(name).measure(hypotheses, references, **options, **({"preset": preset} if preset else {}))
+
+
+def mean_of_studies(scores: Mapping[str, Sequence[float] | Floats], signature: str, **fields: Any) -> MetricResult:
+    """A metric whose value of a set is the mean over its studies; counts are (N, K + 1): the K scores and 1."""
+    columns = [np.asarray(values, dtype=np.float64) for values in scores.values()]
+    names = tuple(scores)
+
+    def aggregate(sums: Floats) -> dict[str, Floats]:
+        return {name: sums[..., column] / sums[..., -1] for column, name in enumerate(names)}
+
+    counts = np.stack([*columns, np.ones(len(columns[0]))], axis=1)
+    return MetricResult(counts, aggregate, signature, **fields)

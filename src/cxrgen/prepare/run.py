@@ -24,7 +24,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, check_share, counted_codes, share
-from cxrgen.imaging.views import unknown_views
+from cxrgen.imaging.views import VIEW_RULES, unknown_views
 from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
@@ -201,6 +201,7 @@ def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
         "kind": kind,
         "map": sorted(options.map),
         "text_file": bool(options.text_file),
+        "view_rules": VIEW_RULES,
     }
 
 
@@ -223,10 +224,10 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
     before = {**{name: defaults.get(name) for name in recorded}, **before}
     other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
     if other:
-        flag = other[0].replace("_", "-")
+        name, was, now = other[0], before.get(other[0]), recorded.get(other[0])
+        flag = "another version's view rules," if name == "view_rules" else f"--{name.replace('_', '-')}"
         raise InputError(
-            f"{out}: was made with --{flag} {before.get(other[0])}, not {recorded.get(other[0])}; "
-            "give another --out, or --force to make it anew"
+            f"{out}: was made with {flag} {was}, not {now}; give another --out, or --force to make it anew"
         )
 
 

@@ -1,9 +1,8 @@
 """Images to stored pictures, by all cores, and a journal by which an interrupted run continues.
 
-A stored image is 8-bit grey, its longest side at most `--size`, never padded or cropped. Names are made from study and
-place, never taken from input, in 256 folders. An image that reached the full size is stored as JPEG of quality 95 (a
-third smaller, four times faster to read); a smaller one keeps its pixels exactly, as PNG. Each line of images.jsonl
-says what became of one image; an image whose line, source and stored file agree is not made again.
+A stored image is 8-bit grey, its longest side at most `--size`, never padded or cropped (see `imaging.stored`). Names
+are made from study and number, never taken from input, in 256 folders. Each line of images.jsonl says what became of
+one image; an image whose line, source and stored file agree is not made again.
 """
 
 from __future__ import annotations

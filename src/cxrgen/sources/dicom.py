@@ -7,7 +7,6 @@ study's text (`dicom_texts`). Values of tags that identify a patient go into the
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from cxrgen.core.tables import find_column, read_csv
 from cxrgen.imaging.dicom import RADIOGRAPHS, read_tags
 from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
-from cxrgen.imaging.views import view_class
+from cxrgen.imaging.views import VIEW_TAGS, view_of_tags
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.dicom_texts import KINDS_OF_KEY, Keys, only_table, table_of_texts, text_files
@@ -32,8 +31,7 @@ from cxrgen.sources.texts import ReportText
 
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate",
-    "StudyTime", "Modality", "ViewPosition", "ViewCodeSequence", "SeriesDescription", "ProtocolName", "Rows",
-    "PatientSex", "PatientAge",
+    "StudyTime", "Modality", "Rows", "PatientSex", "PatientAge", *VIEW_TAGS,
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -181,7 +179,7 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     accession, study_id, patient = (tags.get(name, "") for name in ("AccessionNumber", "StudyID", "PatientID"))
     keys = dict(zip(KINDS_OF_KEY, (study_uid, accession, study_id, file.parent.name, file.stem, patient)))
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
-    view = View(str(file.absolute()), UNKNOWN, _raw(tags))
+    view = View(str(file.absolute()), UNKNOWN, view_of_tags(tags))
     sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
     return _Tagged(file, study_uid, keys, patient, order, view, sex, age)
 
@@ -192,21 +190,4 @@ def view_and_time(file: Path) -> tuple[str, str]:
         tags = read_tags(file, _TAGS)
     except ImageReject:
         return "", ""
-    return _raw(tags), order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
-
-
-def _raw(tags: Mapping[str, str]) -> str:
-    """The view as the first of position, code, series and protocol says it that says one; never their whole text."""
-    position = tags.get("ViewPosition", "")
-    if view_class(position) != UNKNOWN:
-        return position
-    meaning = tags.get("ViewCodeSequence", "")
-    if view_class(meaning) != UNKNOWN:
-        return meaning
-    for keyword in ("SeriesDescription", "ProtocolName"):
-        text = tags.get(keyword, "").upper().replace("P.A", "PA").replace("A.P", "AP")
-        words: set[str] = {word for word in re.findall("[A-Z]+", text) if len(word) > 1}
-        views = sorted(word for word in words if view_class(word) != UNKNOWN)
-        if len({view_class(word) for word in views}) == 1:  # "CHEST PA AND LATERAL" is the examination, not this image
-            return views[0]
-    return position if re.fullmatch("[A-Z]{1,12}", position) else ""
+    return view_of_tags(tags), order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))

@@ -71,11 +71,15 @@ def _id_column(studies: KeysOfStudies, table: CsvTable, options: SourceOptions) 
     """(column, kind of key, id -> study UID): the given column, else the one with most ids of studies."""
     given = options.columns.get("study_id")
     columns = [str(find_column(table, given))] if given else list(table.columns)
+    values = {value for images in studies.values() for image in images for value in image.values.values()}
     best: tuple[str, str, dict[str, str]] = (columns[0], KINDS_OF_KEY[0], {})
+    most = (0, 0)
     for column in columns:
-        kind, owners = best_key(studies, [clean_id(row.cells[column], row.row_ref) for row in table.rows])
-        if len(set(owners.values())) > len(set(best[2].values())):
-            best = column, kind, owners
+        names = [clean_id(row.cells[column], row.row_ref) for row in table.rows]
+        kind, owners = best_key(studies, names)
+        hits = len(set(owners.values())), len(values.intersection(names))  # as they are, before padded ones
+        if hits > most:
+            best, most = (column, kind, owners), hits
     return best
 
 

@@ -22,7 +22,7 @@ from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import Locate
 from cxrgen.sources.merge_rows import StudyRow
 from cxrgen.sources.printed_lists import several
-from cxrgen.sources.texts import joined, read_sections, split_report
+from cxrgen.sources.texts import MARKS, joined, read_sections, split_report
 from cxrgen.text.chexpert import OBSERVATIONS, label_value
 from cxrgen.text.marks import without_excel_marks
 
@@ -112,9 +112,15 @@ def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], reader: RowReader) 
 
 
 def _read_row(row_ref: str, cells: Mapping[str, Any], reader: RowReader) -> StudyRow:
+    excel_marks = False
+
     def text(name: str) -> str:
+        nonlocal excel_marks
         value = cells.get(reader.columns[name]) if name in reader.columns else None
-        return "" if value is None else without_excel_marks(str(value)).strip()
+        cell = "" if value is None else str(value).strip()
+        plain = without_excel_marks(cell).strip()
+        excel_marks = excel_marks or plain != cell
+        return plain
 
     images = several(cells.get(reader.columns["image"])) if "image" in reader.columns else []
     study_id = clean_id(text("study_id"), row_ref) or (reader.study_of_image(images[0]) if images else "")
@@ -133,7 +139,7 @@ def _read_row(row_ref: str, cells: Mapping[str, Any], reader: RowReader) -> Stud
         views=_views(images, raw_views, reader.locate),
         sections=report.sections,
         labels=read_labels(cells, reader.labels) if reader.labels else None,
-        flags=report.flags,
+        flags=report.flags + ((f"{MARKS}excel",) if excel_marks else ()),
         sex=read_sex(text("sex")),
         age=read_age(text("age")),
     )

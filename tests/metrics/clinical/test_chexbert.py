@@ -105,7 +105,7 @@ def test_each_way_with_uncertain_labels_has_its_own_names(
     ignored = measure("chexbert.uncertain-ignore", hypotheses, references, checkpoint=TINY)
     value = ignored.aggregate(ignored.counts.sum(axis=0))["chexbert_f1_micro_14.uncertain-ignore"]
     assert value == pytest.approx(2 * hits / (2 * hits + wrong))
-    with pytest.raises(UsageError, match="no preset 'other' of CheXbert"):
+    with pytest.raises(UsageError, match="unknown preset of chexbert 'other'"):
         measure("chexbert.other", hypotheses, references, checkpoint=TINY)
 
 

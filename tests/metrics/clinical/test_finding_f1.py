@@ -56,7 +56,7 @@ def test_the_tube_is_measured_where_a_distance_is_given() -> None:
     measured = findings.measure(texts, texts, truth=[as_row(row) for row in truth])
     got = measured.aggregate(measured.counts.sum(axis=0))
     assert got["finding_distance_error_cm"] == pytest.approx((1.5 + 0.5) / 2)
-    assert "finding_distance_error_cm" in measured.down
+    assert "finding_distance_error_cm" in measured.lower_is_better
 
 
 def test_hits_misses_and_false_alarms() -> None:

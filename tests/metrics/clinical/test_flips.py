@@ -46,4 +46,14 @@ def test_doubt_and_silence_are_no_flips() -> None:
 def test_leading_dimensions() -> None:
     measured = flips.measure(["Effusion."], ["No effusion."])
     assert measured.aggregate(np.ones((2, 3, 1)) @ measured.counts)["negation_flips"].tolist() == [[1.0] * 3] * 2
-    assert measured.down == {"side_flips", "negation_flips"}
+    assert measured.lower_is_better == {"side_flips", "negation_flips"}
+
+
+def test_findings_without_a_side_and_devices_are_not_compared_by_side() -> None:
+    """A device has one side and lies in the middle, or there are two of them: its side is no contradiction."""
+    for said, meant in (
+        ("Left chest tube in place.", "Right chest tube in place."),
+        ("Left heart border shows cardiomegaly.", "Right heart border shows cardiomegaly."),
+    ):
+        assert math.isnan(whole([said], [meant])["side_flips"])
+    assert flips.sides("Right pacemaker. Left effusion.") == {"Pleural Effusion": "left"}

@@ -108,5 +108,5 @@ def test_every_rule_is_a_preset_of_either_labeller() -> None:
         assert ("rule_similarity" in names) == (rule == "positive")
         assert f"uncertain:{rule}" in measured.signature
         assert metric_of(f"chexbert_f1_macro_5.{preset}") == f"chexbert{suffix}"
-    with pytest.raises(UsageError, match="no preset 'uncertain-maybe' of rule"):
+    with pytest.raises(UsageError, match="unknown preset of rule 'uncertain-maybe'"):
         metric_of("rule.uncertain-maybe")

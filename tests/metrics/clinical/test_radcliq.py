@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrgen.metrics import Measured
+from cxrgen.metrics import MetricResult
 from cxrgen.metrics.clinical import radcliq as composite
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "metrics"
@@ -23,15 +23,15 @@ REXRANK = {
 def test_constants_and_values_of_the_original_s_models() -> None:
     golden = json.loads((GOLDEN / "components.json").read_text(encoding="utf-8"))["radcliq"]
     components = np.array(golden["x"])
-    np.testing.assert_allclose(composite.V0.of(components), golden["v0"], atol=1e-9)
-    np.testing.assert_allclose(composite.V1.of(components), golden["v1"], atol=1e-9)
+    np.testing.assert_allclose(composite.V0.predict(components), golden["v0"], atol=1e-9)
+    np.testing.assert_allclose(composite.V1.predict(components), golden["v1"], atol=1e-9)
 
 
 def test_perfect_and_worst_pairs() -> None:
-    assert composite.V0.of(np.ones(4)) == pytest.approx(-0.2421, abs=5e-5)
-    assert composite.V1.of(np.ones(4)) == pytest.approx(-1.4407, abs=5e-5)
-    assert composite.V0.of(np.zeros(4)) == pytest.approx(5.5162, abs=5e-5)
-    assert composite.V1.of(np.zeros(4)) == pytest.approx(2.4501, abs=5e-5)
+    assert composite.V0.predict(np.ones(4)) == pytest.approx(-0.2421, abs=5e-5)
+    assert composite.V1.predict(np.ones(4)) == pytest.approx(-1.4407, abs=5e-5)
+    assert composite.V0.predict(np.zeros(4)) == pytest.approx(5.5162, abs=5e-5)
+    assert composite.V1.predict(np.zeros(4)) == pytest.approx(2.4501, abs=5e-5)
 
 
 @pytest.mark.parametrize("model", REXRANK)
@@ -48,12 +48,12 @@ def components(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """Component scores without weights: what each component metric answers for two studies."""
     answers = [[0.2, 0.4], [0.3, 0.5], [0.1, 0.6], [0.05, 0.25]]
 
-    def one(metric: str, hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> Measured:
+    def one(metric: str, hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> MetricResult:
         assert settings == ({"checkpoint": "file"} if metric == "chexbert" else {})
         place = list(composite.COMPONENTS.values()).index(metric)
         name = list(composite.COMPONENTS)[place]
         counts = np.array(answers[place])[:, None]
-        return Measured(counts, lambda sums: {name: sums[..., 0]}, "")
+        return MetricResult(counts, lambda sums: {name: sums[..., 0]}, "")
 
     monkeypatch.setattr(composite, "measure_other", one)
     return answers
@@ -62,10 +62,10 @@ def components(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 def test_the_set_s_value_is_the_mean_and_its_inverse(components: list[list[float]]) -> None:
     measured = composite.measure(["a", "b"], ["a", "b"], settings={"chexbert": {"checkpoint": "file"}})
     each, whole = measured.aggregate(measured.counts), measured.aggregate(measured.counts.sum(axis=0))
-    np.testing.assert_allclose(each["radcliq_v1"], composite.V1.of(np.array(components).T))
+    np.testing.assert_allclose(each["radcliq_v1"], composite.V1.predict(np.array(components).T))
     assert float(whole["radcliq_v1"]) == pytest.approx(each["radcliq_v1"].mean())
     assert float(whole["radcliq_v1_inverse"]) == pytest.approx(1 / each["radcliq_v1"].mean())
-    assert measured.down == {"radcliq_v0", "radcliq_v1"}
+    assert measured.lower_is_better == {"radcliq_v0", "radcliq_v1"}
 
 
 def test_an_inverse_near_zero_is_warned_of(components: list[list[float]], capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,4 +75,4 @@ def test_an_inverse_near_zero_is_warned_of(components: list[list[float]], capsys
     for column in components:
         column[:] = [0.95, 1.0]
     composite.measure(["a", "b"], ["a", "b"], settings=settings)
-    assert "radcliq_v1_inverse says nothing" in capsys.readouterr().err
+    assert "radcliq_v1_inverse has no meaning" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_combined() -> None:
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    radgraph._known.cache_clear()
+    radgraph._annotated.cache_clear()
 
 
 def test_texts_to_scores(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def test_uncertain_is_what_the_caller_says() -> None:
     assert corpus(*pair, preset="uncertain-own-class")["rule_f1_pneumonia.uncertain-own-class"] == 0
     assert np.isnan(corpus(*pair, preset="uncertain-ignore")["rule_f1_pneumonia.uncertain-ignore"])
     assert "uncertain:ignore" in rule.measure(*pair, preset="uncertain-ignore").signature
-    with pytest.raises(UsageError, match="no preset 'ignore' of rule labels; there are: uncertain-positive"):
+    with pytest.raises(UsageError, match="unknown preset of rule 'ignore'; choose from uncertain-positive"):
         rule.measure(*pair, preset="ignore")
 
 

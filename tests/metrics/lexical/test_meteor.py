@@ -18,8 +18,8 @@ needs_java = pytest.mark.skipif(ABSENT, reason="needs Java and the package pycoc
 
 
 def values(counts: list[list[float]]) -> list[float]:
-    each = meteor._values(np.array(counts))["meteor"].tolist()
-    return [*each, float(meteor._values(np.array(counts).sum(axis=0))["meteor"])]
+    each = meteor._meteor(np.array(counts))["meteor"].tolist()
+    return [*each, float(meteor._meteor(np.array(counts).sum(axis=0))["meteor"])]
 
 
 def test_values_from_the_program_s_own_counts() -> None:

@@ -18,7 +18,7 @@ def test_a_loop_is_repetition() -> None:
 
 def test_length_is_of_the_whole_set() -> None:
     got = form.measure(["a b c d", "a"], ["a b", "a b c"])
-    assert got.one == {"length_ratio"}
+    assert got.target_one == {"length_ratio"}
     assert float(got.aggregate(got.counts.sum(axis=0))["length_ratio"]) == 1
     assert got.aggregate(got.counts)["length_ratio"].tolist() == [2, 1 / 3]
 

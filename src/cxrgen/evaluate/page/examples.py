@@ -1,4 +1,4 @@
-"""Single studies for the page: which ones to show, and a study's images and both texts with their differences."""
+"""Single studies for the page: which ones are shown, and a study's images and both texts with their differences."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ import numpy as np
 
 from cxrgen.core.records import Study
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import Scores, headline
+from cxrgen.evaluate.scores import Scores
+from cxrgen.evaluate.suites import headline, study_order
 from cxrgen.html import Html, differing_words, image, join, number, side_by_side, tag
 from cxrgen.html.thumbnails import thumbnail
 from cxrgen.metrics import Floats
 
-CLINICAL = ("finding_f1_macro", "radgraph_partial", "chexbert_similarity", "rule_similarity")
-TEXTUAL = ("rouge_l", "bertscore", "bleu_4")
 _SHOWN = 3  # studies of each kind
 _IMAGE = 320  # pixels, longest side
 
 
 def examples(scores: Scores) -> tuple[dict[str, list[int]], str]:
-    """Places of the studies to show by kind, and the sentence that says how they were ordered.
+    """Row numbers of the studies to show by kind, and the sentence that says how they were ordered.
 
-    Studies are sorted by the first clinical score there is, ties by ROUGE-L, further ties by study id. Where both kinds
-    of score exist, the studies come first in which words agree much better than what they say.
+    Studies are sorted by a clinical score, ties by an overlap score, further ties by study id. Where both kinds of
+    score exist, the studies come first in which words agree much better than findings.
     """
-    there = {name: values for name, values in scores.per_study.items() if np.isfinite(values).any()}
-    clinical, textual = (next((name for name in names if name in there), None) for names in (CLINICAL, TEXTUAL))
-    chosen = [name for name in (clinical, textual) if name]
-    columns = [np.nan_to_num(there[name], nan=np.inf) for name in chosen]
+    defined = {name: values for name, values in scores.per_study.items() if np.isfinite(values).any()}
+    chosen = study_order(defined)
+    columns = [np.nan_to_num(defined[name], nan=np.inf) for name in chosen.values()]
     order = sorted(range(scores.n), key=lambda i: (*(column[i] for column in columns), scores.study_ids[i]))
     shown = min(_SHOWN, max(1, scores.n // 3))
     middle = max(shown, (scores.n - shown) // 2)
@@ -37,14 +35,14 @@ def examples(scores: Scores) -> tuple[dict[str, list[int]], str]:
         "Middle": order[middle : middle + shown],
         "Best": order[max(middle + shown, scores.n - shown) :][::-1],
     }
-    if clinical and textual and scores.n >= 10 * _SHOWN:
+    if len(chosen) == 2 and scores.n >= 10 * _SHOWN:
         gap = ranks(columns[1]) - ranks(columns[0])
         apart = sorted(set(range(scores.n)) - set(kinds["Worst"]), key=lambda i: (-gap[i], scores.study_ids[i]))
         kinds = {"Alike in words, unlike in findings": apart[:shown], **kinds}
     sentence = "Words that only the reference has are marked in it; words that only the report has are marked there."
     if chosen:
-        sentence = f"Ordered by each study's own {' and then '.join(chosen)}. " + sentence
-    return {kind: places for kind, places in kinds.items() if places}, sentence
+        sentence = f"Ordered by each study's own {' and then '.join(chosen.values())}. " + sentence
+    return {kind: rows for kind, rows in kinds.items() if rows}, sentence
 
 
 def ranks(values: Floats) -> Floats:
@@ -54,17 +52,17 @@ def ranks(values: Floats) -> Floats:
     return np.asarray(middle[inverse.reshape(-1)] / max(1, len(values) - 1), dtype=np.float64)
 
 
-def case(place: int, pairs: Pairs, scores: Scores, study: Study | None, prepared: Path | None) -> Html:
+def example(row: int, pairs: Pairs, scores: Scores, study: Study | None, prepared: Path | None) -> Html:
     """One study: its images if a prepared set is given, its scores, both texts."""
-    reference, hypothesis = differing_words(pairs.references[place], pairs.hypotheses[place])
+    reference, hypothesis = differing_words(pairs.references[row], pairs.hypotheses[row])
     values = [
-        f"{name} {number(float(scores.per_study[name][place]))}"
+        f"{name} {number(float(scores.per_study[name][row]))}"
         for name in headline(scores.per_study)
-        if np.isfinite(scores.per_study[name][place])
+        if np.isfinite(scores.per_study[name][row])
     ]
     return tag(
         "article",
-        tag("h4", f"Study {pairs.study_ids[place]}", tag("span", " · ".join(values), class_="soft")),
+        tag("h4", f"Study {pairs.study_ids[row]}", tag("span", " · ".join(values), class_="soft")),
         tag(
             "div",
             _images(study, prepared),

@@ -1,7 +1,7 @@
-"""What the reports say about each finding: counts first, then precision, recall and F1 with intervals.
+"""Agreement on each finding: counts first, then precision, recall and F1 with intervals.
 
-The labels are those of `cxrgen.text.rule_labels`, read from both texts. A finding counts as said when it is stated or
-held possible; the heat map keeps the four answers (positive, uncertain, negative, not mentioned) apart.
+The labels are those of `cxrgen.text.rule_labels`, read from both texts. A finding counts as reported when it is present
+or uncertain; the heat map keeps the four labels (positive, uncertain, negative, not mentioned) apart.
 """
 
 from __future__ import annotations
@@ -14,30 +14,17 @@ from numpy.typing import NDArray
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
 from cxrgen.html import Section, heat_map, number, table
-from cxrgen.metrics import Floats, Measured
-from cxrgen.metrics.clinical.labels import rule_label
+from cxrgen.metrics import Floats, MetricResult
+from cxrgen.metrics.clinical.labels import ABSENT, BLANK, PRESENT, UNCERTAIN, Labels
 from cxrgen.text.chexpert import OBSERVATIONS
 
-ANSWERS = ("positive", "uncertain", "negative", "not mentioned")
-_CODES = {1: 0, -1: 1, 0: 2}  # a label's value to its place in ANSWERS; no label = 3
+LABELS = {PRESENT: "positive", UNCERTAIN: "uncertain", ABSENT: "negative", BLANK: "not mentioned"}
 FEW = 10  # positive studies below which a row is marked
 
-Labels = NDArray[np.int8]
 
-
-def label_table(texts: Sequence[str]) -> Labels:
-    """Places in ANSWERS, shape (N texts, observations)."""
-    rows: dict[str, list[int]] = {}
-    for text in texts:
-        if text not in rows:
-            found = rule_label(text)
-            rows[text] = [_CODES[found[name]] if name in found else 3 for name in OBSERVATIONS]
-    return np.array([rows[text] for text in texts], dtype=np.int8)
-
-
-def said_both(said: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Measured:
+def agreement(hyp: NDArray[np.bool_], ref: NDArray[np.bool_]) -> MetricResult:
     """Precision, recall and F1 of each column of two (N, F) tables; values are arrays with F as their last axis."""
-    counts = np.concatenate([said & wanted, said, wanted], axis=1).astype(np.float64)
+    counts = np.concatenate([hyp & ref, hyp, ref], axis=1).astype(np.float64)
 
     def aggregate(sums: Floats) -> dict[str, Floats]:
         both, reports, references = np.split(sums, 3, axis=-1)
@@ -48,19 +35,24 @@ def said_both(said: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Measured:
                 "f1": 2 * both / (reports + references),
             }
 
-    return Measured(counts, aggregate, "")
+    return MetricResult(counts, aggregate, "")
 
 
-def no_finding(wanted: Labels) -> NDArray[np.bool_]:
-    """Which of N texts, by their answers, say nothing positive or uncertain except of devices."""
+def reported(labels: Labels) -> NDArray[np.bool_]:
+    """Which findings count as reported."""
+    return np.isin(labels, (PRESENT, UNCERTAIN))
+
+
+def no_finding(labels: Labels) -> NDArray[np.bool_]:
+    """Which of N texts have no label that is positive or uncertain, except of devices."""
     columns = [i for i, name in enumerate(OBSERVATIONS) if name not in ("No Finding", "Support Devices")]
-    return np.asarray((wanted[:, columns] > 1).all(axis=1))
+    return np.asarray(~reported(labels[:, columns]).any(axis=1))
 
 
-def per_finding(said: Labels, wanted: Labels, subjects: Sequence[str], scores: Scores) -> Section:
-    """The panel of the page, from the answers of the N reports and the N references."""
-    rows = _rows(OBSERVATIONS, said <= 1, wanted <= 1, subjects, scores)
-    answers = [[int(((wanted == i) & (said == j)).sum()) for j in range(4)] for i in range(4)]
+def per_finding(hyp: Labels, ref: Labels, subjects: Sequence[str], scores: Scores) -> Section:
+    """The panel of the page, from the labels of the N reports and the N references."""
+    rows = _rows(OBSERVATIONS, reported(hyp), reported(ref), subjects, scores)
+    pairs_of_labels = [[int(((ref == one) & (hyp == other)).sum()) for other in LABELS] for one in LABELS]
     columns = (
         "finding",
         "references",
@@ -78,21 +70,21 @@ def per_finding(said: Labels, wanted: Labels, subjects: Sequence[str], scores: S
         [
             table(columns, rows),
             heat_map(
-                [f"reference {name}" for name in ANSWERS],
-                [f"report {name}" for name in ANSWERS],
-                answers,
-                "Answers to all findings of all studies; shaded by the part of the row",
+                [f"reference {name}" for name in LABELS.values()],
+                [f"report {name}" for name in LABELS.values()],
+                pairs_of_labels,
+                "Labels of all findings of all studies; shaded by the share of the row",
             ),
         ],
-        "How many references and reports state each finding or hold it possible, by rule labels of the texts (not by a "
-        f"radiologist). Findings in fewer than {FEW} references are marked few: their scores hang on single studies.",
+        "How many references and reports have each finding as present or uncertain, by rule labels of the texts, not "
+        f"by a radiologist. Findings in fewer than {FEW} references are marked few: single studies decide their score.",
     )
 
 
 def _rows(
-    names: Sequence[str], said: NDArray[np.bool_], wanted: NDArray[np.bool_], subjects: Sequence[str], scores: Scores
+    names: Sequence[str], hyp: NDArray[np.bool_], ref: NDArray[np.bool_], subjects: Sequence[str], scores: Scores
 ) -> list[list[object]]:
-    measured = said_both(said, wanted)
+    measured = agreement(hyp, ref)
     cluster = clusters(subjects)
     weights = bootstrap_weights(cluster.count, scores.resamples, scores.seed)
     samples = resampled(measured, cluster, weights)["f1"]

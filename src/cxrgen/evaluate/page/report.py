@@ -1,8 +1,8 @@
-"""report.html: the scores as a researcher wants to look at them, from the scoreboard down to single studies.
+"""report.html: all scores of a test set, from the scoreboard down to single studies.
 
-Numbers come first with their uncertainty and their floors, then what they are made of: each finding's counts, groups of
-studies, repetition, how scores go together, and the worst, middling and best studies with images and both texts. The
-page holds report texts, so it is written for its owner only.
+Scores come first with their intervals and their baselines, then the details: each finding's counts, groups of
+studies, repetition, correlations of scores, and the worst, middle and best studies with images and both texts. The page
+holds report texts, so only its owner can read it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ import numpy as np
 from cxrgen.core import __version__
 from cxrgen.core.files import write_text
 from cxrgen.core.records import Study
-from cxrgen.evaluate.baselines import best_floor
-from cxrgen.evaluate.page.examples import case, examples, ranks
-from cxrgen.evaluate.page.findings import label_table, no_finding, per_finding
+from cxrgen.evaluate.baselines import best_baseline
+from cxrgen.evaluate.page.examples import example, examples, ranks
+from cxrgen.evaluate.page.findings import no_finding, per_finding
 from cxrgen.evaluate.page.repetition import degeneration
 from cxrgen.evaluate.page.strata import groups, strata
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import ARROWS, Score, Scores, headline, is_finer, loss
+from cxrgen.evaluate.scores import ARROWS, Score, Scores, loss
 from cxrgen.evaluate.statistics import interval
+from cxrgen.evaluate.suites import headline
 from cxrgen.html import Bar, Html, Section, heat_map, note, number, render, table, tag, whisker_chart
+from cxrgen.metrics.clinical.labels import rule_label_table
 
 _ENOUGH = 10  # studies that a correlation needs
 
 
 @dataclass(frozen=True)
 class Scored:
-    """All that the page shows: texts, scores, floors and limits by name, and the prepared set if there is one."""
+    """All that the page shows: texts, scores, baselines and limits by name, and the prepared set if there is one."""
 
     pairs: Pairs
     subjects: Sequence[str]
     scores: Scores
-    floors: Mapping[str, Scores]
+    baselines: Mapping[str, Scores]
     limits: Mapping[str, Mapping[str, float]]
     studies: Mapping[str, Study]
     prepared: Path | None
@@ -46,68 +48,68 @@ class Scored:
 def write_report(path: Path, scored: Scored) -> None:
     """Write the page atomically with mode 600; images are read for the shown studies only."""
     scores, pairs = scored.scores, scored.pairs
-    said, wanted = label_table(pairs.hypotheses), label_table(pairs.references)
-    masks = groups(pairs.study_ids, pairs.references, no_finding(wanted), scored.studies)
+    hyp, ref = rule_label_table(pairs.hypotheses), rule_label_table(pairs.references)
+    masks = groups(pairs.study_ids, pairs.references, no_finding(ref), scored.studies)
     sections = [
         _scoreboard(scored),
-        per_finding(said, wanted, scored.subjects, scores),
+        per_finding(hyp, ref, scored.subjects, scores),
         strata(scores, scored.subjects, masks),
         degeneration(pairs.hypotheses, pairs.references),
-        _together(scores),
-        _cases(scored),
-        _to_copy(scores),
+        _correlations(scores),
+        _studies(scored),
+        _latex_row(scores),
     ]
     head = f"{scores.n:,} studies of {scores.patients:,} patients · {scores.signature()} · cxrgen {__version__}"
     write_text(path, render("Report scores", [part for part in sections if part], head), private=True)
 
 
 def _scoreboard(scored: Scored) -> Section:
-    floors = {name: of.metrics for name, of in scored.floors.items()}
+    baselines = {name: of.metrics for name, of in scored.baselines.items()}
     parts: list[Html] = [note(remark) for remark in scored.notes]
-    shown = {name: score for name, score in scored.scores.metrics.items() if not is_finer(name)}
-    bars = {name: _bar(name, score, floors) for name, score in shown.items()}
+    shown = {name: score for name, score in scored.scores.metrics.items() if not score.single_finding}
+    bars = {name: _bar(name, score, baselines) for name, score in shown.items()}
     in_unit = [name for name, bar in bars.items() if not any(abs(v) > 1 for v in (bar.value, *bar.marks.values()))]
     if in_unit:
         parts.append(whisker_chart([bars[name] for name in in_unit]))
     parts += [whisker_chart([bar]) for name, bar in bars.items() if name not in in_unit]
     known = {name: values for name, values in scored.limits.items() if values.keys() & shown.keys()}
     rows = [
-        [*_score_row(name, score, floors), *(number(of[name]) if name in of else "" for of in known.values())]
+        [*_score_row(name, score, baselines), *(number(of[name]) if name in of else "" for of in known.values())]
         for name, score in shown.items()
     ]
-    columns = ("score", "", "value", "95 % interval", "best floor", "", "above floor", "95 % interval", *known)
+    columns = ("score", "", "value", "95 % interval", "best baseline", "", "above baseline", "95 % interval", *known)
     parts.append(table(columns, rows, left=(0, 1, 5)))
     signatures = dict.fromkeys(score.signature for score in shown.values())
     parts.append(tag("p", "Signatures: ", *(tag("code", text, " ") for text in signatures), class_="soft"))
     return Section(
         "Scoreboard",
         parts,
-        "Bars are the scored reports with 95 % intervals (patients resampled); coloured ticks are floors: what reports "
-        "get that were written without looking at an image. ↑ higher is better, ↓ lower is better, →1 the nearer to 1.",
+        "Bars are the scored reports with 95 % intervals (patients resampled); coloured ticks are baselines: values "
+        "of reports written without looking at an image. ↑ higher is better, ↓ lower is better, →1 the nearer to 1.",
     )
 
 
-def _bar(name: str, score: Score, floors: Mapping[str, Mapping[str, Score]]) -> Bar:
-    marks = {floor: of[name].value for floor, of in floors.items() if name in of}
-    return Bar(f"{name} {ARROWS[score.direction]}", score.value, score.interval, marks)
+def _bar(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> Bar:
+    marks = {baseline: of[name].value for baseline, of in baselines.items() if name in of}
+    return Bar(f"{name} {ARROWS[score.better]}", score.value, score.interval, marks)
 
 
-def _score_row(name: str, score: Score, floors: Mapping[str, Mapping[str, Score]]) -> list[object]:
-    best = best_floor(name, score.direction, floors)
-    row: list[object] = [name, ARROWS[score.direction], tag("b", number(score.value)), _ends(score.interval)]
+def _score_row(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> list[object]:
+    best = best_baseline(name, score.better, baselines)
+    row: list[object] = [name, ARROWS[score.better], tag("b", number(score.value)), _ends(score.interval)]
     if best is None:
         return [*row, "–", "", "–", "–"]
-    floor, other = best
-    gain = loss(other.value, score.direction) - loss(score.value, score.direction)
-    gains = loss(other.samples, score.direction) - loss(score.samples, score.direction)
-    return [*row, number(other.value), floor, number(float(gain)), _ends(interval(gains))]
+    baseline, other = best
+    gain = loss(other.value, score.better) - loss(score.value, score.better)
+    gains = loss(other.samples, score.better) - loss(score.samples, score.better)
+    return [*row, number(other.value), baseline, number(float(gain)), _ends(interval(gains))]
 
 
 def _ends(ends: tuple[float, float] | None) -> str:
     return f"{number(ends[0])} to {number(ends[1])}" if ends else "–"
 
 
-def _together(scores: Scores) -> Section | None:
+def _correlations(scores: Scores) -> Section | None:
     """Spearman's correlation of the headline scores over studies."""
     names = [name for name in headline(scores.per_study) if np.isfinite(scores.per_study[name]).all()]
     if len(names) < 2 or scores.n < _ENOUGH:
@@ -115,26 +117,25 @@ def _together(scores: Scores) -> Section | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         table_of = np.corrcoef([ranks(scores.per_study[name]) for name in names])
     return Section(
-        "How scores go together",
+        "Correlations of scores",
         [heat_map(names, names, table_of.tolist(), digits=2, shares=False)],
-        "Rank correlation (Spearman) of each study's own scores. Scores that hardly go together measure "
-        "different things.",
+        "Rank correlation (Spearman) of each study's own scores. Scores that hardly correlate measure other things.",
     )
 
 
-def _cases(scored: Scored) -> Section:
+def _studies(scored: Scored) -> Section:
     chosen, rule = examples(scored.scores)
     parts = []
-    for kind, places in chosen.items():
+    for kind, rows in chosen.items():
         parts.append(tag("h3", kind))
-        for place in places:
-            study = scored.studies.get(scored.pairs.study_ids[place])
-            parts.append(case(place, scored.pairs, scored.scores, study, scored.prepared))
+        for row in rows:
+            study = scored.studies.get(scored.pairs.study_ids[row])
+            parts.append(example(row, scored.pairs, scored.scores, study, scored.prepared))
     return Section("Studies", parts, rule)
 
 
-def _to_copy(scores: Scores) -> Section:
-    """A row for a paper's table."""
+def _latex_row(scores: Scores) -> Section:
+    """A row of a paper's table, to copy."""
     names = headline(scores.metrics, at_most=8) or list(scores.metrics)[:8]
     head = " & ".join(["model", *(name.replace("_", r"\_") for name in names)])
     cells = []
@@ -142,4 +143,5 @@ def _to_copy(scores: Scores) -> Section:
         score = scores.metrics[name]
         low, high = score.interval or (float("nan"), float("nan"))
         cells.append(rf"{score.value:.3f} {{\scriptsize [{low:.3f}, {high:.3f}]}}")
-    return Section("To copy", [tag("pre", f"{head} \\\\\nours & {' & '.join(cells)} \\\\")], "A row of a LaTeX table.")
+    row = f"{head} \\\\\nours & {' & '.join(cells)} \\\\"
+    return Section("LaTeX row", [tag("pre", row)], "A row of a LaTeX table.")

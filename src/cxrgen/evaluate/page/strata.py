@@ -1,7 +1,7 @@
 """Scores of groups of studies: normal and abnormal, with and without a lateral image, first study and follow-up.
 
 An average hides that normal chests are easy and many. Groups are resampled on their own; small ones are marked, because
-their intervals are wide and their shape is not to be trusted.
+their intervals are wide and unreliable.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.core.records import LATERAL, Study
-from cxrgen.evaluate.scores import Scores, headline
+from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
+from cxrgen.evaluate.suites import headline
 from cxrgen.html import Section, number, table
 
 SMALL = 30  # studies
@@ -24,7 +25,7 @@ Mask = NDArray[np.bool_]
 def groups(
     study_ids: Sequence[str], references: Sequence[str], normal: Mask, studies: Mapping[str, Study]
 ) -> dict[str, Mask]:
-    """Name to the mask of its studies, in pairs; a pair is left out where nothing is known or one side is empty."""
+    """Name to the mask of its studies, in pairs; a pair is left out where nothing is known or one group is empty."""
     lengths = np.array([len(text.split()) for text in references])
     known = [studies[name] for name in study_ids if name in studies]
     pairs = [
@@ -47,13 +48,12 @@ def strata(scores: Scores, subjects: Sequence[str], masks: Mapping[str, Mask]) -
     names = headline(scores.metrics)
     if not masks or not names:
         return None
-    rows = [
-        ["all", f"{scores.n:,}", *(_shown(scores.metrics[name].value, scores.metrics[name].interval) for name in names)]
-    ]
+    whole = [_value_text(scores.metrics[name].value, scores.metrics[name].interval) for name in names]
+    rows = [["all", f"{scores.n:,}", *whole]]
     for group, mask in masks.items():
         found = group_scores(scores, subjects, mask)
         few = " (few)" if mask.sum() < SMALL else ""
-        rows.append([group, f"{mask.sum():,}{few}", *(_shown(*found[name]) for name in names)])
+        rows.append([group, f"{mask.sum():,}{few}", *(_value_text(*found[name]) for name in names)])
     return Section(
         "Groups of studies",
         [table(("studies", "n", *names), rows)],
@@ -77,5 +77,5 @@ def group_scores(
     return result
 
 
-def _shown(value: float, ends: tuple[float, float] | None) -> str:
+def _value_text(value: float, ends: tuple[float, float] | None) -> str:
     return f"{number(value)} [{number(ends[0])}, {number(ends[1])}]" if ends else number(value)

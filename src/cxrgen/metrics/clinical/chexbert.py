@@ -1,8 +1,8 @@
-"""Agreement of two reports as CheXbert reads them: labels of the 14 observations, and the vector behind the labels.
+"""Agreement of two reports by CheXbert: its labels of the 14 observations, and its [CLS] vectors.
 
 CheXbert (Smit et al. 2020) is BERT with one linear head an observation. Each text is read once: the same pass gives the
 labels for F1, the label vectors, and the vector at [CLS] whose cosine is `chexbert_similarity` (the semb_score of
-CXR-Report-Metric). Its weights, chexbert.pth, may not be passed on; bring the file.
+CXR-Report-Metric). Its weights, chexbert.pth, may not be redistributed, so the user brings the file.
 
 Published "CE" numbers differ by many points in three choices that are seldom stated: what an uncertain label counts as,
 which average, and that an observation nobody has counts as 0 in the macro average, as f1chexbert counts it.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file
 from cxrgen.core.progress import track
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, Metric, MetricResult, Option
 from cxrgen.metrics.clinical.labels import (
     ABSENT,
     BLANK,
@@ -36,6 +36,7 @@ from cxrgen.metrics.clinical.labels import (
     f1_counts,
     f1_values,
     label_cosine,
+    single_findings,
     uncertain_rule,
 )
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded
@@ -48,7 +49,7 @@ HEADS = (4,) * 13 + (2,)  # classes of each head; the order of the heads is that
 LABEL_OF_CLASS = np.array([BLANK, PRESENT, ABSENT, UNCERTAIN], dtype=np.int8)
 _LONGEST = 512
 _HEAD_SIZE = 64  # of BERT; the checkpoint does not say how many attention heads it has
-_WANTED = (
+_MISSING = (
     "chexbert needs chexbert.pth, which Stanford gives for research: fetch it where there is a network, "
     "`hf download StanfordAIMI/RRG_scorers chexbert.pth --local-dir .`, and give it with --chexbert"
 )
@@ -59,33 +60,35 @@ def measure(
     references: Sequence[str],
     checkpoint: Path | None = None,
     preset: str = DEFAULT,
-) -> Measured:
+) -> MetricResult:
     """CheXbert scores of N pairs; counts are (N, 45): the 42 of `f1_counts`, both cosines, and 1.
 
     `checkpoint` is chexbert.pth. A preset other than the default counts uncertain labels otherwise and gives the F1
     scores alone, by its own name. Raises UsageError for an unknown preset, InputError without the checkpoint or when it
     is another file.
     """
-    uncertain = uncertain_rule(preset, "CheXbert")
-    aggregate = partial(_values, preset=preset)
+    uncertain = uncertain_rule(preset, "chexbert")
+    aggregate = partial(_scores, preset=preset)
+    single = single_findings("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
     if not hypotheses:
-        return Measured(np.zeros((0, 45)), aggregate, f"chexbert|{preset}")
+        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", single_findings=single)
     if checkpoint is None:
-        raise InputError(_WANTED)
+        raise InputError(_MISSING)
     model = load_chexbert(Path(checkpoint))
-    said, wanted = model.read(hypotheses), model.read(references)
-    cosines = np.stack([cosine(said.vectors, wanted.vectors), label_cosine(said.labels, wanted.labels)], axis=1)
-    f1 = f1_counts(said.labels, wanted.labels, uncertain)
+    hyp, ref = model.read(hypotheses), model.read(references)
+    cosines = np.stack([cosine(hyp.vectors, ref.vectors), label_cosine(hyp.labels, ref.labels)], axis=1)
+    f1 = f1_counts(hyp.labels, ref.labels, uncertain)
     counts = np.concatenate([f1, cosines, np.ones((len(f1), 1))], axis=1)
-    return Measured(
+    return MetricResult(
         counts,
         aggregate,
         f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
         "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
+        single_findings=single,
     )
 
 
-def _values(sums: Floats, preset: str) -> dict[str, Floats]:
+def _scores(sums: Floats, preset: str) -> dict[str, Floats]:
     f1 = f1_values(sums[..., :42], "chexbert_f1", empty="zero")
     if preset != DEFAULT:
         return {f"{name}.{preset}": value for name, value in f1.items()}
@@ -102,7 +105,7 @@ def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> Floats:
 
 @dataclass(frozen=True)
 class Reading:
-    """What CheXbert makes of N texts: classes as `labels.label_table` codes them (N, 14), [CLS] vectors (N, D)."""
+    """CheXbert's output for N texts: classes as `labels.label_table` codes them (N, 14), [CLS] vectors (N, D)."""
 
     labels: Labels
     vectors: NDArray[np.float32]
@@ -110,7 +113,7 @@ class Reading:
 
 @dataclass
 class CheXbert:
-    """The model, and what it has read so far."""
+    """The model, and its output for the texts read so far."""
 
     bert: Any
     heads: torch.Tensor  # (54, D): the rows of all heads, one after the other
@@ -121,7 +124,7 @@ class CheXbert:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """[CLS], the word pieces of the text with its white space squeezed, [SEP]; at most 512 in all."""
-        rows = [found.ids for found in self.tokenizer.encode_batch([" ".join(text.split()) for text in texts])]
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch([" ".join(text.split()) for text in texts])]
         return [row if len(row) <= _LONGEST else [*row[: _LONGEST - 1], row[-1]] for row in rows]
 
     def logits(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,22 +142,22 @@ class CheXbert:
         groups = list(batches([len(row) for row in rows], str(self.heads.device.type)))
         with torch.inference_mode():
             for group in track(groups, "chexbert: reading", len(groups)) if groups else ():
-                logits, vectors = self.logits([rows[place] for place in group])
+                logits, vectors = self.logits([rows[index] for index in group])
                 classes = [head.argmax(dim=1) for head in torch.split(logits, list(HEADS), dim=1)]
                 labels = LABEL_OF_CLASS[torch.stack(classes, dim=1).cpu().numpy()]
-                for place, label, vector in zip(group, labels, vectors.cpu().numpy()):
-                    self.known[new[place]] = (label, vector)
-        found = [self.known[text] for text in texts]
-        return Reading(np.stack([label for label, _ in found]), np.stack([vector for _, vector in found]))
+                for index, label, vector in zip(group, labels, vectors.cpu().numpy()):
+                    self.known[new[index]] = (label, vector)
+        labels_of, vectors_of = zip(*(self.known[text] for text in texts))
+        return Reading(np.stack(labels_of), np.stack(vectors_of))
 
 
 @lru_cache(maxsize=1)
 def load_chexbert(checkpoint: Path) -> CheXbert:
     """CheXbert from chexbert.pth as it is published: `model_state_dict` with the prefix `module.`.
 
-    Optimizer state, the unused pooler and the position ids of old versions are passed over; all else must be there and
-    nothing more. The vocabulary is vocab.txt beside the checkpoint or, the same words, that of the packaged MiniLM.
-    Raises InputError for a missing file and for one of another layout.
+    Optimizer state, the unused pooler and the position ids of old versions are ignored; all other tensors must be
+    present, and no more. The vocabulary is vocab.txt beside the checkpoint or, the same words, that of the packaged
+    MiniLM. Raises InputError for a missing file and for one of another layout.
     """
     import torch
     import transformers
@@ -163,8 +166,8 @@ def load_chexbert(checkpoint: Path) -> CheXbert:
     where = device()
     try:
         heads = [
-            (state.pop(f"linear_heads.{place}.weight"), state.pop(f"linear_heads.{place}.bias"))
-            for place in range(len(HEADS))
+            (state.pop(f"linear_heads.{number}.weight"), state.pop(f"linear_heads.{number}.bias"))
+            for number in range(len(HEADS))
         ]
         words, width = state["bert.embeddings.word_embeddings.weight"].shape
         layers = {name.split(".")[3] for name in state if name.startswith("bert.encoder.layer.")}
@@ -197,7 +200,7 @@ def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
     import torch
 
     if not checkpoint.is_file():
-        raise InputError(f"{checkpoint}: no such file; {_WANTED}")
+        raise InputError(f"{checkpoint}: no such file; {_MISSING}")
     try:
         content = torch.load(
             checkpoint, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(checkpoint) or None
@@ -222,3 +225,17 @@ def _tokenizer(beside: Path, words: int) -> Any:
         size = tokenizer.get_vocab_size()
         raise InputError(f"{vocabulary}: {size} words, the checkpoint has {words}; use the vocab.txt of BERT uncased")
     return tokenizer
+
+
+METRIC = Metric(
+    measure,
+    "clinical",
+    presets=PRESETS,
+    default_preset=DEFAULT,
+    options=(
+        Option("--chexbert", "checkpoint", "chexbert.pth: CheXbert's labels and similarity; asks for chexbert", "FILE"),
+    ),
+    asked_for=lambda given: "checkpoint" in given,
+    headline={"chexbert_f1_macro_14": 30, "chexbert_similarity": 40},
+    study_order={"chexbert_similarity": 3},
+)

@@ -1,4 +1,4 @@
-"""F1 over the 14 observations, for any labeller: rules or CheXbert.
+"""F1 over the 14 CheXpert observations, for any labeller: rules or CheXbert.
 
 Three counts an observation and study (hits, false alarms, misses) carry every average. Papers differ in two choices
 that move the numbers by many points and are seldom stated, so both stand in the signature here: what an uncertain label
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats
 from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.rule_labels import label
@@ -44,10 +44,15 @@ def snake_case(observation: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", observation.lower()).strip("_")
 
 
-@lru_cache(1 << 15)  # references come again with every floor, and several metrics ask for the same text
+@lru_cache(1 << 15)  # references are read again with every baseline, and several metrics ask for the same text
 def rule_label(report: str) -> Mapping[str, int]:
     """The project's rule labels of a report; not to be changed."""
     return MappingProxyType(label(report))
+
+
+def rule_label_table(texts: Sequence[str]) -> Labels:
+    """The rule labels of N texts as an (N, 14) table of PRESENT, ABSENT, UNCERTAIN and BLANK."""
+    return label_table([rule_label(text) for text in texts])
 
 
 def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
@@ -56,10 +61,15 @@ def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
     return np.array(rows, dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
 
 
+def single_findings(prefix: str, suffix: str = "") -> frozenset[str]:
+    """The names of those scores of `f1_values` that are of one observation."""
+    return frozenset(f"{prefix}_{snake_case(name)}{suffix}" for name in OBSERVATIONS)
+
+
 def uncertain_rule(preset: str, metric: str) -> Uncertain:
-    """What an uncertain label counts as by a preset; raises UsageError, naming the metric, for one that is none."""
+    """What an uncertain label counts as by a preset; raises UsageError, naming the metric, for an unknown one."""
     if preset not in UNCERTAIN_RULES:
-        raise UsageError(f"no preset {preset!r} of {metric}; there are: {', '.join(UNCERTAIN_RULES)}")
+        raise unknown(f"preset of {metric}", preset, UNCERTAIN_RULES)
     return UNCERTAIN_RULES[preset]
 
 
@@ -71,14 +81,14 @@ def f1_counts(hypotheses: Labels, references: Labels, uncertain: Uncertain = "po
     present a false alarm and a miss, which is micro F1 over the classes present and uncertain of each observation.
     """
     positive = (PRESENT, UNCERTAIN) if uncertain in ("positive", "own-class") else (PRESENT,)
-    said, wanted = np.isin(hypotheses, positive), np.isin(references, positive)
+    hyp, ref = np.isin(hypotheses, positive), np.isin(references, positive)
     if uncertain == "ignore":
         certain = (hypotheses != UNCERTAIN) & (references != UNCERTAIN)
-        said, wanted = said & certain, wanted & certain
-    hits = said & wanted
+        hyp, ref = hyp & certain, ref & certain
+    hits = hyp & ref
     if uncertain == "own-class":
         hits &= hypotheses == references
-    return np.concatenate([hits, said & ~hits, wanted & ~hits], axis=-1).astype(np.float64)
+    return np.concatenate([hits, hyp & ~hits, ref & ~hits], axis=-1).astype(np.float64)
 
 
 def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
@@ -111,11 +121,11 @@ def label_cosine(hypotheses: Labels, references: Labels) -> Floats:
     Two vectors of zeros are equal (1); one of zeros against another is 0.
     """
     weights = {PRESENT: 1.0, UNCERTAIN: 0.5}
-    said, wanted = (
+    hyp, ref = (
         np.vectorize(lambda value: weights.get(int(value), 0.0), otypes=[float])(table)
         for table in (hypotheses, references)
     )
-    lengths = np.linalg.norm(said, axis=-1) * np.linalg.norm(wanted, axis=-1)
-    both_empty = ~said.any(axis=-1) & ~wanted.any(axis=-1)
-    cosine = np.divide((said * wanted).sum(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    lengths = np.linalg.norm(hyp, axis=-1) * np.linalg.norm(ref, axis=-1)
+    both_empty = ~hyp.any(axis=-1) & ~ref.any(axis=-1)
+    cosine = np.divide((hyp * ref).sum(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return np.where(both_empty, 1.0, cosine)

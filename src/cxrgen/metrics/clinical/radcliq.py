@@ -2,9 +2,9 @@
 
 The mixes are linear, so the value of a set is the mix of its mean components, and published tables of components can be
 checked against published RadCliQ. The constants are those of the original program's two fitted models: inputs are
-standardised, weighted and added to an intercept. v0 predicts a number of errors; v1 is on no scale, is about 0 for an
-average pair, and gives BLEU no weight. Some boards print 1/v1: it jumps from plus to minus infinity where v1 crosses 0,
-so it orders systems only while all of them are well above 0.
+standardised, weighted and added to an intercept. v0 predicts a number of errors; v1 has no unit, is about 0 for an
+average pair, and gives BLEU no weight. Some leaderboards print 1/v1: it jumps from plus to minus infinity where v1
+crosses 0, so it orders systems only while all of them are well above 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cxrgen.core.progress import say
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, Metric, MetricResult
 from cxrgen.metrics import measure as measure_other
 
 COMPONENTS = {  # score and the metric that gives it, in the order of the constants
@@ -29,7 +29,7 @@ _NEAR_ZERO = 0.1
 
 
 @dataclass(frozen=True)
-class Mix:
+class LinearModel:
     """For each component: mean and scale to standardise by, and weight; then the intercept."""
 
     mean: tuple[float, ...]
@@ -37,19 +37,19 @@ class Mix:
     weight: tuple[float, ...]
     intercept: float
 
-    def of(self, components: Floats) -> Floats:
+    def predict(self, components: Floats) -> Floats:
         """RadCliQ of components of shape (..., 4) in the order of `COMPONENTS`."""
         standardised = (components - np.array(self.mean)) / np.array(self.scale)
         return np.asarray(standardised @ np.array(self.weight) + self.intercept)
 
 
-V0 = Mix(
+V0 = LinearModel(
     (0.5398376019082272, 0.6312549595000001, 0.7716797866672277, 0.4607372064809605),
     (0.3018344440559102, 0.22466950746141123, 0.24750333805236252, 0.30336670936092264),
     (-0.4796252644863446, -0.6762170542369337, -0.46366575161751994, 0.2165861905287535),
     1.641666666666666,
 )
-V1 = Mix(
+V1 = LinearModel(
     (0.5379231241355762, 0.6175725628125001, 0.7647942121140658, 0.44738335396242174),
     (0.3028258411486429, 0.22430938459304575, 0.2539439110169773, 0.2989271671041838),
     (-0.37708368261038905, -0.37030009974480316, -0.25261621789593225, 4.315048405024756e-12),
@@ -59,7 +59,7 @@ V1 = Mix(
 
 def measure(
     hypotheses: Sequence[str], references: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | None = None
-) -> Measured:
+) -> MetricResult:
     """`radcliq_v0`, `radcliq_v1` and `radcliq_v1_inverse` (1 / the set's v1); counts are (N, 5): components and 1.
 
     `settings` are those of the component metrics by their names (weights, mostly). Raises what they raise when
@@ -67,11 +67,11 @@ def measure(
     """
     counts = np.ones((len(hypotheses), len(COMPONENTS) + 1))
     for column, (name, metric) in enumerate(COMPONENTS.items() if hypotheses else ()):
-        measured = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
-        counts[:, column] = measured.aggregate(measured.counts)[name]
-    if hypotheses and V1.of(counts[:, :4].mean(axis=0)) < _NEAR_ZERO:
-        say("note: radcliq_v1 is near or below 0, so radcliq_v1_inverse says nothing; use radcliq_v1")
-    return Measured(
+        result = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
+        counts[:, column] = result.aggregate(result.counts)[name]
+    if hypotheses and V1.predict(counts[:, :4].mean(axis=0)) < _NEAR_ZERO:
+        say("note: radcliq_v1 is near or below 0, where radcliq_v1_inverse has no meaning; use radcliq_v1")
+    return MetricResult(
         counts,
         radcliq,
         "radcliq|radgraph 1.0 combined|distilroberta-base L5 no idf, rescaled|chexbert cls|bleu_2.cxr-report-metric",
@@ -82,5 +82,8 @@ def measure(
 def radcliq(sums: Floats) -> dict[str, Floats]:
     """The three values from sums of the four components and of ones, shape (..., 5)."""
     components = sums[..., :4] / sums[..., 4:5]
-    v1 = V1.of(components)
-    return {"radcliq_v0": V0.of(components), "radcliq_v1": v1, "radcliq_v1_inverse": 1 / v1}
+    v1 = V1.predict(components)
+    return {"radcliq_v0": V0.predict(components), "radcliq_v1": v1, "radcliq_v1_inverse": 1 / v1}
+
+
+METRIC = Metric(measure, "clinical", parts=tuple(COMPONENTS.values()), headline={"radcliq_v1": 70})

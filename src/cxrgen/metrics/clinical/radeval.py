@@ -1,9 +1,9 @@
 """RaTEScore, GREEN and SRR-BERT, as the package radeval computes them.
 
-Their models are too large and too bound to other packages to be rebuilt here. radeval runs in a process of its own,
-with this Python or with that of another environment, so that what it needs never decides what the rest can use. Texts
-go there through a folder that only the user can read and that is gone afterwards; the process is told to stay off the
-network. Weights are radeval's own: it looks for them in its caches, and `radeval_runner.py --fetch` fills those.
+Their models are too large, and depend on too many packages, to be rebuilt here. radeval runs in a process of its own,
+with this Python or with that of another environment, so that its requirements do not restrict the rest. Texts are
+passed through a folder that only the user can read and that is removed afterwards; network access is switched off in
+the process. Weights are radeval's own: it looks for them in its caches, and `radeval_runner.py --fetch` fills those.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.progress import say
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, Metric, MetricResult, Option, mean_of_studies
 from cxrgen.metrics.clinical import radeval_runner
 
 WEIGHTS = {  # what each metric needs besides radeval, as hosted on the Hugging Face hub
@@ -34,19 +33,20 @@ WEIGHTS = {  # what each metric needs besides radeval, as hosted on the Hugging 
     "srr": "StanfordAIMI/SRR-BERT-Leaves-with-Statuses, microsoft/BiomedVLP-CXR-BERT-general and nltk's punkt_tab",
 }
 SRR_LABELS = 163  # findings with a status
+RADEVAL = Option("--radeval", "python", "the Python that has radeval (default: this one)", "PYTHON")
 
 
-def measure_ratescore(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> Measured:
+def measure_ratescore(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> MetricResult:
     """`ratescore` (Zhao et al. 2024, its weights for long reports); counts are (N, 2): the pair's value and 1."""
-    return _mean_of("ratescore", "affinity:long|no entity or no sentence:0.5", hypotheses, references, python)
+    return _scored_by("ratescore", "affinity:long|no entity or no sentence:0.5", hypotheses, references, python)
 
 
-def measure_green(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> Measured:
-    """`green` (Ostmeier et al. 2024); counts are (N, 2): the pair's value and 1. A 7B model: a GPU is wanted."""
-    return _mean_of("green", "unreadable answer:0", hypotheses, references, python)
+def measure_green(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> MetricResult:
+    """`green` (Ostmeier et al. 2024); counts are (N, 2): the pair's value and 1. A 7B model; use a GPU."""
+    return _scored_by("green", "unreadable answer:0", hypotheses, references, python)
 
 
-def measure_srr(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> Measured:
+def measure_srr(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> MetricResult:
     """`srr_f1_weighted` over SRR-BERT's labels; counts are (N, 489): 163 hits, false alarms, misses.
 
     The value of a set is weighted by the labels' support in it, as radeval's default is. Of one study it is therefore
@@ -54,36 +54,31 @@ def measure_srr(hypotheses: Sequence[str], references: Sequence[str], python: Pa
     """
     signature = "srr|radeval|labels:leaves with statuses|average:weighted by support"
     if not hypotheses:
-        return Measured(np.zeros((0, 3 * SRR_LABELS)), _srr, signature)
+        return MetricResult(np.zeros((0, 3 * SRR_LABELS)), _weighted_f1, signature)
     texts = list(dict.fromkeys((*hypotheses, *references)))
     rows = dict(zip(texts, run_radeval("srr", {"texts": texts}, python)))
     table = np.zeros((2, len(hypotheses), SRR_LABELS))
     for side, column in enumerate((hypotheses, references)):
-        for place, text in enumerate(column):
-            table[side, place, rows[text]] = 1
-    said, wanted = table
-    return Measured(np.concatenate([said * wanted, said * (1 - wanted), (1 - said) * wanted], axis=1), _srr, signature)
+        for study, text in enumerate(column):
+            table[side, study, rows[text]] = 1
+    hyp, ref = table
+    return MetricResult(np.concatenate([hyp * ref, hyp * (1 - ref), (1 - hyp) * ref], axis=1), _weighted_f1, signature)
 
 
-def _srr(sums: Floats) -> dict[str, Floats]:
+def _weighted_f1(sums: Floats) -> dict[str, Floats]:
     hits, alarms, misses = (sums[..., start : start + SRR_LABELS] for start in range(0, 3 * SRR_LABELS, SRR_LABELS))
     support = hits + misses
     each = 2 * hits / np.maximum(2 * hits + alarms + misses, 1)
     return {"srr_f1_weighted": (each * support).sum(-1) / support.sum(-1)}
 
 
-def _mean_of(
+def _scored_by(
     name: str, details: str, hypotheses: Sequence[str], references: Sequence[str], python: Path | None
-) -> Measured:
+) -> MetricResult:
     values = []
     if hypotheses:
         values = run_radeval(name, {"hypotheses": list(hypotheses), "references": list(references)}, python)
-    counts = np.array([(value, 1) for value in values], dtype=np.float64).reshape(len(values), 2)
-    return Measured(counts, partial(_mean, name=name), f"{name}|radeval|{details}|level:mean of studies")
-
-
-def _mean(sums: Floats, name: str) -> dict[str, Floats]:
-    return {name: sums[..., 0] / sums[..., 1]}
+    return mean_of_studies({name: values}, f"{name}|radeval|{details}|level:mean of studies")
 
 
 def run_radeval(metric: str, work: Mapping[str, list[str]], python: Path | None = None) -> Any:
@@ -128,3 +123,8 @@ def _way_out(metric: str, result: Mapping[str, str], program: str, script: str) 
             f"`{program} {script} --fetch {metric}`"
         )
     return f"radeval failed on these reports ({result['error']})"
+
+
+RATESCORE = Metric(measure_ratescore, "clinical", options=(RADEVAL,))
+GREEN = Metric(measure_green, "clinical", options=(RADEVAL,))
+SRR = Metric(measure_srr, "clinical", options=(RADEVAL,))

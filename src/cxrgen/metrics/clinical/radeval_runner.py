@@ -3,10 +3,10 @@
     python radeval_runner.py METRIC INPUT.json OUTPUT.json      scores; no network
     python radeval_runner.py --fetch METRIC                     fetches the metric's weights into radeval's caches
 
-radeval brings packages that do not go with everything, and takes a graphics card's memory until its process ends, so
-it gets a process of its own. Its parts are called below its `RadEval` class, which gives no labels, no annotations and,
-where a text has no sentence, RaTEScores of the wrong pairs. Errors in scoring are told by their kind and place: a
-message could quote a report.
+radeval brings packages that do not go with everything, and takes a graphics card's memory until its process ends, so it
+gets a process of its own. Its parts are called directly and not through its `RadEval` class, which returns no labels,
+no annotations and, where a text has no sentence, RaTEScores of the wrong pairs. Errors in scoring are reported by class
+and line only: a message could quote a report.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def ratescore(module: Any) -> Loaded:
         whole = [place for place, pair in enumerate(pairs) if all(has_sentence[text] for text in pair)]
         values = [0.5] * len(pairs)
         if whole:
-            said, wanted = ([pairs[place][side] for place in whole] for side in (0, 1))
-            found = scorer.compute_score(said, wanted)[0]
+            hyp, ref = ([pairs[place][side] for place in whole] for side in (0, 1))
+            found = scorer.compute_score(hyp, ref)[0]
             if len(found) != len(whole):
                 raise ValueError("a pair without a score")
             for place, value in zip(whole, found):
@@ -69,7 +69,7 @@ def green(module: Any) -> Loaded:
 def srr(module: Any) -> Loaded:
     """Texts to the numbers of their SRR-BERT labels, findings with status; a label of any sentence is the text's."""
     model = module.SRRBert(model_type="leaves_with_statuses")
-    module.srr_bert_parse_sentences("Clear.")  # needs sentence rules of nltk, whose lack is told before texts are there
+    module.srr_bert_parse_sentences("Clear.")  # needs sentence rules of nltk; their lack is reported before scoring
 
     def score(work: Work) -> list[list[int]]:
         split = [module.srr_bert_parse_sentences(text) for text in work["texts"]]
@@ -114,10 +114,10 @@ def attempt(metric: str, work: Work) -> dict[str, Any]:
         return {"values": score(work)}
     except Exception as error:  # whatever radeval and its weights may raise
         place = traceback.extract_tb(error.__traceback__)[-1]
-        told = f"{type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}"
-        if stage != "score":  # no text was there yet to be quoted
-            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return {"stage": stage, "error": told}
+        message = f"{type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}"
+        if stage != "score":  # no text was read yet that could be quoted
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return {"stage": stage, "error": message}
 
 
 def main(words: list[str]) -> None:

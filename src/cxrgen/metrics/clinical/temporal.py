@@ -1,12 +1,12 @@
-"""Words of change: does a report say "larger" where the reference does, and does it speak of images it was not shown?
+"""Words of change: does a report call a finding larger where the reference does, and does it mention earlier images?
 
 `temporal_f1` follows Bannur et al. 2023 (BioViL-T) and RadEval in form: the set of change words of each text, F1 of the
-two sets, the mean over studies; two texts without any agree (1). RadEval also asks a tagger, which only finds words
-that are in its list already, so it is left out. The list here is this project's own and somewhat wider, so values are
+two sets, the mean over studies; two texts without any score 1. RadEval also runs a tagger, which only finds words that
+are in its list already, so it is left out. The list here is this project's own and somewhat wider, so values are
 close to RadEval's and not the same.
 
-`prior_rate` is the share of reports that speak of an earlier examination. A writer that is not given one cannot know of
-it: what it says of change is made up, as in most reports of models trained on follow-ups.
+`prior_rate` is the share of reports that mention an earlier examination. A model that is not given one cannot know of
+it: its statements of change are invented, as in most reports of models trained on follow-ups.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Metric, MetricResult, mean_of_studies
 from cxrgen.text.prior_mentions import speaks_of_prior
 
 _ENDINGS = {  # stems and the endings they take
@@ -56,14 +54,16 @@ CHANGE_WORDS = frozenset(stem + ending for stem, endings in _ENDINGS.items() for
 _WORD = re.compile(r"[a-z]+")
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
+def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResult:
     """`temporal_f1` and `prior_rate` of N pairs of texts; counts are (N, 3): the pair's F1, speaks of a prior, 1."""
-    said = {text: change_words(text) for text in {*hypotheses, *references}}
+    words = {text: change_words(text) for text in {*hypotheses, *references}}
     earlier = {text: speaks_of_prior(text) for text in set(hypotheses)}
-    rows = [(_f1(said[one], said[other]), earlier[one], 1) for one, other in zip(hypotheses, references)]
-    counts = np.array(rows, dtype=np.float64).reshape(len(rows), 3)
+    scores = {
+        "temporal_f1": [_f1(words[hyp], words[ref]) for hyp, ref in zip(hypotheses, references)],
+        "prior_rate": [float(earlier[hyp]) for hyp in hypotheses],
+    }
     signature = f"temporal|words:cxrgen-1, {len(CHANGE_WORDS)}|both without:1|level:mean of studies"
-    return Measured(counts, _values, signature, frozenset({"prior_rate"}))
+    return mean_of_studies(scores, signature, lower_is_better=frozenset({"prior_rate"}))
 
 
 def change_words(text: str) -> frozenset[str]:
@@ -71,9 +71,8 @@ def change_words(text: str) -> frozenset[str]:
     return CHANGE_WORDS.intersection(_WORD.findall(text.lower()))
 
 
-def _f1(said: frozenset[str], wanted: frozenset[str]) -> float:
-    return 2 * len(said & wanted) / (len(said) + len(wanted)) if said or wanted else 1.0
+def _f1(hyp: frozenset[str], ref: frozenset[str]) -> float:
+    return 2 * len(hyp & ref) / (len(hyp) + len(ref)) if hyp or ref else 1.0
 
 
-def _values(sums: Floats) -> dict[str, Floats]:
-    return {"temporal_f1": sums[..., 0] / sums[..., 2], "prior_rate": sums[..., 1] / sums[..., 2]}
+METRIC = Metric(measure, "clinical", scores=("prior_rate",), by_default=True)

@@ -1,7 +1,7 @@
 """BERTScore: each token is matched with the most similar token of the other text, by the vectors of a text encoder.
 
 The numbers are those of the package bert-score 0.3.13 for the same encoder, layer and settings. Different from it, each
-text is encoded once, however often it occurs (references are the same for every system and every floor), batches are
+text is encoded once, however often it occurs (references are the same for every system and every baseline), batches are
 of like length, and the vectors of references can be kept on disk. They are kept in full precision, some 0.2 MB a report
 with distilroberta: halves would save half of that and, after rescaling, cost the fourth digit of a score.
 
@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from cxrgen.core.errors import InputError
 from cxrgen.core.progress import track
 from cxrgen.core.tables import find_column, read_csv, read_json
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, Metric, MetricResult, Option, mean_of_studies
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded, weights_hash
 from cxrgen.metrics.embedding.vector_cache import Vectors
 
@@ -36,14 +36,14 @@ Triple = tuple[float, float, float]  # precision, recall, F1
 DISTILROBERTA_LAYER = 5
 DISTILROBERTA_BASELINE: Triple = (0.84732, 0.84759504, 0.8473319)
 _DISTILROBERTA = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
-_SPACE_FIRST = ("roberta", "gpt2")  # families whose tokens tell a word's start by the blank before it
+_SPACE_FIRST = ("roberta", "gpt2")  # families whose tokens mark a word's start by the blank before it
 _POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # families that lose two positions
 _LAYERS = ("encoder.layer", "transformer.layer", "layers")  # where encoders keep their list of layers
 _PAIRS_AT_ONCE = 4_096
 _TOKENS_IN_MEMORY = 600_000  # 1.8 GB of vectors with 768 dimensions
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> Measured:
+def measure(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> MetricResult:
     """`bertscore`: distilroberta-base, layer 5, rescaled by its published baseline; counts are (N, 2): F1 and 1.
 
     Settings: `encoder`, the folder of distilroberta-base, and those of `score`. Raises InputError without the folder
@@ -60,17 +60,17 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], **settings: An
         if not is_distilroberta(encoder):
             raise InputError(f"{encoder}: not distilroberta-base; the score of another encoder is bertscore_encoder")
     settings = {"layer": DISTILROBERTA_LAYER, "baseline": DISTILROBERTA_BASELINE, **settings}
-    return _measured("bertscore", hypotheses, references, settings)
+    return _bertscore("bertscore", hypotheses, references, settings)
 
 
-def measure_minilm(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> Measured:
+def measure_minilm(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> MetricResult:
     """`bertscore_minilm`: the packaged MiniLM, its last layer, not rescaled (no baseline was published)."""
     if hypotheses:
         settings = {"encoder": packaged_minilm(), **settings}
-    return _measured("bertscore_minilm", hypotheses, references, settings)
+    return _bertscore("bertscore_minilm", hypotheses, references, settings)
 
 
-def measure_encoder(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> Measured:
+def measure_encoder(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> MetricResult:
     """`bertscore_encoder`: any encoder folder (`encoder`) at its last layer or `layer`; see `score` for the rest.
 
     `baseline` may also be the file of a table of baselines, from which the layer's row is taken.
@@ -80,22 +80,19 @@ def measure_encoder(hypotheses: Sequence[str], references: Sequence[str], **sett
     if hypotheses and isinstance(settings.get("baseline"), Path):
         layer = load_encoder(settings["encoder"], settings.get("layer")).layer
         settings["baseline"] = read_baseline(settings["baseline"], layer)
-    return _measured("bertscore_encoder", hypotheses, references, settings)
+    return _bertscore("bertscore_encoder", hypotheses, references, settings)
 
 
-def _measured(name: str, hypotheses: Sequence[str], references: Sequence[str], settings: Mapping[str, Any]) -> Measured:
+def _bertscore(
+    name: str, hypotheses: Sequence[str], references: Sequence[str], settings: Mapping[str, Any]
+) -> MetricResult:
     """Runs of blanks count as one blank, as CXR-Report-Metric prepares the texts of its BERTScore column."""
     f1, signature = np.zeros(0), ""
     if hypotheses:
-        said, wanted = ([re.sub(" +", " ", text) for text in texts] for texts in (hypotheses, references))
-        f1 = score(said, wanted, **settings)[2]
+        hyp, ref = ([re.sub(" +", " ", text) for text in texts] for texts in (hypotheses, references))
+        f1 = score(hyp, ref, **settings)[2]
         signature = _signature(**settings)
-    counts = np.stack([f1, np.ones_like(f1)], axis=1)
-    return Measured(counts, partial(_mean, name=name), f"{name}|{signature}")
-
-
-def _mean(sums: Floats, name: str) -> dict[str, Floats]:
-    return {name: sums[..., 0] / sums[..., 1]}
+    return mean_of_studies({name: f1}, f"{name}|{signature}")
 
 
 def _signature(
@@ -153,12 +150,12 @@ def score(
     loaded = load_encoder(encoder, layer)
     ids = loaded.token_ids(sorted({text.strip() for text in (*hypotheses, *references)}))
     weights = loaded.idf([ids[text.strip()] for text in references]) if idf else loaded.no_special()
-    pairs = [(ids[said.strip()], ids[wanted.strip()]) for said, wanted in zip(hypotheses, references)]
+    pairs = [(ids[hyp.strip()], ids[ref.strip()]) for hyp, ref in zip(hypotheses, references)]
     rows: list[Triple] = []
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         part = pairs[start : start + _PAIRS_AT_ONCE]
-        loaded.encode([row for pair in part for row in pair], {wanted for _, wanted in part}, cache)
-        rows += [loaded.match(said, wanted, weights) for said, wanted in part]
+        loaded.encode([row for pair in part for row in pair], {ref for _, ref in part}, cache)
+        rows += [loaded.match(hyp, ref, weights) for hyp, ref in part]
     values = np.array(rows, dtype=np.float64).reshape(-1, 3).T
     if baseline is not None:
         below = np.array(baseline)[:, None]
@@ -178,16 +175,16 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
     transformers.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        model, found = transformers.AutoModel.from_pretrained(
+        model, info = transformers.AutoModel.from_pretrained(
             str(folder), local_files_only=True, dtype="float32", output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder}: cannot be loaded as a text encoder ({type(error).__name__}: {told})") from None
+        message = " ".join(str(error).split())[:200]
+        raise InputError(f"{folder}: cannot be loaded as a text encoder ({type(error).__name__}: {message})") from None
     finally:
         transformers.logging.set_verbosity(level)
         transformers.logging.enable_progress_bar()
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise InputError(f"{folder}: weights are missing, such as {missing[0]}; fetch the encoder again")
     kept = _cut(model, layer, folder)
@@ -196,8 +193,8 @@ def load_encoder(folder: Path, layer: int | None = None) -> Encoder:
 
 def _cut(model: Any, layer: int | None, folder: Path) -> int:
     """Drop the layers after `layer`; returns how many are left."""
-    for place in _LAYERS:
-        holder, _, name = place.rpartition(".")
+    for path in _LAYERS:
+        holder, _, name = path.rpartition(".")
         owner = getattr(model, holder, None) if holder else model
         layers = getattr(owner, name, None)
         if layers is not None:
@@ -206,7 +203,7 @@ def _cut(model: Any, layer: int | None, folder: Path) -> int:
                 raise InputError(f"{folder}: layer {layer} was asked for; the encoder has {len(layers)}")
             setattr(owner, name, layers[:kept])
             return kept
-    raise InputError(f"{folder}: {type(model).__name__} is no encoder with a list of layers; give a BERT-like one")
+    raise InputError(f"{folder}: {type(model).__name__} is not an encoder with a list of layers; give a BERT-like one")
 
 
 @dataclass
@@ -261,21 +258,21 @@ class Encoder:
         groups = list(batches([len(row) for row in new], where))
         with torch.inference_mode():
             for group in track(groups, "bertscore: encoding", len(groups)):
-                ids, mask = padded([new[place] for place in group], self.tokenizer.pad_token_id or 0, where)
+                ids, mask = padded([new[index] for index in group], self.tokenizer.pad_token_id or 0, where)
                 hidden = self.model(input_ids=ids, attention_mask=mask)[0]
                 unit = (hidden / hidden.norm(dim=-1, keepdim=True)).float().cpu()
-                for place, vectors in zip(group, unit):
-                    self.known[new[place]] = vectors[: len(new[place])].clone()
+                for index, vectors in zip(group, unit):
+                    self.known[new[index]] = vectors[: len(new[index])].clone()
         if store is not None:
             store.write({row: self.known[row] for row in new if row in kept})
 
-    def match(self, said: tuple[int, ...], wanted: tuple[int, ...], weights: Floats) -> Triple:
+    def match(self, hyp: tuple[int, ...], ref: tuple[int, ...], weights: Floats) -> Triple:
         """Greedy matching of two token rows whose vectors are known; `weights` has shape (vocabulary,)."""
-        if len(said) <= 2 or len(wanted) <= 2:
+        if len(hyp) <= 2 or len(ref) <= 2:
             return 0.0, 0.0, 0.0
-        similar = self.known[said] @ self.known[wanted].T
-        precision = _weighted(similar.amax(dim=1), weights[list(said)])
-        recall = _weighted(similar.amax(dim=0), weights[list(wanted)])
+        similar = self.known[hyp] @ self.known[ref].T
+        precision = _weighted(similar.amax(dim=1), weights[list(hyp)])
+        recall = _weighted(similar.amax(dim=0), weights[list(ref)])
         total = precision + recall
         return precision, recall, 2 * precision * recall / total if total > 0 else 0.0
 
@@ -284,3 +281,50 @@ def _weighted(best: torch.Tensor, weights: Floats) -> float:
     """Weighted mean; NaN where no token has weight. The package masks by multiplying, so none counts below 0."""
     total = float(weights.sum())
     return float(best.numpy().clip(min=0) @ weights) / total if total else math.nan
+
+
+_ENCODER = Option(
+    "--encoder", "encoder", "distilroberta-base: asks for bertscore; another encoder: for bertscore_encoder", "DIR"
+)
+_CACHE = Option("--cache", "cache", "keep BERTScore's vectors of the references here", "DIR")
+_OF_ENCODER = (
+    Option(
+        "--encoder-layer",
+        "layer",
+        "layer of --encoder, counted from 1 (default: the last); with this and the next two the score is "
+        "bertscore_encoder, whatever the encoder",
+        "N",
+        int,
+        requires="--encoder",
+    ),
+    Option(
+        "--encoder-idf",
+        "idf",
+        "weigh each token by its rarity among the references being scored",
+        requires="--encoder",
+    ),
+    Option(
+        "--encoder-baseline",
+        "baseline",
+        "rescale by this table of baselines as bert-score ships it: LAYER,P,R,F",
+        "TSV",
+        requires="--encoder",
+    ),
+)
+
+
+def _asks_for_encoder(given: Mapping[str, Any]) -> bool:
+    own_settings = any(option.keyword in given for option in _OF_ENCODER)
+    return "encoder" in given and (own_settings or not is_distilroberta(given["encoder"]))
+
+
+METRIC = Metric(
+    measure,
+    "overlap",
+    options=(_ENCODER, _CACHE),
+    asked_for=lambda given: "encoder" in given and is_distilroberta(given["encoder"]),
+    headline={"bertscore": 80},
+    study_order={"bertscore": 2},
+)
+MINILM = Metric(measure_minilm, "overlap", options=(_CACHE,))
+ENCODER = Metric(measure_encoder, "overlap", options=(_ENCODER, *_OF_ENCODER, _CACHE), asked_for=_asks_for_encoder)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrgen.core.errors import UsageError
-from cxrgen.metrics import Floats, Measured
+from cxrgen.core.errors import unknown
+from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.ngrams import orders
 
@@ -38,9 +38,9 @@ class Preset:
 
 def coco(sums: Floats) -> Floats:
     """pycocoevalcap: counts summed over the set, closest reference length, guards instead of smoothing."""
-    matches, totals, wanted = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
+    matches, totals, length = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
     precision = np.cumprod((matches + _ABOVE) / (totals + _BELOW), axis=-1)
-    ratio = (totals[..., 0:1] + _ABOVE) / (wanted + _BELOW)
+    ratio = (totals[..., 0:1] + _ABOVE) / (length + _BELOW)
     penalty = np.exp(np.minimum(0.0, 1 - 1 / ratio))
     return np.asarray(penalty * precision ** (1 / np.array(ORDERS)))
 
@@ -50,13 +50,13 @@ def sacrebleu(sums: Floats) -> Floats:
 
     One study alone is scored as sacrebleu scores a sentence: over the orders it can have ("effective order").
     """
-    matches, totals, wanted, studies = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
+    matches, totals, length, studies = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
     possible = totals > 0
     zero = possible & (matches == 0)
     smoothed = np.where(zero, 0.5 ** np.cumsum(zero, axis=-1), matches)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(possible, np.log(smoothed / totals), 0.0)
-        penalty = np.exp(np.minimum(0.0, 1 - wanted / totals[..., 0:1]))
+        penalty = np.exp(np.minimum(0.0, 1 - length / totals[..., 0:1]))
     summed = np.cumsum(logs, axis=-1)
     effective = np.cumsum(possible, axis=-1)
     value = penalty * np.exp(summed / np.maximum(effective, 1))
@@ -66,10 +66,10 @@ def sacrebleu(sums: Floats) -> Floats:
 
 def method1(sums: Floats) -> Floats:
     """fast-bleu 0.0.90, also nltk's method1: a zero count is 0.1, a missing order has the total 1."""
-    matches, totals, wanted = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
+    matches, totals, length = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
     precision = np.where(matches > 0, matches, _METHOD1) / np.maximum(totals, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        penalty = np.exp(np.minimum(0.0, 1 - wanted / totals[..., 0:1]))
+        penalty = np.exp(np.minimum(0.0, 1 - length / totals[..., 0:1]))
     value = penalty * np.exp(np.cumsum(np.log(precision), axis=-1) / np.array(ORDERS))
     return np.where(matches[..., 0:1] > 0, value, 0.0)
 
@@ -96,25 +96,27 @@ PRESETS = {
 DEFAULT = "coco-ptb"
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> Measured:
+def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> MetricResult:
     """BLEU of N pairs of texts by a preset.
 
     Counts are (N, 10): matches of orders 1-4, totals of orders 1-4, reference length, 1; or, where the set's value is
     the mean of its studies' values, (N, 5): the study's four values and 1. Raises UsageError for an unknown preset.
     """
     if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r} of BLEU; there are: {', '.join(PRESETS)}")
+        raise unknown("preset of bleu", preset, PRESETS)
     chosen = PRESETS[preset]
     suffix = "" if preset == DEFAULT else f".{preset}"
+    names = [f"bleu_{order}{suffix}" for order in ORDERS]
+    signature = f"bleu|{preset}|{chosen.signature}"
     counts = counted([chosen.words(text) for text in hypotheses], [chosen.words(text) for text in references])
     if chosen.mean:
-        counts = np.concatenate([chosen.values(counts), counts[:, 9:10]], axis=1)
+        return mean_of_studies(dict(zip(names, chosen.values(counts).T)), signature)
 
     def aggregate(sums: Floats) -> dict[str, Floats]:
-        values = sums[..., 0:4] / sums[..., 4:5] if chosen.mean else chosen.values(sums)
-        return {f"bleu_{order}{suffix}": values[..., order - 1] for order in ORDERS}
+        values = chosen.values(sums)
+        return {name: values[..., column] for column, name in enumerate(names)}
 
-    return Measured(counts, aggregate, f"bleu|{preset}|{chosen.signature}")
+    return MetricResult(counts, aggregate, signature)
 
 
 def counted(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
@@ -126,3 +128,14 @@ def counted(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[s
     counts[:, 8] = [len(reference) for reference in references]
     counts[:, 9] = 1
     return counts
+
+
+METRIC = Metric(
+    measure,
+    "overlap",
+    presets=PRESETS,
+    default_preset=DEFAULT,
+    by_default=True,
+    headline={"bleu_4": 100},
+    study_order={"bleu_4": 3},
+)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cxrgen.core.errors import UsageError
-from cxrgen.metrics import Floats, Measured
+from cxrgen.core.errors import unknown
+from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.ngrams import Counted, orders
 
@@ -27,22 +27,18 @@ PRESETS: dict[str, tuple[Callable[[str], Sequence[str]], str]] = {
 DEFAULT = "coco-ptb"
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> Measured:
+def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> MetricResult:
     """`cider` of N pairs of texts, 0 to 10; counts are (N, 2): the pair's value and 1.
 
     Raises UsageError for an unknown preset.
     """
     if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r} of CIDEr; there are: {', '.join(PRESETS)}")
-    cut, signature = PRESETS[preset]
+        raise unknown("preset of cider", preset, PRESETS)
+    tokens, signature = PRESETS[preset]
     name = "cider" if preset == DEFAULT else f"cider.{preset}"
-    values = cider_d([cut(text) for text in hypotheses], [cut(text) for text in references])
-    counts = np.stack([values, np.ones(len(values))], axis=1)
-    return Measured(
-        counts,
-        lambda sums: {name: sums[..., 0] / sums[..., 1]},
-        f"cider-d|{preset}|{signature}|n:4|sigma:6|idf:references of this set|level:mean of studies",
-    )
+    values = cider_d([tokens(text) for text in hypotheses], [tokens(text) for text in references])
+    signature = f"cider-d|{preset}|{signature}|n:4|sigma:6|idf:references of this set|level:mean of studies"
+    return mean_of_studies({name: values}, signature)
 
 
 def cider_d(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
@@ -50,13 +46,13 @@ def cider_d(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[s
     studies = len(hypotheses)
     value, longer = np.zeros(studies), np.zeros(studies)
     for number, order in enumerate(orders(hypotheses, references, _ORDERS), 1):
-        documents = np.bincount(order.wanted.ngram, minlength=order.kinds)
+        documents = np.bincount(order.ref.ngram, minlength=order.kinds)
         rarity = np.log(max(1, studies)) - np.log(np.maximum(1, documents))
-        said, wanted = (side.times * rarity[side.ngram] for side in (order.said, order.wanted))
+        hyp, ref = (side.times * rarity[side.ngram] for side in (order.hyp, order.ref))
         first, second = order.shared()
-        products = np.minimum(said[first], wanted[second]) * wanted[second]
-        shared = np.bincount(order.said.study[first], products, studies)
-        lengths = _norms(order.said, said, studies) * _norms(order.wanted, wanted, studies)
+        products = np.minimum(hyp[first], ref[second]) * ref[second]
+        shared = np.bincount(order.hyp.study[first], products, studies)
+        lengths = _norms(order.hyp, hyp, studies) * _norms(order.ref, ref, studies)
         value += np.divide(shared, lengths, out=np.zeros(studies), where=lengths > 0)
         if number == 2:  # the original counts pairs of words to tell how long a text is
             totals = order.totals()
@@ -66,3 +62,6 @@ def cider_d(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[s
 
 def _norms(side: Counted, weights: Floats, studies: int) -> Floats:
     return np.sqrt(np.bincount(side.study, weights**2, studies))
+
+
+METRIC = Metric(measure, "overlap", presets=PRESETS, default_preset=DEFAULT, by_default=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrgen.core.errors import InputError
-from cxrgen.metrics import Floats, Measured
+from cxrgen.metrics import Floats, Metric, MetricResult
 from cxrgen.metrics.lexical.ptb import cached_tokens
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
@@ -25,24 +25,23 @@ _COUNTS = 23  # 4 lengths, 4 x 4 matches (content and function words of both sid
 _NOT_A_WORD = "zzzz"
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str]) -> Measured:
+def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResult:
     """`meteor` of N pairs of texts; counts are the (N, 23) match counts of the original program.
 
     A report without words matches nothing, but its reference's words still count as missed. Raises InputError without
     Java or pycocoevalcap.
     """
-    pairs = [
-        (" ".join(cached_tokens(said)), " ".join(cached_tokens(wanted))) for said, wanted in zip(hypotheses, references)
-    ]
+    pairs = [(" ".join(cached_tokens(hyp)), " ".join(cached_tokens(ref))) for hyp, ref in zip(hypotheses, references)]
     different = list(dict.fromkeys(pairs))
-    found = dict(zip(different, _asked(different))) if different else {}
+    found = dict(zip(different, _match_counts(different))) if different else {}
     counts = np.array([found[pair] for pair in pairs], dtype=np.float64).reshape(len(pairs), _COUNTS)
-    return Measured(counts, _values, "meteor|1.5|en|-norm|tokens:ptb|a:.85 b:.2 g:.6 d:.75|level:corpus")
+    return MetricResult(counts, _meteor, "meteor|1.5|en|-norm|tokens:ptb|a:.85 b:.2 g:.6 d:.75|level:corpus")
 
 
-def _asked(pairs: Sequence[tuple[str, str]]) -> list[Floats]:
+def _match_counts(pairs: Sequence[tuple[str, str]]) -> list[Floats]:
+    """The 23 counts that the program gives for each (report, reference) of Treebank tokens."""
     folder = _folder()
-    lines = [f"SCORE ||| {_line(wanted)} ||| {_line(said)}\n" for said, wanted in pairs]
+    lines = [f"SCORE ||| {_line(ref)} ||| {_line(hyp)}\n" for hyp, ref in pairs]
     command = [
         "java",
         "-Xmx2G",
@@ -61,9 +60,9 @@ def _asked(pairs: Sequence[tuple[str, str]]) -> list[Floats]:
     if done.returncode or len(answers) != len(lines):
         raise InputError(f"meteor: the program answered {len(answers)} of {len(lines)} pairs; check `java -version`")
     rows = [np.array(answer.split(), dtype=np.float64) for answer in answers]
-    for row, (said, wanted) in zip(rows, pairs):
-        row[[0, 2]] *= bool(said)
-        row[[1, 3]] *= bool(wanted)
+    for row, (hyp, ref) in zip(rows, pairs):
+        row[[0, 2]] *= bool(hyp)
+        row[[1, 3]] *= bool(ref)
         if row[20] <= 1 and row[21] == row[0] and row[22] == row[1]:
             row[20] = 0  # the original counts no break for a text that is its reference, nor in the sum of a set
     return rows
@@ -82,7 +81,7 @@ def _folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations or ()))) / "meteor"
 
 
-def _values(sums: Floats) -> dict[str, Floats]:
+def _meteor(sums: Floats) -> dict[str, Floats]:
     matched = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4) * _WEIGHTS[:, None]  # stage, (content, function) x side
     content = matched.sum(axis=-2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -96,3 +95,6 @@ def _values(sums: Floats) -> dict[str, Floats]:
         chunks, together = sums[..., 20], (sums[..., 21] + sums[..., 22]) / 2
         value = mean * (1 - _GAMMA * (chunks / together) ** _BETA)
     return {"meteor": np.where(together > 0, np.nan_to_num(value), 0.0)}
+
+
+METRIC = Metric(measure, "overlap")

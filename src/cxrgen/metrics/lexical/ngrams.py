@@ -32,27 +32,27 @@ class Counted:
 class Order:
     """The n-grams of one order in the reports and in the references of N studies; `kinds` different ones in all."""
 
-    said: Counted
-    wanted: Counted
+    hyp: Counted
+    ref: Counted
     studies: int
     kinds: int
 
     def totals(self) -> tuple[Floats, Floats]:
         """How many n-grams each report and each reference has, shape (N,) each."""
-        said, wanted = (np.bincount(side.study, side.times, self.studies) for side in (self.said, self.wanted))
-        return said.astype(np.float64), wanted.astype(np.float64)
+        hyp, ref = (np.bincount(side.study, side.times, self.studies) for side in (self.hyp, self.ref))
+        return hyp.astype(np.float64), ref.astype(np.float64)
 
     def shared(self) -> tuple[Ints, Ints]:
-        """Places in `said` and in `wanted` of the n-grams that a study has on both sides."""
-        keys = [side.study * self.kinds + side.ngram for side in (self.said, self.wanted)]
+        """Positions in `hyp` and in `ref` of the n-grams that both texts of a study have."""
+        keys = [side.study * self.kinds + side.ngram for side in (self.hyp, self.ref)]
         _, first, second = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
         return first, second
 
     def matches(self) -> Floats:
         """Clipped matches of each study, shape (N,)."""
         first, second = self.shared()
-        clipped = np.minimum(self.said.times[first], self.wanted.times[second])
-        return np.bincount(self.said.study[first], clipped, self.studies).astype(np.float64)
+        clipped = np.minimum(self.hyp.times[first], self.ref.times[second])
+        return np.bincount(self.hyp.study[first], clipped, self.studies).astype(np.float64)
 
 
 def orders(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]], highest: int) -> Iterator[Order]:
@@ -74,9 +74,9 @@ def orders(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[st
             kinds = len(names)
         text, counted, times = _count(text_of[start], ngram, max(1, kinds))
         border = np.searchsorted(text, studies)
-        said = Counted(text[:border], counted[:border], times[:border])
-        wanted = Counted(text[border:] - studies, counted[border:], times[border:])
-        yield Order(said, wanted, studies, max(1, kinds))
+        hyp = Counted(text[:border], counted[:border], times[:border])
+        ref = Counted(text[border:] - studies, counted[border:], times[border:])
+        yield Order(hyp, ref, studies, max(1, kinds))
 
 
 def _count(text: Ints, ngram: Ints, kinds: int) -> tuple[Ints, Ints, Ints]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from cxrgen.metrics.lexical.ptb_rules import BEFORE_NUMBERS, DOTTED, RULES, SPLIT_WORDS, STARTS, Rule
+from cxrgen.metrics.lexical.ptb_rules import BEFORE_NUMBERS, DOTTED, SPLIT_WORDS, STARTS, Rule, rules
 
 _DROPPED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -34,17 +34,17 @@ def tokens(text: str) -> list[str]:
     return list(cached_tokens(text))
 
 
-@lru_cache(1 << 15)  # references come again with every floor, and several metrics ask for the same text
+@lru_cache(1 << 15)  # references are read again with every baseline, and several metrics ask for the same text
 def cached_tokens(text: str) -> tuple[str, ...]:
     """The same as a tuple."""
     line = _LINE_BREAKS.sub(" ", text)
     if "   " in line:
         line = re.sub(" {3,}", "  ", line)
     pieces = [line] if "<" in line and ">" in line else _CUT.split(line)  # a tag can hold blanks
-    found = [token for piece in pieces if piece for token in _lexed(piece)]
-    if found and found[-1][-1].isspace():  # the original strips its whole line, no-break spaces too
-        found[-1] = found[-1].rstrip()
-    return tuple(found)
+    cut = [token for piece in pieces if piece for token in _lexed(piece)]
+    if cut and cut[-1][-1].isspace():  # the original strips its whole line, no-break spaces too
+        cut[-1] = cut[-1].rstrip()
+    return tuple(cut)
 
 
 @lru_cache(1 << 16)  # a report's words have all been seen before
@@ -68,7 +68,7 @@ def _one_token(line: str, position: int, found: list[str]) -> int:
     best: re.Match[str] | None = None
     best_rule: Rule | None = None
     reach = position
-    for rule in RULES:
+    for rule in rules():
         match = rule.pattern.match(line, position)
         if match and match.end(match.lastindex or 0) > reach:
             best, best_rule, reach = match, rule, match.end(match.lastindex or 0)

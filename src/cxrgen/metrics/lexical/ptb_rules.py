@@ -2,8 +2,8 @@
 
 They describe the behaviour of the tokeniser that pycocoevalcap carries (Stanford CoreNLP 3.4.1, options -preserveLines
 and -lowerCase), so that published figures can be met. Many are older than medicine's needs: smileys, state names,
-"Jeopardy!". They are kept because a report is free text and a figure must not move by a rule left out; each was checked
-against the original on made-up strings.
+"Jeopardy!". They are kept because a report is free text and a missing rule would change a figure; each was checked
+against the original on made-up strings. Most words need no rule, so the rules are compiled when the first one does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 Render = Callable[[str], tuple[str, int]]  # the matched text to the token and how much of the text it uses up
 
@@ -46,10 +47,8 @@ def _either(*words: str) -> str:
     return "|".join(words).replace(" ", "|")
 
 
-_PLANE = {number: unicodedata.category(chr(number)) for number in range(min(0x10000, sys.maxunicode))}
-_LETTERS = _ranges(number for number, kind in _PLANE.items() if kind[0] == "L")
-_UPPER = _ranges(number for number, kind in _PLANE.items() if kind == "Lu")
-_DIGITS = _ranges(number for number, kind in _PLANE.items() if kind == "Nd")
+# Inside a character class; `rules` puts the code points in their places.
+_LETTERS, _UPPER, _DIGITS = "<letters>", "<upper>", "<digits>"
 # Signs that belong to a word, and signs that are tokens of their own; all others are deleted.
 _MARKS = _class(
     "00ad 0237-024f 02c2-02c5 02d2-02df 02e5-036f 0375 0378-037d 0384-0385 03cf 03f6 03fc-03ff 0483-0487 04cf 04f6-04ff"
@@ -247,7 +246,19 @@ def _signs() -> Iterable[tuple[str, str, Render]]:
     yield rf"{_SPACE}+|[\u200b\u200e\u200f\ufeff]|&(?i:nbsp);", "", _always("")
 
 
-RULES = tuple(
-    Rule(re.compile(f"(?P<token>{token})" + (f"(?=({ahead}))" if ahead else "")), render)
-    for token, ahead, render in _rules()
-)
+@lru_cache(maxsize=1)
+def rules() -> tuple[Rule, ...]:
+    """All rules, earlier ones first on a tie."""
+    kinds = {number: unicodedata.category(chr(number)) for number in range(min(0x10000, sys.maxunicode))}
+    spans = {
+        _LETTERS: _ranges(number for number, kind in kinds.items() if kind[0] == "L"),
+        _UPPER: _ranges(number for number, kind in kinds.items() if kind == "Lu"),
+        _DIGITS: _ranges(number for number, kind in kinds.items() if kind == "Nd"),
+    }
+    found = []
+    for token, ahead, render in _rules():
+        pattern = f"(?P<token>{token})" + (f"(?=({ahead}))" if ahead else "")
+        for name, span in spans.items():
+            pattern = pattern.replace(name, span)
+        found.append(Rule(re.compile(pattern), render))
+    return tuple(found)

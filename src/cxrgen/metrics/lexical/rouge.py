@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrgen.core.errors import UsageError
-from cxrgen.metrics import Floats, Measured
+from cxrgen.core.errors import unknown
+from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.ngrams import orders
 from cxrgen.metrics.lexical.ptb import cached_tokens
@@ -33,17 +33,17 @@ class Preset:
     ngrams: tuple[int, ...] = ()  # also ROUGE-n of these orders
 
 
-def weighted(common: Floats, said: Floats, wanted: Floats) -> Floats:
+def weighted(common: Floats, hyp: Floats, ref: Floats) -> Floats:
     """pycocoevalcap's F with beta 1.2; 0 where nothing is common."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision, recall = common / said, common / wanted
+        precision, recall = common / hyp, common / ref
         value = (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
     return np.where(common > 0, value, 0.0)
 
 
-def plain(common: Floats, said: Floats, wanted: Floats) -> Floats:
+def plain(common: Floats, hyp: Floats, ref: Floats) -> Floats:
     """rouge-score's F1; 0 where nothing is common."""
-    return np.where(common > 0, 2 * common / np.maximum(said + wanted, 1), 0.0)
+    return np.where(common > 0, 2 * common / np.maximum(hyp + ref, 1), 0.0)
 
 
 def _one_word_at_least(cut: Callable[[str], Words]) -> Callable[[str], Words]:
@@ -62,29 +62,23 @@ PRESETS = {
 DEFAULT = "coco-ptb"
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> Measured:
+def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT) -> MetricResult:
     """ROUGE of N pairs of texts by a preset; counts are (N, K + 1): the pair's K values and 1.
 
     `rouge_l`, and with rouge-score's presets `rouge_1` and `rouge_2`. Raises UsageError for an unknown preset.
     """
     if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r} of ROUGE; there are: {', '.join(PRESETS)}")
+        raise unknown("preset of rouge", preset, PRESETS)
     chosen = PRESETS[preset]
     suffix = "" if preset == DEFAULT else f".{preset}"
-    said, wanted = ([chosen.words(text) for text in texts] for texts in (hypotheses, references))
-    columns = {}
-    for number, order in enumerate(orders(said, wanted, max(chosen.ngrams, default=0)), 1):
-        columns[f"rouge_{number}{suffix}"] = chosen.joined(order.matches(), *order.totals())
-    common = np.array([common_length(one, other) for one, other in zip(said, wanted)], dtype=np.float64)
-    lengths = (np.array([len(text) for text in side], dtype=np.float64) for side in (said, wanted))
-    columns[f"rouge_l{suffix}"] = chosen.joined(common, *lengths)
-    names = list(columns)
-
-    def aggregate(sums: Floats) -> dict[str, Floats]:
-        return {name: sums[..., column] / sums[..., -1] for column, name in enumerate(names)}
-
-    counts = np.stack([*columns.values(), np.ones(len(said))], axis=1)
-    return Measured(counts, aggregate, f"rouge|{chosen.signature}|level:mean of studies")
+    hyps, refs = ([chosen.words(text) for text in texts] for texts in (hypotheses, references))
+    scores: dict[str, Floats] = {}
+    for number, order in enumerate(orders(hyps, refs, max(chosen.ngrams, default=0)), 1):
+        scores[f"rouge_{number}{suffix}"] = chosen.joined(order.matches(), *order.totals())
+    common = np.array([common_length(hyp, ref) for hyp, ref in zip(hyps, refs)], dtype=np.float64)
+    lengths = (np.array([len(text) for text in side], dtype=np.float64) for side in (hyps, refs))
+    scores[f"rouge_l{suffix}"] = chosen.joined(common, *lengths)
+    return mean_of_studies(scores, f"rouge|{chosen.signature}|level:mean of studies")
 
 
 def common_length(one: Words, other: Words) -> int:
@@ -98,3 +92,14 @@ def common_length(one: Words, other: Words) -> int:
         matched = row & places.get(token, 0)
         row = ((row + matched) | (row - matched)) & full
     return len(one) - row.bit_count()
+
+
+METRIC = Metric(
+    measure,
+    "overlap",
+    presets=PRESETS,
+    default_preset=DEFAULT,
+    by_default=True,
+    headline={"rouge_l": 90},
+    study_order={"rouge_l": 1},
+)

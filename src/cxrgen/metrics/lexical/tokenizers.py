@@ -1,7 +1,7 @@
-"""How each scorer of the field cuts a text into words: half of why one report has five BLEU values.
+"""How each scorer of the field cuts a text into words, which is half of why one report has five BLEU values.
 
-Every function takes one text and gives its tokens as that scorer sees them. Results are kept, because references come
-again with every system and every floor.
+Every function takes one text and gives the tokens that the scorer would count. Results are kept, because references are
+read again with every system and every baseline.
 """
 
 from __future__ import annotations
