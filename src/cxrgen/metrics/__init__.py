@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cxrgen.core.errors import UsageError, unknown
 
 Floats = NDArray[np.float64]
+Columns = tuple[int, int, int]  # of hits, false alarms and misses in a table of counts
 Better = Literal["higher", "lower", "nearer_to_1"]
 
 
@@ -35,6 +36,7 @@ class MetricResult:
     lower_is_better: frozenset[str] = field(default_factory=frozenset)  # names of scores
     target_one: frozenset[str] = field(default_factory=frozenset)  # names of scores of which 1 is best
     single_findings: frozenset[str] = field(default_factory=frozenset)  # scores of one finding: not on the scoreboard
+    f1: Mapping[str, tuple[Columns, ...]] = field(default_factory=dict)  # F1 of a finding, or the mean F1 of several
 
     def better(self, score: str) -> Better:
         """Which values of a score are better."""

@@ -65,8 +65,8 @@ def read_sft_data(config: DataConfig) -> SftData:
     else:
         conversations, rejects = read_conversations(data)
         variants = [(each,) for each in conversations if len(each.turns) > 1]
-    kept, missing = _with_existing_images(variants, folder)
-    rejects += missing
+    kept, unusable = _usable(variants, folder)
+    rejects += unusable
     if not kept:
         why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
         raise InputError(f"{data}: no study with a report in split {config.split}; nothing to train on{why}")
@@ -81,9 +81,10 @@ def _variants(study: Study, config: DataConfig, prior: str | None) -> tuple[Conv
     return (full, frontal) if config.view_dropout > 0 and fewer else (full,)
 
 
-def _with_existing_images(
+def _usable(
     variants: Sequence[tuple[Conversation, ...]], folder: Path
 ) -> tuple[list[tuple[Conversation, ...]], list[Reject]]:
+    """Items whose images exist and whose answers have words: an empty answer would teach the model to write nothing."""
     exists: dict[str, bool] = {}
     kept, rejects = [], []
     for each in variants:
@@ -91,7 +92,9 @@ def _with_existing_images(
             if image not in exists:
                 exists[image] = (folder / image).is_file()
         missing = [image for image in each[0].images if not exists[image]]
-        if missing:
+        if any(turn.role == "assistant" and not turn.text.strip() for turn in each[0].turns):
+            rejects.append(Reject(each[0].id, each[0].id, "answer-empty", "the item has no answer to train on"))
+        elif missing:
             rejects.append(Reject(missing[0], each[0].id, "image-missing", "is --image_folder right?"))
         else:
             kept.append(each)
@@ -134,7 +137,7 @@ def encode_data(
 def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
     """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
     open_format = replace(checkpoint.format, max_length=10**9)
-    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format)
+    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format, len(conversation.images))
     code = ""
     if len(ids) > checkpoint.format.max_length:
         shorter = _cut(checkpoint, conversation, open_format) if long == "cut" else None
@@ -152,7 +155,7 @@ def _cut(checkpoint: Checkpoint, conversation: Conversation, open_format: Any) -
     *before, last = conversation.turns
 
     def encoded(text: str) -> tuple[list[int], list[int]]:
-        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format)
+        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format, len(conversation.images))
 
     shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= checkpoint.format.max_length)
     return None if shorter is None else encoded(shorter)

@@ -70,7 +70,7 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> Fi
     steps = optim.max_steps
     if steps <= 0:
         steps = max(1, math.ceil(optim.num_train_epochs * steps_in_epoch(samples, sampler)))
-    bf16 = optim.bf16 and _has_bf16()
+    bf16 = computes_in_bf16(optim)
     if optim.bf16 and not bf16:
         say("--bf16: no bfloat16 in this hardware; computing in float32")
     return FitSettings(
@@ -87,6 +87,10 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> Fi
         bf16=bf16,
         distribution="fsdp" if optim.fsdp else "ddp",
     )
+
+
+def computes_in_bf16(optim: OptimConfig) -> bool:
+    return optim.bf16 and _has_bf16()
 
 
 def _has_bf16() -> bool:

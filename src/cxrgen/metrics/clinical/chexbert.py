@@ -33,6 +33,7 @@ from cxrgen.metrics.clinical.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
     Labels,
+    f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
@@ -69,9 +70,10 @@ def measure(
     """
     uncertain = uncertain_rule(preset, "chexbert")
     aggregate = partial(_scores, preset=preset)
-    single = single_findings("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
+    suffix = "" if preset == DEFAULT else f".{preset}"
+    single, columns = single_findings("chexbert_f1", suffix), f1_columns("chexbert_f1", suffix)
     if not hypotheses:
-        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", single_findings=single)
+        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", single_findings=single, f1=columns)
     if checkpoint is None:
         raise InputError(_MISSING)
     model = load_chexbert(Path(checkpoint))
@@ -85,6 +87,7 @@ def measure(
         f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
         "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
         single_findings=single,
+        f1=columns,
     )
 
 

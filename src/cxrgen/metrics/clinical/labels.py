@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.core.errors import unknown
-from cxrgen.metrics import Floats
+from cxrgen.metrics import Columns, Floats
 from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.rule_labels import label
 
@@ -64,6 +64,14 @@ def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
 def single_findings(prefix: str, suffix: str = "") -> frozenset[str]:
     """The names of those scores of `f1_values` that are of one observation."""
     return frozenset(f"{prefix}_{snake_case(name)}{suffix}" for name in OBSERVATIONS)
+
+
+def f1_columns(prefix: str, suffix: str = "") -> dict[str, tuple[Columns, ...]]:
+    """The columns of `f1_counts` behind the F1 of each observation and behind the macro averages, by their names."""
+    columns = [(start, 14 + start, 28 + start) for start in range(14)]
+    found = {f"{prefix}_{snake_case(name)}{suffix}": (columns[i],) for i, name in enumerate(OBSERVATIONS)}
+    averages = {14: tuple(columns), 5: tuple(columns[i] for i in _FIVE_COLUMNS)}
+    return found | {f"{prefix}_macro_{size}{suffix}": some for size, some in averages.items()}
 
 
 def uncertain_rule(preset: str, metric: str) -> Uncertain:

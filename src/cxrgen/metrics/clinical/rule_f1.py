@@ -15,6 +15,7 @@ from cxrgen.metrics import Floats, Metric, MetricResult
 from cxrgen.metrics.clinical.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
+    f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
@@ -33,6 +34,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     Raises UsageError for an unknown preset.
     """
     uncertain = uncertain_rule(preset, "rule")
+    suffix = "" if preset == DEFAULT else f".{preset}"
     hyp, ref = rule_label_table(hypotheses), rule_label_table(references)
     cosine = label_cosine(hyp, ref)[:, None]
     counts = np.concatenate([f1_counts(hyp, ref, uncertain), cosine, np.ones_like(cosine)], axis=1)
@@ -40,7 +42,8 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
         counts,
         partial(_scores, preset=preset),
         f"rule|labels:cxrgen-rules-3|uncertain:{uncertain}|observations nobody has:left out",
-        single_findings=single_findings("rule_f1", "" if preset == DEFAULT else f".{preset}"),
+        single_findings=single_findings("rule_f1", suffix),
+        f1=f1_columns("rule_f1", suffix),
     )
 
 
