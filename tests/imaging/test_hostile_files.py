@@ -211,7 +211,7 @@ def test_strange_files_in_an_export_and_as_images_of_a_study(
     assert through("prepare", [good], model, tmp_path / "out") in (0, 3)
     for path in [*paths.values(), Path(os.fsdecode(raw))]:
         if "\0" not in str(path):
-            assert through("images", [path], model, tmp_path / "out") in (0, 1), path
+            assert through("images", [path], model, tmp_path / "out") in (0, 1, 2), path
             with pytest.raises(InputError) if path.name != os.fsdecode(b"\xff\xfe.dcm") else no_error():
                 cxrgen.load(model, max_new_tokens=2).report(path)
     assert "Traceback" not in capfd.readouterr().err
