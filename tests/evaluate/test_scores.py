@@ -3,7 +3,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from cxrgen.core.errors import InputError, UsageError
@@ -20,7 +19,8 @@ def test_values_by_hand() -> None:
     assert scores.metrics["extra"].better == "lower"
     assert scores.metrics["extra"].value == 0
     assert scores.per_study["overlap"].tolist() == [0.5, 0.5]
-    assert scores.metrics["overlap"].interval == (0.5, 0.5)
+    assert scores.metrics["overlap"].interval is None
+    assert scores.metrics["overlap"].no_interval == "fewer than 5 patients"
     assert scores.n == 2
     assert scores.patients == 2
 
@@ -74,7 +74,7 @@ def test_all_that_needs_no_weights_is_measured_by_default() -> None:
 
 def test_best_of_scores_with_a_target() -> None:
     def baseline(value: float) -> dict[str, Score]:
-        return {"length_ratio": Score(value, None, "nearer_to_1", "", np.zeros(1))}
+        return {"length_ratio": Score(value, None, "nearer_to_1", "")}
 
     baselines = {"short": baseline(0.5), "near": baseline(1.2), "long": baseline(1.9)}
     best = best_baseline("length_ratio", "nearer_to_1", baselines)
@@ -84,7 +84,7 @@ def test_best_of_scores_with_a_target() -> None:
 
 def test_sum_needs_all_its_parts() -> None:
     def score(value: float) -> Score:
-        return Score(value, None, "higher", "", np.zeros(1))
+        return Score(value, None, "higher", "")
 
     whole = {name: score(0.5) for name in SUM_OF}
     values = dict.fromkeys(SUM_OF, 0.5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def document(
         "notes": list(notes),
         "inputs": dict(inputs or {}),
         "metrics": {
-            name: {**_numbers(score), "better": score.better, "signature": score.signature}
+            name: {**_numbers(score), "better": score.better, "signature": score.signature, **_against(score)}
             for name, score in scores.metrics.items()
         },
         "baselines": {
@@ -61,7 +61,16 @@ def _numbers(score: Score) -> dict[str, Any]:
     return {
         "value": score.value if math.isfinite(score.value) else None,
         "ci95": list(score.interval) if score.interval else None,
+        **({"no_interval": score.no_interval} if score.no_interval else {}),
     }
+
+
+def _against(score: Score) -> dict[str, Any]:
+    if score.against is None:
+        return {}
+    content = asdict(score.against)
+    ends = content.pop("interval")
+    return {"against_baseline": {**content, "ci95": list(ends) if ends else None}}
 
 
 def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], content: Mapping[str, Any]) -> None:

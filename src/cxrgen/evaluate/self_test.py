@@ -180,7 +180,7 @@ def noticed(
             measured = measure(metric, texts, references, **called_with(metric, settings))
             values = measured.aggregate(measured.counts)
         for name, value in values.items():
-            if name not in measured.single_findings:
+            if not measured.is_single_finding(name):
                 harmless, wrong = np.split(loss(value, measured.better(name)), 2)
                 worse = wrong > harmless + 1e-9
                 result[name] = {

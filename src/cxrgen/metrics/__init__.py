@@ -23,6 +23,7 @@ from cxrgen.core.errors import UsageError, unknown
 
 Floats = NDArray[np.float64]
 Better = Literal["higher", "lower", "nearer_to_1"]
+Columns = tuple[int, int, int]  # of hits, false alarms and misses in a table of counts
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class MetricResult:
     signature: str  # all that another person needs to get the same number: preset, tokens, version
     lower_is_better: frozenset[str] = field(default_factory=frozenset)  # names of scores
     target_one: frozenset[str] = field(default_factory=frozenset)  # names of scores of which 1 is best
-    single_findings: frozenset[str] = field(default_factory=frozenset)  # scores of one finding: not on the scoreboard
+    f1: Mapping[str, tuple[Columns, ...]] = field(default_factory=dict)  # F1 of a finding, or the mean F1 of several
 
     def better(self, score: str) -> Better:
         """Which values of a score are better."""
         return "lower" if score in self.lower_is_better else "nearer_to_1" if score in self.target_one else "higher"
+
+    def is_single_finding(self, score: str) -> bool:
+        """Whether a score is the F1 of one finding, which tables of findings show and the scoreboard does not."""
+        return len(self.f1.get(score, ())) == 1
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.core.errors import unknown
-from cxrgen.metrics import Floats
+from cxrgen.metrics import Columns, Floats
 from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.rule_labels import label
 
@@ -59,11 +59,6 @@ def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
     """N dicts (1 present, 0 absent, -1 uncertain, no key: not mentioned) as an (N, 14) table; not mentioned is -2."""
     rows = [[row.get(name, BLANK) for name in OBSERVATIONS] for row in labels]
     return np.array(rows, dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
-
-
-def single_findings(prefix: str, suffix: str = "") -> frozenset[str]:
-    """The names of those scores of `f1_values` that are of one observation."""
-    return frozenset(f"{prefix}_{snake_case(name)}{suffix}" for name in OBSERVATIONS)
 
 
 def uncertain_rule(preset: str, metric: str) -> Uncertain:
@@ -113,6 +108,14 @@ def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
     for column, name in enumerate(OBSERVATIONS):
         values[f"{prefix}_{snake_case(name)}"] = each[..., column]
     return values
+
+
+def f1_columns(prefix: str, ending: str = "") -> dict[str, tuple[Columns, ...]]:
+    """The columns of `f1_counts` behind the F1 of each observation and behind the macro averages, by their names."""
+    columns = [(start, 14 + start, 28 + start) for start in range(14)]
+    found = {f"{prefix}_{snake_case(name)}{ending}": (columns[place],) for place, name in enumerate(OBSERVATIONS)}
+    averages = {14: tuple(columns), 5: tuple(columns[place] for place in _FIVE_COLUMNS)}
+    return found | {f"{prefix}_macro_{size}{ending}": some for size, some in averages.items()}
 
 
 def label_cosine(hypotheses: Labels, references: Labels) -> Floats:
