@@ -26,7 +26,7 @@ from cxrgen.generate.decoding.ngram_drafts import Drafts
 from cxrgen.generate.decoding.prefill import Images
 from cxrgen.generate.decoding.sampling import greedy
 from cxrgen.generate.nearest import NearestDrafts
-from cxrgen.model.checkpoint import Bundle, load_bundle
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
 from cxrgen.text.prompts import shown_views, study_conversation
 
 GROUP = 10  # studies that one way writes before the next has its turn
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 test and 500 training studies, else 100 and 2,500")
     options = parser.parse_args()
     tests, trainings = (20, 500) if options.quick else (100, 2500)
-    bundle = load_bundle(options.model)
+    bundle = open_checkpoint(options.model)
     shown = [(each.report, shown_views(each, bundle.format.views)) for each in read_studies(options.prepared, "train")]
     training = [(report, views[0].path) for report, views in shown if report and views][:trainings]
     end = bundle.tokenizer.eos_token_id
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def by(
-    bundle: Bundle, asked: Sequence[Conversation], folder: Path, drafts: DraftsFor | None
+    bundle: Checkpoint, asked: Sequence[Conversation], folder: Path, drafts: DraftsFor | None
 ) -> tuple[dict[str, str], int]:
     """The reports, greedy, one study at a time, and how many calls of the model that took."""
     calls = 0

@@ -32,7 +32,7 @@ from cxrgen.core.progress import say
 from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, View
 from cxrgen.generate.decoding.decode import write_reports
 from cxrgen.generate.decoding.ngram_drafts import Drafts
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import Format, encode_prompt
 from cxrgen.model.pixels import image_pixels
 from cxrgen.model.tiny import NewModel, new_model
@@ -67,14 +67,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         studies = make_studies(folder, 2 * groups * size)
-        for label, bundle in (("tiny", tiny(texts)), ("small", small(texts))):
+        for label, checkpoint in (("tiny", tiny(texts)), ("small", small(texts))):
             share = studies if label == "tiny" else studies[: groups * size]
-            ratios = compare(bundle, share, folder, size, batch_size=size // 2)
+            ratios = compare(checkpoint, share, folder, size, batch_size=size // 2)
             parts |= {f"{label}_{key}": value for key, value in ratios.items()}
             say(f"{label}: {ratios}")
             for count in (1,) if options.quick else (1, 2, 4, 8):
                 share = studies[: max(count, 2)]
-                parts[f"{label}_drafts_{count}_rows"] = drafts_ratio(bundle, share, folder, count, texts)
+                parts[f"{label}_drafts_{count}_rows"] = drafts_ratio(checkpoint, share, folder, count, texts)
             say(f"{label}: " + str({key: value for key, value in parts.items() if "drafts" in key and label in key}))
     record = {
         "name": "generate",
@@ -92,12 +92,12 @@ def phantom_reports(count: int) -> list[str]:
     return [f"{each.findings} {each.impression}" for each in reports]
 
 
-def tiny(texts: Sequence[str]) -> Bundle:
+def tiny(texts: Sequence[str]) -> Checkpoint:
     model, processor = new_model(NewModel(), texts, seed=0)
-    return Bundle(model.eval(), processor, Format(template="plain", image_tokens=8, aspect="black"))
+    return Checkpoint(model.eval(), processor, Format(template="plain", image_tokens=8, aspect="black"))
 
 
-def small(texts: Sequence[str]) -> Bundle:
+def small(texts: Sequence[str]) -> Checkpoint:
     """The tiny model's tower and tokenizer before a language model of SmolLM2-135M's shape."""
     _, processor = new_model(NewModel(image_tokens=IMAGE_TOKENS), texts, seed=0)
     tokenizer = processor.tokenizer
@@ -113,7 +113,7 @@ def small(texts: Sequence[str]) -> Bundle:
     model = LlavaForConditionalGeneration(config).eval()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return Bundle(model, processor, Format(template="plain", image_tokens=IMAGE_TOKENS, aspect="black"))
+    return Checkpoint(model, processor, Format(template="plain", image_tokens=IMAGE_TOKENS, aspect="black"))
 
 
 def make_studies(folder: Path, count: int) -> list[tuple[Conversation, int]]:
@@ -134,13 +134,13 @@ def make_studies(folder: Path, count: int) -> list[tuple[Conversation, int]]:
 
 
 def compare(
-    bundle: Bundle, studies: Sequence[tuple[Conversation, int]], folder: Path, group: int, batch_size: int
+    checkpoint: Checkpoint, studies: Sequence[tuple[Conversation, int]], folder: Path, group: int, batch_size: int
 ) -> dict[str, float]:
     """Ratios over one by one and over static batches, and the share of the machine's limit that ours reaches."""
     sides: dict[str, Callable[[Sequence[tuple[Conversation, int]]], Tokens]] = {
-        "ours": lambda some: ours(bundle, some, folder, batch_size),
-        "one_by_one": lambda some: theirs(bundle, some, folder, 1),
-        "static": lambda some: theirs(bundle, some, folder, batch_size),
+        "ours": lambda some: ours(checkpoint, some, folder, batch_size),
+        "one_by_one": lambda some: theirs(checkpoint, some, folder, 1),
+        "static": lambda some: theirs(checkpoint, some, folder, batch_size),
     }
     for side in sides.values():  # the first call of each is slower
         side(studies[:1])
@@ -154,15 +154,15 @@ def compare(
             times[name] += time.perf_counter() - before
         for name in sides:
             assert written[name] == written["ours"], f"{name} wrote other tokens"
-    least = least_time(bundle, studies, batch_size)
+    least = least_time(checkpoint, studies, batch_size)
     ratios = {name: round(times[name] / times["ours"], 2) for name in ("one_by_one", "static")}
     return {**ratios, "limit_fraction": round(least / times["ours"], 3)}
 
 
-def ours(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
+def ours(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
     lengths = {each.id: length for each, length in some}
     tokens: Tokens = {each.id: [] for each, _ in some}
-    end = bundle.tokenizer.eos_token_id
+    end = checkpoint.tokenizer.eos_token_id
 
     def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
         logits[:, end] = -torch.inf
@@ -174,28 +174,28 @@ def ours(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path,
                 tokens[study].append(chosen[place])
         return chosen
 
-    for _ in write_reports(bundle, [each for each, _ in some], folder, batch_size, 1024, choose):
+    for _ in write_reports(checkpoint, [each for each, _ in some], folder, batch_size, 1024, choose):
         pass
     return tokens
 
 
-def theirs(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
+def theirs(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int) -> Tokens:
     """transformers' generate on left-padded batches in the order of the studies; a batch runs to its longest report."""
     tokens: Tokens = {}
     for start in range(0, len(some), batch_size):
         batch = some[start : start + batch_size]
-        prompts = [encode_prompt(each.turns, bundle.tokenizer, bundle.format) for each, _ in batch]
+        prompts = [encode_prompt(each.turns, checkpoint.tokenizer, checkpoint.format) for each, _ in batch]
         width = max(map(len, prompts))
-        ids = torch.full((len(batch), width), bundle.tokenizer.pad_token_id)
+        ids = torch.full((len(batch), width), checkpoint.tokenizer.pad_token_id)
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask = torch.tensor([[column >= width - len(prompt) for column in range(width)] for prompt in prompts]).long()
         images = [folder / name for each, _ in batch for name in each.images]
         longest = max(length for _, length in batch)
-        written = bundle.model.generate(
+        written = checkpoint.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            pixel_values=image_pixels(images, bundle.processor.image_processor, bundle.format.aspect),
+            pixel_values=image_pixels(images, checkpoint.processor.image_processor, checkpoint.format.aspect),
             do_sample=False,
             min_new_tokens=longest,
             max_new_tokens=longest,
@@ -206,10 +206,14 @@ def theirs(bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Pat
 
 
 def drafts_ratio(
-    bundle: Bundle, some: Sequence[tuple[Conversation, int]], folder: Path, batch_size: int, texts: Sequence[str]
+    checkpoint: Checkpoint,
+    some: Sequence[tuple[Conversation, int]],
+    folder: Path,
+    batch_size: int,
+    texts: Sequence[str],
 ) -> float:
     """Time without drafts over time with them, while phantom reports are written that the drafts do not hold."""
-    encoded = [[*each, bundle.tokenizer.eos_token_id] for each in bundle.tokenizer(list(texts))["input_ids"]]
+    encoded = [[*each, checkpoint.tokenizer.eos_token_id] for each in checkpoint.tokenizer(list(texts))["input_ids"]]
     held = {each.id: encoded[number] for number, (each, _) in enumerate(some)}
     drafts = Drafts(encoded[len(some) :])
 
@@ -223,19 +227,19 @@ def drafts_ratio(
     for drafted in times:
         before = time.perf_counter()
         given = (lambda *_: drafts) if drafted else None
-        reports[drafted] = dict(write_reports(bundle, asked, folder, batch_size, 1024, choose, given))
+        reports[drafted] = dict(write_reports(checkpoint, asked, folder, batch_size, 1024, choose, given))
         times[drafted] = time.perf_counter() - before
     assert reports[True] == reports[False]
     return round(times[False] / times[True], 2)
 
 
-def least_time(bundle: Bundle, studies: Sequence[tuple[Conversation, int]], batch_size: int) -> float:
+def least_time(checkpoint: Checkpoint, studies: Sequence[tuple[Conversation, int]], batch_size: int) -> float:
     """Seconds for the arithmetic of all tokens, or for reading the weights once a step of a full batch."""
-    model = bundle.model
+    model = checkpoint.model
     body = sum(value.numel() for value in model.model.language_model.layers.parameters())
     head = model.lm_head.weight.numel()
     written = sum(length for _, length in studies)
-    read = sum(len(encode_prompt(each.turns, bundle.tokenizer, bundle.format)) for each, _ in studies)
+    read = sum(len(encode_prompt(each.turns, checkpoint.tokenizer, checkpoint.format)) for each, _ in studies)
     operations = 2.0 * body * (read + written) + 2.0 * head * written
     bytes_a_step = 4.0 * (body + head)
     return max(operations / product_rate(), written / batch_size * bytes_a_step / reading_rate())

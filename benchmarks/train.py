@@ -23,7 +23,7 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate
-from cxrgen.model.features import given_features, tower_features
+from cxrgen.model.features import precomputed_features, tower_features
 from cxrgen.train.trainable import LoraSettings, choose, mode_of
 from cxrgen.train.trainer import supervised_loss
 
@@ -71,7 +71,7 @@ def image(name: str) -> torch.Tensor:
 
 
 def ours(model: Any, optimizer: torch.optim.Optimizer, batch: dict[str, Any]) -> None:
-    with given_features(model):
+    with precomputed_features(model):
         loss, count = supervised_loss(model, batch)
         (loss / count).backward()
     optimizer.step()

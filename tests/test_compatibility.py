@@ -31,7 +31,7 @@ from tests.model.made import (
 from cxrgen.cli import main
 from cxrgen.llava_med import download
 from cxrgen.llava_med.published_files import FILES
-from cxrgen.model.checkpoint import load_bundle
+from cxrgen.model.checkpoint import open_checkpoint
 
 PAGE = (Path(__file__).parents[1] / "docs/compatibility.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -156,8 +156,8 @@ def test_every_command_of_the_page_runs_as_it_stands(here: Path) -> None:
         assert all(torch.equal(found[name], tensor) for name, tensor in stock.items()), folder
     assert json.loads(Path("LLaVA-Med-fork/config.json").read_text())["model_type"] == "custom_llava"
     for folder in ("llava-med", "llava-med-pvqa", "llava-med-stock", "llava-med-trained", "llava-med-1.5"):
-        assert load_bundle(Path(folder)).format.image_tokens == 4
-    trained = load_bundle(Path("trained"))
+        assert open_checkpoint(Path(folder)).format.image_tokens == 4
+    trained = open_checkpoint(Path("trained"))
     second = trained.model.model.multi_modal_projector.linear_2  # frozen: the projector is one matrix still
     assert torch.equal(second.weight, torch.eye(64))
     assert set(trained.slow_files) == {"tokenizer.model", "added_tokens.json", "special_tokens_map.json"}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cxrgen.core import __version__ as __version__
 
 if TYPE_CHECKING:
-    from cxrgen.generate.api import Writer
+    from cxrgen.generate.api import ReportGenerator
 
 
-def load(model: str | os.PathLike[str], **options: Any) -> Writer:
+def load(model: str | os.PathLike[str], **options: Any) -> ReportGenerator:
     """A checkpoint that writes reports: `load(MODEL).report(["frontal.png"], indication="Cough.")`; needs torch.
 
     Options are those of `cxrgen.generate.api.load`.

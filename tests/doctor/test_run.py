@@ -125,12 +125,12 @@ def test_a_projector_file_and_what_is_no_checkpoint(tmp_path: Path, capsys: pyte
 
 
 def test_a_small_model_of_our_own_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from cxrgen.model.checkpoint import Bundle, save_bundle
+    from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
     from cxrgen.model.conversation import Format
     from cxrgen.model.tiny import NewModel, new_model
 
     sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=1, hidden_size=32)
-    save_bundle(tmp_path / "small", Bundle(*new_model(sizes, ["a <image>"], seed=0), Format(image_tokens=4)))
+    write_checkpoint(tmp_path / "small", Checkpoint(*new_model(sizes, ["a <image>"], seed=0), Format(image_tokens=4)))
     said = told(tmp_path / "small", capsys)
     assert "stock LLaVA checkpoint" in said
     assert "cxrgen generate" in said
@@ -140,13 +140,13 @@ def test_a_small_model_of_our_own_is_whole(tmp_path: Path, capsys: pytest.Captur
 def test_a_damaged_format_is_one_line_at_every_door(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
-    from cxrgen.model.checkpoint import Bundle, save_bundle
+    from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
     from cxrgen.model.conversation import Format
     from cxrgen.model.tiny import NewModel, new_model
 
     model, processor = new_model(NewModel(image_size=32, vocabulary=300), ["The heart is large."], seed=0)
     folder = tmp_path / "model"
-    save_bundle(folder, Bundle(model, processor, Format(template="plain", image_tokens=8, aspect="black")))
+    write_checkpoint(folder, Checkpoint(model, processor, Format(template="plain", image_tokens=8, aspect="black")))
     (folder / "cxrgen.json").write_text(content)
     assert "bring cxrgen.json again" in told(folder, capsys, 1)
     asked = tmp_path / "questions.json"

@@ -11,14 +11,14 @@ from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View, write_studies
-from cxrgen.model.checkpoint import Bundle, save_bundle
+from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
 from cxrgen.model.conversation import Format
 from cxrgen.model.tiny import NewModel, new_model
 
 TEXTS = ["Frontal: <image>\nLateral: <image>\nWrite the report.", "The heart is enlarged. No pleural effusion."] * 3
 
 
-def make_bundle() -> Bundle:
+def make_checkpoint() -> Checkpoint:
     sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=2, hidden_size=32, heads=4)
     model, processor = new_model(sizes, TEXTS, seed=0)
     with torch.no_grad():  # sharper than an untrained model: varied words, and reports of 1 to 150 tokens
@@ -26,10 +26,10 @@ def make_bundle() -> Bundle:
             if "language_model" in name and "norm" not in name:
                 value.mul_(10.0)
         model.model.language_model.embed_tokens.weight[processor.tokenizer.eos_token_id].mul_(1.5)
-    return Bundle(model, processor, Format(template="plain", image_tokens=4, aspect="black"))
+    return Checkpoint(model, processor, Format(template="plain", image_tokens=4, aspect="black"))
 
 
-def make_clip_bundle() -> Bundle:
+def make_clip_checkpoint() -> Checkpoint:
     """The same words by stock classes alone: CLIP's tower with its class token dropped, grouped key-value heads."""
     sizes = NewModel(image_size=56, image_tokens=16, vocabulary=300)
     _, processor = new_model(sizes, TEXTS, seed=0)
@@ -66,7 +66,7 @@ def make_clip_bundle() -> Bundle:
         for name, value in model.named_parameters():
             if "norm" not in name:
                 value.mul_(4.0)
-    return Bundle(model, processor, Format(template="plain", image_tokens=16, aspect="black"))
+    return Checkpoint(model, processor, Format(template="plain", image_tokens=16, aspect="black"))
 
 
 def write_image(path: Path, seed: int) -> None:
@@ -75,13 +75,13 @@ def write_image(path: Path, seed: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def bundle() -> Bundle:
-    return make_bundle()
+def checkpoint() -> Checkpoint:
+    return make_checkpoint()
 
 
 @pytest.fixture(scope="session")
-def clip_bundle() -> Bundle:
-    return make_clip_bundle()
+def clip_checkpoint() -> Checkpoint:
+    return make_clip_checkpoint()
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +102,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Conversa
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as a checkpoint folder."""
     folder = tmp_path_factory.mktemp("checkpoint") / "model"
-    save_bundle(folder, make_bundle())
+    write_checkpoint(folder, make_checkpoint())
     return folder
 
 

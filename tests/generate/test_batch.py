@@ -200,10 +200,10 @@ def test_a_study_that_fits_not_even_alone_fails_alone(
 ) -> None:
     embed = decode.embed
 
-    def scarce(bundle: object, images: object, prompts: list[decode.Prompt], done: int) -> torch.Tensor:
+    def scarce(checkpoint: object, images: object, prompts: list[decode.Prompt], done: int) -> torch.Tensor:
         if any(prompt.images[0].startswith("images/006") for prompt in prompts):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return embed(bundle, images, prompts, done)  # type: ignore[arg-type]
+        return embed(checkpoint, images, prompts, done)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decode, "embed", scarce)
     assert main(words(model, prepared, tmp_path, "--batch-size", 4)) == 3
@@ -228,9 +228,9 @@ def test_views_and_indication_are_shown_as_the_checkpoint_says(
     shown = {}
     write = engine.write_reports
 
-    def watched(bundle: object, asked: list, *rest: object) -> object:  # type: ignore[type-arg]
+    def watched(checkpoint: object, asked: list, *rest: object) -> object:  # type: ignore[type-arg]
         shown.update({each.id: each for each in asked})
-        return write(bundle, asked, *rest)  # type: ignore[arg-type]
+        return write(checkpoint, asked, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine, "write_reports", watched)
     assert main(words(model, prepared, tmp_path)) == 0
@@ -314,7 +314,7 @@ def test_doubled_ids_are_said(model: Path, prepared: Path, tmp_path: Path, capsy
 # Several processes, and processes that are killed.
 
 
-def started(command: list[str], *launcher: str) -> subprocess.Popen[str]:
+def fill_prompt(command: list[str], *launcher: str) -> subprocess.Popen[str]:
     run = [sys.executable, *launcher, "-m", "cxrgen", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
@@ -335,12 +335,12 @@ def test_several_processes_write_what_one_writes(
     if processes > 14:  # more than there are studies
         few = llava_json(prepared, tmp_path / "test.json", lines=False)
         more = ("--image-folder", prepared / "images")
-        finished(started(words(model, few, tmp_path, *more, "--num-chunks", processes)))
+        finished(fill_prompt(words(model, few, tmp_path, *more, "--num-chunks", processes)))
         expected = tmp_path / "one"
         assert main(words(model, few, expected, *more)) == 0
         whole = (expected / "pred.csv").read_bytes()
     else:
-        finished(started(words(model, few, tmp_path, "--num-chunks", processes)))
+        finished(fill_prompt(words(model, few, tmp_path, "--num-chunks", processes)))
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert not partial_paths(tmp_path / "pred.csv")
 
@@ -355,7 +355,7 @@ def test_torchrun_writes_what_one_process_writes(model: Path, prepared: Path, tm
         "--master-port",
         str(20000 + os.getpid() % 9999),
     )
-    finished(started(words(model, prepared, tmp_path, "--answers-file-gt", tmp_path / "gt.csv"), *launcher))
+    finished(fill_prompt(words(model, prepared, tmp_path, "--answers-file-gt", tmp_path / "gt.csv"), *launcher))
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert len(rows(tmp_path / "gt.csv")) == 1 + 11
     assert not partial_paths(tmp_path / "pred.csv")
@@ -369,7 +369,7 @@ def test_killed_again_and_again_nothing_is_missing_doubled_or_different(
     command = words(model, prepared, tmp_path, "--batch-size", 2, "--num-chunks", processes)
     first = partial_path(tmp_path / "pred.csv", 0)
     for reports in kills:
-        process = started(command)
+        process = fill_prompt(command)
         while process.poll() is None and not (first.exists() and first.read_bytes().count(b"\n") > reports):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -377,6 +377,6 @@ def test_killed_again_and_again_nothing_is_missing_doubled_or_different(
     assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
     assert not (tmp_path / "pred.csv").exists()
     time.sleep(0.5)  # processes of the killed one end by themselves
-    assert "reports are there from an earlier run" in finished(started([*command[:-1], "1"]))
+    assert "reports are there from an earlier run" in finished(fill_prompt([*command[:-1], "1"]))
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert not partial_paths(tmp_path / "pred.csv")

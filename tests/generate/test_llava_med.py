@@ -15,7 +15,7 @@ from cxrgen.core.records import Turn
 from cxrgen.core.tables import read_csv
 from cxrgen.generate.settings import with_options
 from cxrgen.llava_med.convert import convert
-from cxrgen.model.checkpoint import load_bundle
+from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.conversation import encode_prompt
 from cxrgen.model.pixels import image_pixels
 
@@ -60,15 +60,17 @@ def test_batches_write_what_generate_writes_from_the_same_prompt(
     assert main(["generate", *map(str, given), *map(str, files), *mode]) == 0
     reports = [row.cells["report"] for row in read_csv(tmp_path / "pred.csv").rows]
 
-    bundle = load_bundle(stock)
-    bundle = replace(bundle, format=with_options(bundle.format, conv_mode, None, None))
+    checkpoint = open_checkpoint(stock)
+    checkpoint = replace(checkpoint, format=with_options(checkpoint.format, conv_mode, None, None))
     for item, report in zip(items, reports):
         ids = torch.tensor(
-            [encode_prompt([Turn("human", item["conversations"][0]["value"])], bundle.tokenizer, bundle.format)]
+            [encode_prompt([Turn("human", item["conversations"][0]["value"])], checkpoint.tokenizer, checkpoint.format)]
         )
         images = [GOLDEN / "images" / item["image"]] if "image" in item else []
-        inputs = {"pixel_values": image_pixels(images, bundle.processor.image_processor, "square")} if images else {}
-        written = bundle.model.eval().generate(input_ids=ids, max_new_tokens=MOST, do_sample=False, **inputs)
-        text = bundle.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+        inputs = (
+            {"pixel_values": image_pixels(images, checkpoint.processor.image_processor, "square")} if images else {}
+        )
+        written = checkpoint.model.eval().generate(input_ids=ids, max_new_tokens=MOST, do_sample=False, **inputs)
+        text = checkpoint.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
         assert report == text.replace("\0", "").split("###")[0].strip()
     assert len(set(reports)) > 1

@@ -8,7 +8,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import FRONTAL, LATERAL, Study, View, read_studies, write_studies
 from cxrgen.generate.questions import read_questions, references
 from cxrgen.generate.settings import with_options
-from cxrgen.model.conversation import STARTS, Format
+from cxrgen.model.conversation import INFERENCE_PROMPTS, Format
 
 from .conftest import write_image
 
@@ -44,16 +44,18 @@ def test_references_are_the_answers(patient: Path) -> None:
 def test_what_the_command_line_says_stands_before_the_checkpoint() -> None:
     trained = Format(template="v0", views="frontal")
     assert with_options(trained, None, None, None) == trained
-    assert with_options(trained, None, "original", "all") == Format(template="v0", views="all", compat=STARTS["simple"])
-    assert with_options(trained, "simple", None, None) == Format(
-        template="v0", views="frontal", compat=STARTS["simple"]
+    assert with_options(trained, None, "original", "all") == Format(
+        template="v0", views="all", compat=INFERENCE_PROMPTS["simple"]
     )
-    vicuna = Format(template="v1", views="frontal", compat=STARTS["vicuna_v1_1"])
+    assert with_options(trained, "simple", None, None) == Format(
+        template="v0", views="frontal", compat=INFERENCE_PROMPTS["simple"]
+    )
+    vicuna = Format(template="v1", views="frontal", compat=INFERENCE_PROMPTS["vicuna_v1_1"])
     assert with_options(trained, "vicuna_v1_1", None, None) == vicuna
     with pytest.raises(UsageError, match="vicuna_v1_1"):
         with_options(trained, "vicuna", None, None)
     bair = with_options(trained, "bair_v1", "original", None)
-    assert bair == Format(template="v1", views="frontal", compat=STARTS["bair_v1"])
+    assert bair == Format(template="v1", views="frontal", compat=INFERENCE_PROMPTS["bair_v1"])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from cxrgen.core.records import Conversation, Turn
 from cxrgen.core.tables import read_csv
 from cxrgen.generate.settings import Settings, read_format
 from cxrgen.generate.vllm import VllmEngine
-from cxrgen.model.checkpoint import Bundle, load_bundle, save_bundle
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.conversation import encode_prompt
 
 
@@ -50,8 +50,8 @@ class StandIn:
 
 
 @pytest.fixture
-def stand_in(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    tokenizer = bundle.tokenizer
+def stand_in(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    tokenizer = checkpoint.tokenizer
     answer = tokenizer("The heart is enlarged.", add_special_tokens=False)["input_ids"]
     module = StandIn([*answer, tokenizer.eos_token_id])
     monkeypatch.setitem(sys.modules, "vllm", module)  # type: ignore[arg-type]
@@ -59,17 +59,17 @@ def stand_in(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 def test_prompts_are_those_of_training_with_one_token_an_image(
-    model: Path, prepared: Path, tmp_path: Path, bundle: Bundle, stand_in: StandIn
+    model: Path, prepared: Path, tmp_path: Path, checkpoint: Checkpoint, stand_in: StandIn
 ) -> None:
     out = tmp_path / "pred.csv"
     given = ("--model-name", model, "--question-file", prepared, "--answers-file-pred", out, "--engine", "vllm")
     assert main(["generate", *map(str, given), "--temperature", "0.5", "--max-new-tokens", "40"]) == 0
     assert {row.cells["report"] for row in read_csv(out).rows} == {"The heart is enlarged."}
     assert stand_in.options["limit_mm_per_prompt"] == {"image": 2}
-    image = bundle.model.config.image_token_id
+    image = checkpoint.model.config.image_token_id
     prompt, how = stand_in.asked[1]
     text = "Frontal: <image>\nLateral: <image>\nWrite the report."
-    whole = encode_prompt([Turn("human", text)], bundle.tokenizer, bundle.format)
+    whole = encode_prompt([Turn("human", text)], checkpoint.tokenizer, checkpoint.format)
     runs = [token for place, token in enumerate(whole) if token != image or whole[place - 1] != image]
     assert prompt["prompt_token_ids"] == runs
     assert [shown.size for shown in prompt["multi_modal_data"]["image"]] == [
@@ -77,7 +77,7 @@ def test_prompts_are_those_of_training_with_one_token_an_image(
         (40, 40),
     ]  # after the aspect rule
     assert (how.temperature, how.max_tokens) == (0.5, 40)
-    assert bundle.tokenizer.eos_token_id in how.stop_token_ids
+    assert checkpoint.tokenizer.eos_token_id in how.stop_token_ids
     assert len({how.seed for _, how in stand_in.asked}) == 14
 
 
@@ -127,10 +127,12 @@ def test_without_vllm_the_extra_is_named(model: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_the_real_one_writes_what_transformers_writes(clip_bundle: Bundle, prepared: Path, tmp_path: Path) -> None:
+def test_the_real_one_writes_what_transformers_writes(
+    clip_checkpoint: Checkpoint, prepared: Path, tmp_path: Path
+) -> None:
     """A random LLaVA with a CLIP tower, which vLLM knows; in float32 the two engines differ in few reports."""
     pytest.importorskip("vllm")
-    save_bundle(tmp_path / "model", clip_bundle)
+    write_checkpoint(tmp_path / "model", clip_checkpoint)
     reports = {}
     for engine in ("transformers", "vllm"):
         out = tmp_path / f"{engine}.csv"
@@ -149,10 +151,10 @@ def test_the_real_one_runs_an_adapter_as_it_runs_it_merged(prepared: Path, tmp_p
     """In bfloat16, in which vLLM's adapters run; merging rounds a little, so a few reports may differ."""
     pytest.importorskip("vllm")
     adapter = write_adapter(tmp_path)
-    bundle = load_bundle(adapter)
+    checkpoint = open_checkpoint(adapter)
     base = AutoModelForImageTextToText.from_pretrained(tmp_path / "base", dtype=torch.float32)
     merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
-    save_bundle(tmp_path / "merged", replace(bundle, model=merged))
+    write_checkpoint(tmp_path / "merged", replace(checkpoint, model=merged))
     reports = {}
     for name in ("base", "adapter", "merged"):
         out = tmp_path / f"{name}.csv"

@@ -10,14 +10,14 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tests.generate.conftest import make_clip_bundle
+from tests.generate.conftest import make_clip_checkpoint
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
 from cxrgen.generate.resume import checkpoint_digest
 from cxrgen.generate.vllm_adapter import part
-from cxrgen.model.checkpoint import load_bundle, save_all_but_weights, save_bundle
+from cxrgen.model.checkpoint import open_checkpoint, save_all_but_weights, write_checkpoint
 from cxrgen.model.locate import base_of
 from cxrgen.train.trainable import LoraSettings, choose, mode_of
 
@@ -26,16 +26,16 @@ ROWS = (7, 9)  # tokens whose embeddings are trained along
 
 def write_adapter(folder: Path) -> Path:
     """`folder`/adapter over `folder`/base, every trained tensor far from where it began."""
-    save_bundle(folder / "base", make_clip_bundle())
-    bundle = load_bundle(folder / "base")
-    choose(bundle.model, mode_of("lora"), rows=ROWS, lora=LoraSettings(rank=4, alpha=8))
+    write_checkpoint(folder / "base", make_clip_checkpoint())
+    checkpoint = open_checkpoint(folder / "base")
+    choose(checkpoint.model, mode_of("lora"), rows=ROWS, lora=LoraSettings(rank=4, alpha=8))
     torch.manual_seed(1)
     with torch.no_grad():
-        for parameter in bundle.model.parameters():
+        for parameter in checkpoint.model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.2)
-    bundle.model.save_pretrained(folder / "adapter")
-    save_all_but_weights(folder / "adapter", bundle)
+    checkpoint.model.save_pretrained(folder / "adapter")
+    save_all_but_weights(folder / "adapter", checkpoint)
     return folder / "adapter"
 
 
@@ -65,7 +65,7 @@ def test_the_parts_compute_what_the_adapter_computes(adapter: Path, tmp_path: Pa
     save_file(read_as_vllm(parts.base), tmp_path / "together" / "model.safetensors", {"format": "pt"})
     below = AutoModelForImageTextToText.from_pretrained(tmp_path / "together", dtype=torch.float32)
     put_together = PeftModel.from_pretrained(below, parts.low_rank).eval()
-    expected, base = load_bundle(adapter).model.eval(), load_bundle(adapter.parent / "base").model.eval()
+    expected, base = open_checkpoint(adapter).model.eval(), open_checkpoint(adapter.parent / "base").model.eval()
     image = expected.config.image_token_id
     ids = torch.tensor([[*ROWS, *[image] * 16, 11, 12]])
     images = torch.rand(1, 3, 56, 56)

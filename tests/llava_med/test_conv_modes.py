@@ -10,7 +10,7 @@ import pytest
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.conv_modes import conversation_mode
-from cxrgen.model.conversation import STARTS, started
+from cxrgen.model.conversation import INFERENCE_PROMPTS, fill_prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "llava_med" / "tokens_regime_a.json"
 SYSTEM = (
@@ -46,12 +46,12 @@ def test_the_recorded_prompts_come_out_of_a_file(
     tmp_path: Path, mode: str, content: dict[str, Any], template: str
 ) -> None:
     read, start = conversation_mode(mode_file(tmp_path, content))
-    assert (read, start) == conversation_mode(mode) == (template, STARTS[mode])
+    assert (read, start) == conversation_mode(mode) == (template, INFERENCE_PROMPTS[mode])
     recorded = [each for each in json.loads(GOLDEN.read_text())["inference_prompts"] if each["mode"] == mode]
     for each in recorded:
         marks = "<im_start>{}<im_end>" if each["use_im_start_end"] else "{}"
         image = marks.format("<im_patch>" * each["image_token_len"])
-        assert started(start, each["question"]).replace("<image>", image) == each["prompt"]
+        assert fill_prompt(start, each["question"]).replace("<image>", image) == each["prompt"]
     assert len(recorded) == 4
 
 
@@ -64,13 +64,13 @@ def test_an_example_and_an_end_of_question_by_the_written_rule(tmp_path: Path) -
         "question_end": end,
     }
     _, start = conversation_mode(mode_file(tmp_path, content))
-    assert started(start, "<image>\nWhy?") == (
+    assert fill_prompt(start, "<image>\nWhy?") == (
         f"Be brief.###Human: Hi!{end}###Assistant: Hi there!  How can I help you today?\n###"
         f"Human:Human: Why?\n<image>{end}###"
     )
     pair = {**VICUNA, "messages": [["USER", "Hi!"], ["ASSISTANT", "Hello."]]}
     _, start = conversation_mode(mode_file(tmp_path, pair))
-    assert started(start, "Why?") == SYSTEM.format("user") + " USER: Hi! ASSISTANT: Hello.</s>USER: Why? "
+    assert fill_prompt(start, "Why?") == SYSTEM.format("user") + " USER: Hi! ASSISTANT: Hello.</s>USER: Why? "
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tests.model.made import GOLDEN, TEXT, V1_CONFIG, VISION, filled, language_s
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.convert import convert
-from cxrgen.llava_med.layouts import Choices
-from cxrgen.model.checkpoint import Bundle, load_bundle, save_bundle
+from cxrgen.llava_med.layouts import ConvertOptions
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.pixels import image_pixels
 
 RECORDED = json.loads((GOLDEN / "model.json").read_text())
@@ -31,8 +31,8 @@ def stock(tmp_path_factory: pytest.TempPathFactory, v1_folder: Path, clip_folder
 
 
 @pytest.fixture(scope="module")
-def bundle(stock: Path) -> Bundle:
-    return load_bundle(stock)
+def checkpoint(stock: Path) -> Checkpoint:
+    return open_checkpoint(stock)
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +62,26 @@ def v15_folder(tmp_path_factory: pytest.TempPathFactory, v15_tensors: dict[str, 
     return write_folder(tmp_path_factory.mktemp("v15") / "llava-med-v1.5", v15_tensors, config)
 
 
-def images(bundle: Bundle, names: list[str], aspect: str) -> torch.Tensor:
-    return image_pixels([IMAGES[name] for name in names], bundle.processor.image_processor, aspect)
+def images(checkpoint: Checkpoint, names: list[str], aspect: str) -> torch.Tensor:
+    return image_pixels([IMAGES[name] for name in names], checkpoint.processor.image_processor, aspect)
 
 
 @pytest.mark.parametrize("aspect", ["square", "pad"])
-def test_pixel_values_are_the_recorded_ones(bundle: Bundle, aspect: str) -> None:
+def test_pixel_values_are_the_recorded_ones(checkpoint: Checkpoint, aspect: str) -> None:
     for name, recorded in RECORDED["pixel_values"][aspect].items():
         if recorded["n_patch_tokens"]:
-            pixels = images(bundle, [name], aspect)[0]
+            pixels = images(checkpoint, [name], aspect)[0]
             torch.testing.assert_close(pixels[0, 0], torch.tensor(recorded["first_row_c0"]), atol=1e-5, rtol=1e-5)
             assert float(pixels.double().sum()) == pytest.approx(recorded["sum"], rel=1e-5)
             if "values" in recorded:
                 torch.testing.assert_close(pixels, torch.tensor(recorded["values"]), atol=1e-5, rtol=1e-5)
 
 
-def test_features_loss_logits_and_gradients_are_the_recorded_ones(bundle: Bundle) -> None:
-    recorded, model = RECORDED["forward_two_images"], bundle.model
+def test_features_loss_logits_and_gradients_are_the_recorded_ones(checkpoint: Checkpoint) -> None:
+    recorded, model = RECORDED["forward_two_images"], checkpoint.model
     model.zero_grad()
     ids = torch.tensor(recorded["input_ids"])
-    pixels = images(bundle, recorded["samples"], "square")
+    pixels = images(checkpoint, recorded["samples"], "square")
     seen = model.get_image_features(pixel_values=pixels).pooler_output
     torch.testing.assert_close(seen[0][0, :16], torch.tensor(recorded["projected_0_0_first16"]), rtol=1e-5, atol=1e-5)
     hidden = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
@@ -101,12 +101,12 @@ def test_features_loss_logits_and_gradients_are_the_recorded_ones(bundle: Bundle
     assert rows.norm(dim=1).min() > 0
 
 
-def test_greedy_tokens_are_the_recorded_ones(bundle: Bundle) -> None:
+def test_greedy_tokens_are_the_recorded_ones(checkpoint: Checkpoint) -> None:
     for recorded in RECORDED["greedy_generation"]:
         ids = torch.tensor([recorded["input_ids"]])
-        pixels = images(bundle, [recorded["id"]], "square")
+        pixels = images(checkpoint, [recorded["id"]], "square")
         count = len(recorded["new_ids"])
-        written = bundle.model.generate(
+        written = checkpoint.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             pixel_values=pixels,
@@ -152,13 +152,13 @@ def test_a_config_that_says_nothing_leaves_it_to_the_rows(
     tensors = {name: each[:rows].clone() if each.shape[0] == 803 else each for name, each in v1_tensors.items()}
     folder = write_folder(tmp_path / "in", tensors, {**TEXT, "model_type": "llama"})
     convert(str(folder), tmp_path / "out", "stock", str(clip_folder))
-    assert load_bundle(tmp_path / "out").format.start_end is start_end
+    assert open_checkpoint(tmp_path / "out").format.start_end is start_end
 
 
 def test_stock_and_back_gives_the_same_weights(
     tmp_path: Path, stock: Path, v1_tensors: dict[str, torch.Tensor]
 ) -> None:
-    convert(str(stock), tmp_path / "back", "original", choices=Choices(model_type="custom_llava"))
+    convert(str(stock), tmp_path / "back", "original", choices=ConvertOptions(model_type="custom_llava"))
     back = load_file(tmp_path / "back/model.safetensors")
     assert back.keys() == v1_tensors.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in v1_tensors.items())
@@ -170,24 +170,24 @@ def test_stock_and_back_gives_the_same_weights(
     assert (tmp_path / "again/model.safetensors").read_bytes() == (stock / "model.safetensors").read_bytes()
 
 
-def test_what_transformers_saved_converts_back_too(tmp_path: Path, bundle: Bundle, v1_tensors: Any) -> None:
-    save_bundle(tmp_path / "saved", bundle)
-    reopened = load_bundle(tmp_path / "saved")
-    assert reopened.format == bundle.format
-    assert reopened.slow_files == bundle.slow_files
-    assert set(bundle.slow_files) == {"tokenizer.model", "added_tokens.json", "special_tokens_map.json"}
+def test_what_transformers_saved_converts_back_too(tmp_path: Path, checkpoint: Checkpoint, v1_tensors: Any) -> None:
+    write_checkpoint(tmp_path / "saved", checkpoint)
+    reopened = open_checkpoint(tmp_path / "saved")
+    assert reopened.format == checkpoint.format
+    assert reopened.slow_files == checkpoint.slow_files
+    assert set(checkpoint.slow_files) == {"tokenizer.model", "added_tokens.json", "special_tokens_map.json"}
     convert(str(tmp_path / "saved"), tmp_path / "back", "original")
     back = load_file(tmp_path / "back/model.safetensors")
     assert all(torch.equal(back[name], tensor) for name, tensor in v1_tensors.items())
 
 
 def test_a_trained_second_layer_is_folded_into_the_one(tmp_path: Path, stock: Path) -> None:
-    bundle = load_bundle(stock)
-    projector = bundle.model.model.multi_modal_projector
+    checkpoint = open_checkpoint(stock)
+    projector = checkpoint.model.model.multi_modal_projector
     with torch.no_grad():
         projector.linear_2.weight.add_(torch.randn(64, 64, generator=torch.Generator().manual_seed(0)) / 10)
         projector.linear_2.bias.add_(0.5)
-    save_bundle(tmp_path / "saved", bundle)
+    write_checkpoint(tmp_path / "saved", checkpoint)
     convert(str(tmp_path / "saved"), tmp_path / "back", "original")
     back = load_file(tmp_path / "back/model.safetensors")
     features = torch.randn(3, 1024, generator=torch.Generator().manual_seed(1))
@@ -199,9 +199,13 @@ def test_v15_keeps_its_tower_and_gains_an_image_token(
     tmp_path: Path, v15_folder: Path, v15_tensors: dict[str, torch.Tensor]
 ) -> None:
     convert(str(v15_folder), tmp_path / "stock", "stock")
-    bundle = load_bundle(tmp_path / "stock")
-    model = bundle.model
-    assert (bundle.format.template, bundle.format.image_token, bundle.format.aspect) == ("mistral", "<image>", "pad")
+    checkpoint = open_checkpoint(tmp_path / "stock")
+    model = checkpoint.model
+    assert (checkpoint.format.template, checkpoint.format.image_token, checkpoint.format.aspect) == (
+        "mistral",
+        "<image>",
+        "pad",
+    )
     assert model.config.image_token_index == 800
     assert model.config.text_config.model_type == "mistral"
     assert model.config.text_config.rope_parameters["rope_theta"] == 1e6
@@ -228,7 +232,7 @@ def test_v15_logits_are_those_of_spliced_features(tmp_path: Path, v15_folder: Pa
     from transformers import MistralForCausalLM
 
     convert(str(v15_folder), tmp_path / "stock", "stock")
-    model = load_bundle(tmp_path / "stock").model.eval()
+    model = open_checkpoint(tmp_path / "stock").model.eval()
     pixels = torch.randn(1, 3, 28, 28, generator=torch.Generator().manual_seed(3))
     before, after = torch.tensor([[1, 300, 301]]), torch.tensor([[302, 303, 304, 305]])
     with torch.no_grad():
@@ -270,9 +274,9 @@ def test_a_plain_llama_and_a_projector_file_make_a_checkpoint(tmp_path: Path, cl
     saved["model.embed_tokens.weight"] = filled({"model.embed_tokens.weight": (803, 64)})["model.embed_tokens.weight"]
     torch.save(saved, tmp_path / "mm_projector.bin")
     convert(str(base), tmp_path / "out", "stock", str(clip_folder), tmp_path / "mm_projector.bin")
-    bundle = load_bundle(tmp_path / "out")
-    assert bundle.model.lm_head.weight.shape == (803, 64)
-    assert bundle.format.start_end
+    checkpoint = open_checkpoint(tmp_path / "out")
+    assert checkpoint.model.lm_head.weight.shape == (803, 64)
+    assert checkpoint.format.start_end
 
 
 def test_the_projector_goes_out_as_the_originals_training_wrote_it(
@@ -318,7 +322,7 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(
     with pytest.raises(UsageError, match="--to original"):
         convert(str(v1_folder), tmp_path / "x.bin", "stock")
     with pytest.raises(InputError, match=r"make it stock with `cxrgen convert .* --to stock`"):
-        load_bundle(v1_folder)
+        open_checkpoint(v1_folder)
 
 
 def test_vision_features_are_checked_against_the_recorded_sizes() -> None:

@@ -19,7 +19,7 @@ from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.lazy_tensors import read_weights, whole
 from cxrgen.llava_med.merge import make_delta, merge
-from cxrgen.model.checkpoint import load_bundle
+from cxrgen.model.checkpoint import open_checkpoint
 
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 FREQUENCIES = "model.layers.0.self_attn.rotary_emb.inv_freq"
@@ -141,13 +141,15 @@ def test_the_stock_layout_opens_at_once(
     flags = ["--base-model-path", str(folders[0]), "--target_model_path", str(tmp_path / "out")]
     flags += ["--delta-path", str(folders[1]), "--vision_tower", str(clip_folder), "--template", "v1"]
     assert main(["merge", *flags]) == 0
-    bundle = load_bundle(tmp_path / "out", torch.float16)
+    checkpoint = open_checkpoint(tmp_path / "out", torch.float16)
     wanted = expected(base, delta)
-    language = bundle.model.model.language_model
+    language = checkpoint.model.model.language_model
     assert torch.equal(language.embed_tokens.weight, wanted[EMBEDDINGS])
     assert torch.equal(language.layers[1].mlp.up_proj.weight, wanted["model.layers.1.mlp.up_proj.weight"])
-    assert torch.equal(bundle.model.model.multi_modal_projector.linear_1.weight, wanted["model.mm_projector.weight"])
-    assert bundle.format.template == "v1"
+    assert torch.equal(
+        checkpoint.model.model.multi_modal_projector.linear_1.weight, wanted["model.mm_projector.weight"]
+    )
+    assert checkpoint.format.template == "v1"
 
 
 def test_many_shards_have_an_index_that_names_all(tmp_path: Path, folders: tuple[Path, Path], monkeypatch: Any) -> None:

@@ -15,13 +15,13 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Turn
 from cxrgen.model.conversation import (
     IGNORE,
-    STARTS,
+    INFERENCE_PROMPTS,
     Format,
     encode,
     encode_conversation,
     encode_prompt,
+    fill_prompt,
     llava_med_format,
-    started,
 )
 from cxrgen.model.llama_tokenizer import read_llama_tokens
 
@@ -84,7 +84,7 @@ def test_original_inference_prompts_are_the_recorded_ones(spacing: str) -> None:
     for prompt in REGIMES[spacing]["inference_prompts"]:
         start_end = prompt["use_im_start_end"]
         template = "v0" if prompt["mode"] == "simple" else "v1"
-        start = STARTS[prompt["mode"]]
+        start = INFERENCE_PROMPTS[prompt["mode"]]
         format = llava_med_format(template, start_end, spacing=spacing, image_tokens=4, compat=start)
         tokens = read_llama_tokens(TOKENIZER, SPECIALS if start_end else SPECIALS[:1])
         assert encode_prompt([Turn("human", prompt["question"])], tokens, format) == prompt["ids_slow"]
@@ -92,12 +92,12 @@ def test_original_inference_prompts_are_the_recorded_ones(spacing: str) -> None:
 
 def test_prompt_bair_v1_is_vicuna_s_under_another_headline() -> None:
     """No golden: by the written rule, headline, one space, then as Vicuna 1.1."""
-    vicuna, bair = (started(STARTS[mode], "<image>\nWhy?") for mode in ("vicuna_v1_1", "bair_v1"))
+    vicuna, bair = (fill_prompt(INFERENCE_PROMPTS[mode], "<image>\nWhy?") for mode in ("vicuna_v1_1", "bair_v1"))
     assert bair == "BEGINNING OF CONVERSATION: USER: Why?\n<image> "
     assert vicuna.endswith(bair.removeprefix("BEGINNING OF CONVERSATION:"))
     tokens = read_llama_tokens(TOKENIZER, SPECIALS)
     prompts = [
-        encode_prompt([Turn("human", "<image>\nWhy?")], tokens, llava_med_format("v1", compat=STARTS[mode]))
+        encode_prompt([Turn("human", "<image>\nWhy?")], tokens, llava_med_format("v1", compat=INFERENCE_PROMPTS[mode]))
         for mode in ("vicuna_v1_1", "bair_v1")
     ]
     assert prompts[0][-260:] == prompts[1][-260:]

@@ -15,8 +15,8 @@ from tests.model.made import GOLDEN
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Turn
 from cxrgen.llava_med.convert import convert
-from cxrgen.llava_med.layouts import Choices
-from cxrgen.model.checkpoint import load_bundle
+from cxrgen.llava_med.layouts import ConvertOptions
+from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.conversation import encode, llava_med_format
 from cxrgen.model.llama_fast import checked_tokenizer, fast_tokenizer, first_difference
 from cxrgen.model.llama_tokenizer import read_llama_tokens, tokenize
@@ -94,7 +94,7 @@ def test_it_is_the_same_after_saving_and_opening_by_transformers(tmp_path: Path,
 
 @pytest.fixture
 def stock(tmp_path: Path, v1_folder: Path, clip_folder: Path) -> Path:
-    convert(str(v1_folder), tmp_path / "stock", "stock", str(clip_folder), choices=Choices(spacing="keep"))
+    convert(str(v1_folder), tmp_path / "stock", "stock", str(clip_folder), choices=ConvertOptions(spacing="keep"))
     return tmp_path / "stock"
 
 
@@ -112,20 +112,20 @@ def spoil(folder: Path) -> None:
 
 
 def test_a_tokenizer_with_other_ids_is_replaced_at_load(stock: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert first_difference(load_bundle(stock).tokenizer, TOKENS, "keep") == ""
+    assert first_difference(open_checkpoint(stock).tokenizer, TOKENS, "keep") == ""
     assert "takes its place" not in capsys.readouterr().err
     spoil(stock)
-    assert first_difference(load_bundle(stock).tokenizer, TOKENS, "keep") == ""
+    assert first_difference(open_checkpoint(stock).tokenizer, TOKENS, "keep") == ""
     assert "other ids on probe text" in capsys.readouterr().err
 
 
 def test_a_tokenizer_that_cannot_be_checked_is_refused(stock: Path) -> None:
     """No tokenizer.model beside it, and ids that differ from the recorded ones."""
     (stock / "tokenizer.model").unlink()
-    assert load_bundle(stock).format.tokens
+    assert open_checkpoint(stock).format.tokens
     spoil(stock)
     with pytest.raises(InputError, match=r"other ids than .* bring tokenizer\.model"):
-        load_bundle(stock)
+        open_checkpoint(stock)
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_ids_beyond_the_pieces_must_follow_on(tmp_path: Path) -> None:
         fast_tokenizer(tmp_path, read_llama_tokens(tmp_path, ("<im_patch>",)), "keep")
 
 
-def test_generation_and_training_encode_by_the_bundles_tokenizer(stock: Path) -> None:
-    bundle = load_bundle(stock)
+def test_generation_and_training_encode_by_the_checkpoints_tokenizer(stock: Path) -> None:
+    checkpoint = open_checkpoint(stock)
     turns: list[Any] = [Turn("human", "What?\n<image>"), Turn("assistant", "Clear.\n2.5 cm")]
-    assert encode(turns, bundle.tokenizer, bundle.format) == encode(turns, TOKENS, bundle.format)
+    assert encode(turns, checkpoint.tokenizer, checkpoint.format) == encode(turns, TOKENS, checkpoint.format)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrgen.model.features import given_features, tower_features
+from cxrgen.model.features import precomputed_features, tower_features
 from cxrgen.model.tiny import NewModel, new_model
 
 TEXTS = ["Frontal: <image>\nWrite the report.", "The heart is enlarged. No pleural effusion."]
@@ -68,7 +68,7 @@ def test_cached_features_give_the_same_logits(strategy: str) -> None:
     with torch.no_grad():
         expected = model(input_ids=ids, pixel_values=pixels).logits
         features = tower_features(model, pixels)
-        with given_features(model):
+        with precomputed_features(model):
             cached = model(input_ids=ids, pixel_values=features).logits
     assert features.shape == (2, kept, 192)
     torch.testing.assert_close(cached, expected)

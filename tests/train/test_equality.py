@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from tests.train.material import TORCHRUN, Gradients, assert_close, cxrgen, small, weights
 
 from cxrgen.model.batches import IGNORE, Sample, collate, pack
-from cxrgen.model.checkpoint import load_bundle
-from cxrgen.model.features import given_features, tower_features
+from cxrgen.model.checkpoint import open_checkpoint
+from cxrgen.model.features import precomputed_features, tower_features
 from cxrgen.train.data import Order, micro_batches
 from cxrgen.train.run import train
 from cxrgen.train.trainer import FitSettings, fit, supervised_loss
@@ -93,7 +93,7 @@ def test_cached_features_are_recomputed_features(model: Any) -> None:
     loss, gradients = loss_and_gradients(model, [collate(some, 0, image)])
     with torch.no_grad():
         known = {name: tower_features(model, image(name)[None])[0] for each in some for name in each.images}
-    with given_features(model):
+    with precomputed_features(model):
         cached_loss, cached = loss_and_gradients(model, [collate(some, 0, known.__getitem__)])
     assert cached_loss == pytest.approx(loss, rel=1e-5)
     assert_close(cached, gradients)
@@ -221,4 +221,4 @@ def test_packing_a_whole_run(prepared: Path, tmp_path: Path) -> None:
     padded = train(small(prepared, tmp_path / "padded", max_steps=3))
     packed = train(small(prepared, tmp_path / "packed", max_steps=3, packing=True))
     assert packed == pytest.approx(padded, rel=1e-5)
-    assert load_bundle(tmp_path / "packed").format == load_bundle(tmp_path / "padded").format
+    assert open_checkpoint(tmp_path / "packed").format == open_checkpoint(tmp_path / "padded").format

@@ -18,7 +18,7 @@ from tests.model.made import GOLDEN
 from tests.train.material import assert_close
 
 from cxrgen.llava_med.convert import convert
-from cxrgen.model.checkpoint import load_bundle
+from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.pixels import image_pixels
 from cxrgen.train import FitSettings, fit
 from cxrgen.train.trainable import choose, fold_rows, mode_of
@@ -33,7 +33,7 @@ Batch = dict[str, Any]
 @pytest.fixture
 def start(tmp_path: Path, v1_folder: Path, clip_folder: Path) -> Any:  # noqa: F811
     convert(str(v1_folder), tmp_path / "stock", "stock", str(clip_folder))
-    return load_bundle(tmp_path / "stock")
+    return open_checkpoint(tmp_path / "stock")
 
 
 def micro_batches(bundle: Any) -> list[Batch]:
@@ -106,7 +106,7 @@ class Rates(Watcher):
 
 def test_fit_in_projector_mode_is_the_original_run(start: Any, tmp_path: Path) -> None:
     batches = micro_batches(start)
-    expected, values = reference(load_bundle(tmp_path / "stock").model, batches)
+    expected, values = reference(open_checkpoint(tmp_path / "stock").model, batches)
     model = start.model
     choose(model, mode_of("projector"), rows=ROWS)
     settings = FitSettings(

@@ -12,7 +12,7 @@ from tests.train.material import assert_close, assert_equal, small, weights
 from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
 
 from cxrgen.core.errors import UsageError
-from cxrgen.model.checkpoint import load_bundle
+from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.train.run import train
 from cxrgen.train.trainable import MODES, LoraSettings, choose, fold_rows, mode_of
 
@@ -98,7 +98,7 @@ def test_adapters_stay_adapters_or_are_merged(llava: Path, prepared: Path, tmp_p
     told = {"model_name_or_path": str(llava), "train_modules": "lora", "version": "v1", "lora_rank": 4}
     train(small(prepared, tmp_path / "adapter", **told, max_steps=3))
     train(small(prepared, tmp_path / "merged", **told, max_steps=3, merge_adapter=True))
-    assert load_bundle(tmp_path / "adapter").format == load_bundle(tmp_path / "merged").format
+    assert open_checkpoint(tmp_path / "adapter").format == open_checkpoint(tmp_path / "merged").format
     files = {path.name for path in (tmp_path / "adapter").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "cxrgen.json", "tokenizer.json"} <= files
     assert "model.safetensors" not in files

@@ -178,7 +178,7 @@ def test_batch_order_covers_everything_once_and_groups_lengths() -> None:
 
 
 def test_the_projector_starts_with_all_directions_alike() -> None:
-    from cxrgen.model.checkpoint import Bundle
+    from cxrgen.model.checkpoint import Checkpoint
     from cxrgen.model.conversation import Format
     from cxrgen.model.tiny import NewModel, new_model
     from cxrgen.train.warmup import level_projector
@@ -188,7 +188,7 @@ def test_the_projector_starts_with_all_directions_alike() -> None:
     generator = torch.Generator().manual_seed(0)
     loudness = torch.logspace(1, -1, 16)  # the faintest direction a hundredth of the loudest
     features = torch.randn(500, 4, 16, generator=generator) * loudness + 3.0
-    level_projector(Bundle(model, processor, Format(image_tokens=4)), features, seed=1)
+    level_projector(Checkpoint(model, processor, Format(image_tokens=4)), features, seed=1)
     heard = model.model.multi_modal_projector.linear_1(features.flatten(0, 1))
     assert heard.mean(dim=0).abs().max() < 1e-3
     spread = torch.linalg.eigvalsh(torch.cov((heard.T).double()))[-16:]

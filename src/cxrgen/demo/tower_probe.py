@@ -22,7 +22,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.progress import track
 from cxrgen.core.records import FRONTAL, LATERAL, Study, read_studies
 from cxrgen.core.tables import find_column, read_csv
-from cxrgen.model.checkpoint import Bundle, load_bundle
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import image_pixels
 from cxrgen.phantom.findings import NAMES, NINE
@@ -39,13 +39,13 @@ def tower_ceiling(model: Path, prepared: Path, truth: Path) -> dict[str, dict[st
     The threshold of each finding is the best one on split valid, or on train where valid is small. Raises InputError
     for a study without truth or a table without a finding's column.
     """
-    bundle = load_bundle(model)
+    checkpoint = open_checkpoint(model)
     studies = {split: read_studies(prepared, split) for split in ("train", "valid", "test")}
     if not studies["train"] or not studies["test"]:
         raise InputError(f"{prepared}: the ceiling needs studies in the splits train and test")
     labels = {split: _labels(truth, [study.study_id for study in each]) for split, each in studies.items()}
     features = {
-        view: {split: _features(bundle, each, prepared, view) for split, each in studies.items()}
+        view: {split: _features(checkpoint, each, prepared, view) for split, each in studies.items()}
         for view in (FRONTAL, LATERAL)
     }
     scores = {}
@@ -88,7 +88,7 @@ def _labels(truth: Path, study_ids: Sequence[str]) -> NDArray[np.bool_]:
 
 
 @torch.inference_mode()
-def _features(bundle: Bundle, studies: Sequence[Study], folder: Path, kind: str) -> NDArray[np.float64]:
+def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, kind: str) -> NDArray[np.float64]:
     """All tokens of each study's first image of a kind side by side, (N, T * C); zeros where it has none."""
     paths = {
         row: folder / view.path
@@ -99,8 +99,10 @@ def _features(bundle: Bundle, studies: Sequence[Study], folder: Path, kind: str)
     found: list[tuple[int, NDArray[np.float64]]] = []
     slices = list(in_slices(list(paths.items()), _SLICE))
     for some in track(slices, f"reading {kind} images", len(slices)):
-        pixels = image_pixels([path for _, path in some], bundle.processor.image_processor, bundle.format.aspect)
-        values = tower_features(bundle.model, pixels).flatten(1).double().numpy()
+        pixels = image_pixels(
+            [path for _, path in some], checkpoint.processor.image_processor, checkpoint.format.aspect
+        )
+        values = tower_features(checkpoint.model, pixels).flatten(1).double().numpy()
         found += zip((row for row, _ in some), values)
     width = len(found[0][1]) if found else 1
     matrix = np.zeros((len(studies), width))

@@ -8,7 +8,7 @@ from typing import Any
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import read_json
-from cxrgen.llava_med.lazy_tensors import Rows, read_tensors, read_weights, whole
+from cxrgen.llava_med.lazy_tensors import LazyTensor, read_tensors, read_weights, whole
 from cxrgen.llava_med.tensor_names import (
     EMBEDDINGS,
     HEAD,
@@ -61,7 +61,7 @@ def describe(path: Path) -> tuple[str, list[Row]]:
     return kind, [*rows, _next(path, kind)] if not any(row[2] for row in rows) else rows
 
 
-def _kind(tensors: Mapping[str, Rows], layout: Layout) -> str:
+def _kind(tensors: Mapping[str, LazyTensor], layout: Layout) -> str:
     if layout.stock:
         return STOCK
     if not any(name.startswith(PROJECTOR) for name in tensors):
@@ -72,14 +72,14 @@ def _kind(tensors: Mapping[str, Rows], layout: Layout) -> str:
     return V1 if f"{PROJECTOR}weight" in tensors else V15
 
 
-def _sizes(tensors: Mapping[str, Rows]) -> Row:
+def _sizes(tensors: Mapping[str, LazyTensor]) -> Row:
     parameters = sum(each.bytes // each.dtype.itemsize for each in tensors.values())
     types = sorted({str(each.dtype).removeprefix("torch.") for each in tensors.values()})
     size = sum(each.bytes for each in tensors.values()) / 1e9
     return "weights", f"{len(tensors)} tensors, {parameters / 1e6:,.1f} M values, {size:.2f} GB, {', '.join(types)}", ""
 
 
-def _weights(tensors: Mapping[str, Rows], layout: Layout, kind: str) -> list[Row]:
+def _weights(tensors: Mapping[str, LazyTensor], layout: Layout, kind: str) -> list[Row]:
     """Whether all tensors of the language model, and of a CLIP tower that should be there, are there."""
     vision: Mapping[str, Any] = layout.config.get("vision_config", {}) if kind == STOCK else {}
     clip = vision.get("model_type") == "clip_vision_model"

@@ -11,7 +11,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
 from cxrgen.generate.decoding.decode import write_reports
-from cxrgen.generate.engine import chooser, open_bundle
+from cxrgen.generate.engine import make_sampler, open_on_device
 from cxrgen.generate.settings import Settings, read_format, with_options
 from cxrgen.imaging.views import view_class
 from cxrgen.text.prompts import study_conversation, tells_prior
@@ -19,14 +19,14 @@ from cxrgen.text.prompts import study_conversation, tells_prior
 Paths = str | os.PathLike[str]
 
 
-class Writer:
+class ReportGenerator:
     """A checkpoint in memory, and how it writes. Raises UsageError for another engine than transformers."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.engine != "transformers":
             raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
         self.settings = settings
-        self.bundle = open_bundle(settings)
+        self.checkpoint = open_on_device(settings)
 
     def report(
         self,
@@ -55,16 +55,18 @@ class Writer:
                 f"no image left to show: the checkpoint takes {format.views} images, given are {', '.join(kinds)}"
             )
         settings = self.settings
-        written = write_reports(self.bundle, [conversation], Path(), 1, settings.max_new_tokens, chooser(settings))
+        written = write_reports(
+            self.checkpoint, [conversation], Path(), 1, settings.max_new_tokens, make_sampler(settings)
+        )
         return next(report for _, report in written).report
 
 
 def load(
     model: Paths, conv_mode: str | None = None, compat: str | None = None, views: str | None = None, **settings: Any
-) -> Writer:
+) -> ReportGenerator:
     """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
     folder = Path(model)
-    return Writer(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))
+    return ReportGenerator(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))
 
 
 def view_kinds(paths: Sequence[Path], shown: Sequence[str] | None) -> list[str]:

@@ -22,12 +22,12 @@ from cxrgen.core.rejects import write_rejects
 from cxrgen.generate.distributed import (
     Event,
     Job,
-    launched,
-    said_by_first,
-    together,
+    broadcast_object,
+    generate_shard,
+    process_group,
+    torchrun_rank,
     write_as_launched,
     write_in_processes,
-    write_share,
 )
 from cxrgen.generate.questions import Questions, read_questions, references, write_answers, write_reports_csv
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished
@@ -41,7 +41,7 @@ def write_test_set(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     questions = read_questions(options.question_file, options.image_folder, options.split, settings.format)
     predictions: Path = options.answers_file_pred
-    rank, count = launched()
+    rank, count = torchrun_rank()
     if rank == 0:
         _say_doubled(questions.conversations)
     if options.num_chunks < 1:
@@ -50,7 +50,7 @@ def write_test_set(options: argparse.Namespace) -> int:
         raise UsageError("torchrun has started the processes: leave out --num-chunks; remove .partial files yourself")
     for path in partial_paths(predictions) if options.restart else ():
         path.unlink()
-    with together(count):
+    with process_group(count):
         identity = _agreed(_identity(settings, questions.conversations), count)
         job = Job(settings, questions.conversations, questions.folder, predictions, identity)
         finished = read_finished(predictions, identity)
@@ -58,7 +58,7 @@ def write_test_set(options: argparse.Namespace) -> int:
         if rank == 0:
             _list_failures(predictions, questions, finished, failed)
             _write_files(options, questions.conversations, finished)
-        complete = said_by_first(len(finished) == len(questions.conversations), count)
+        complete = broadcast_object(len(finished) == len(questions.conversations), count)
     if complete:  # each process its own, for nodes without a common disk
         for path in partial_paths(predictions) if rank == 0 else [partial_path(predictions, rank)]:
             path.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def _write_reports(job: Job, processes: int, rank: int, count: int, finished: di
     elif processes > 1:
         events = write_in_processes(job, processes, finished)
     else:
-        events = write_share(job, 0, 1, finished)
+        events = generate_shard(job, 0, 1, finished)
     failed = {number: why for number, why in _watched(events, mine, quiet=rank > 0) if why}
     if count == 1:
         finished.update(read_finished(job.predictions, job.identity))
@@ -93,7 +93,7 @@ def _write_reports(job: Job, processes: int, rank: int, count: int, finished: di
 
 def _agreed(identity: dict[str, Any], count: int) -> dict[str, Any]:
     """The identity that process 0 has. Copies of a checkpoint may differ in their times, and in nothing else."""
-    first: dict[str, Any] = said_by_first(identity, count)
+    first: dict[str, Any] = broadcast_object(identity, count)
     for key in identity:
         if key != "checkpoint" and identity[key] != first[key]:
             raise InputError(f"this process was started with {key} {identity[key]!r}, process 0 with {first[key]!r}")

@@ -37,12 +37,12 @@ class Job:
     identity: Identity
 
 
-def launched() -> tuple[int, int]:
+def torchrun_rank() -> tuple[int, int]:
     """Rank and number of processes as torchrun gives them; (0, 1) without it."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
-def write_share(job: Job, rank: int, count: int, finished: Mapping[int, Prediction]) -> Iterator[Event]:
+def generate_shard(job: Job, rank: int, count: int, finished: Mapping[int, Prediction]) -> Iterator[Event]:
     """Write what process `rank` of `count` still has to, into its own file; with nothing to do, load no model."""
     numbers = [number for number in range(rank, len(job.conversations), count) if number not in finished]
     if not numbers:
@@ -107,14 +107,14 @@ def _work(job: Job, rank: int, count: int, finished: Mapping[int, Prediction], e
     os.environ["LOCAL_RANK"] = str(rank)
     os.environ["LOCAL_WORLD_SIZE"] = str(count)
     try:
-        for event in write_share(job, rank, count, finished):
+        for event in generate_shard(job, rank, count, finished):
             end.send(event)
     except InputError as error:
         end.send(str(error))
 
 
 @contextmanager
-def together(count: int) -> Iterator[None]:
+def process_group(count: int) -> Iterator[None]:
     """While the processes that torchrun started talk to each other; nothing when there is one."""
     if count == 1:
         yield
@@ -130,7 +130,7 @@ def together(count: int) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def said_by_first(value: Any, count: int) -> Any:
+def broadcast_object(value: Any, count: int) -> Any:
     """What process 0 gives as `value`, in all processes."""
     if count == 1:
         return value
@@ -149,7 +149,7 @@ def write_as_launched(job: Job, rank: int, count: int, finished: dict[int, Predi
     import torch.distributed as distributed
 
     failures = []
-    for event in write_share(job, rank, count, finished):
+    for event in generate_shard(job, rank, count, finished):
         if event[1]:
             failures.append(event)
         if rank == 0:

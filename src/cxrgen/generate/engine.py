@@ -22,10 +22,10 @@ from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import DraftsFor, Failed, write_reports
 from cxrgen.generate.decoding.ngram_drafts import Drafts
 from cxrgen.generate.decoding.prefill import Images
-from cxrgen.generate.decoding.sampling import Choose, greedy, sampling
+from cxrgen.generate.decoding.sampling import Sampler, greedy, sampling
 from cxrgen.generate.nearest import NearestDrafts
 from cxrgen.generate.settings import Settings
-from cxrgen.model.checkpoint import Bundle, load_bundle
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
 
 # Conversations, the folder of their images, and who is told of studies that fail: to (number, report) as they come.
 Engine = Callable[[Sequence[Conversation], Path, Failed], Iterator[tuple[int, Prediction]]]
@@ -38,34 +38,36 @@ def open_engine(settings: Settings, most_images: int) -> Engine:
         from cxrgen.generate.vllm import VllmEngine
 
         return VllmEngine(settings, most_images).write
-    bundle = open_bundle(settings)
-    choose = chooser(settings)
-    drafts = _drafts(settings, bundle)
+    checkpoint = open_on_device(settings)
+    choose = make_sampler(settings)
+    drafts = _drafts(settings, checkpoint)
 
     def write(conversations: Sequence[Conversation], folder: Path, failed: Failed) -> Iterator[tuple[int, Prediction]]:
-        return _with_the_memory_there_is(bundle, settings, choose, drafts, conversations, folder, failed)
+        return _with_the_memory_there_is(checkpoint, settings, choose, drafts, conversations, folder, failed)
 
     return write
 
 
-def _drafts(settings: Settings, bundle: Bundle) -> DraftsFor | None:
+def _drafts(settings: Settings, checkpoint: Checkpoint) -> DraftsFor | None:
     if not settings.drafts:
         return None
-    ends = [bundle.tokenizer.eos_token_id] if bundle.format.template == "plain" else []
-    reports = [[*bundle.tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text, _ in settings.drafts]
+    ends = [checkpoint.tokenizer.eos_token_id] if checkpoint.format.template == "plain" else []
+    reports = [
+        [*checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"], *ends] for text, _ in settings.drafts
+    ]
     if settings.nearest:
-        return NearestDrafts(Images(bundle, Path()), [image for _, image in settings.drafts], reports)
+        return NearestDrafts(Images(checkpoint, Path()), [image for _, image in settings.drafts], reports)
     store = Drafts(reports)
     return lambda images, prompt: store
 
 
-def chooser(settings: Settings) -> Choose:
+def make_sampler(settings: Settings) -> Sampler:
     if settings.temperature == 0.0:
         return greedy
     return sampling(settings.temperature, settings.top_p, settings.seed)
 
 
-def open_bundle(settings: Settings) -> Bundle:
+def open_on_device(settings: Settings) -> Checkpoint:
     """The checkpoint on its device, with the settings' format in place of its own."""
     rank, together = (
         int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1))
@@ -80,11 +82,11 @@ def open_bundle(settings: Settings) -> Bundle:
     dtype = _DTYPES.get(settings.dtype, dtype)
     if settings.bits:
         how = {"quantization_config": _fewer_bits(settings.bits, dtype), "device_map": {"": device}}
-        bundle = load_bundle(settings.model, dtype, **how)
+        checkpoint = open_checkpoint(settings.model, dtype, **how)
     else:
-        bundle = load_bundle(settings.model, dtype)
-        bundle.model.to(device)
-    return replace(bundle, format=settings.format)
+        checkpoint = open_checkpoint(settings.model, dtype)
+        checkpoint.model.to(device)
+    return replace(checkpoint, format=settings.format)
 
 
 def _fewer_bits(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -103,9 +105,9 @@ def _fewer_bits(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def _with_the_memory_there_is(
-    bundle: Bundle,
+    checkpoint: Checkpoint,
     settings: Settings,
-    choose: Choose,
+    choose: Sampler,
     drafts: DraftsFor | None,
     conversations: Sequence[Conversation],
     folder: Path,
@@ -127,7 +129,7 @@ def _with_the_memory_there_is(
         try:
             asked = [left[number] for number in numbers]
             for place, prediction in write_reports(
-                bundle, asked, folder, size, settings.max_new_tokens, choose, drafts, drop
+                checkpoint, asked, folder, size, settings.max_new_tokens, choose, drafts, drop
             ):
                 del left[numbers[place]]
                 yield numbers[place], prediction

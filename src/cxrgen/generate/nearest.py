@@ -29,7 +29,7 @@ class NearestDrafts:
 
     def __init__(self, images: Images, names: Sequence[str], reports: Sequence[Sequence[int]]) -> None:
         """`names` are the images of `reports`. An image that cannot be read is counted on the screen and left out."""
-        images.bundle.model.eval()
+        images.checkpoint.model.eval()
         rows: list[torch.Tensor] = []
         self.reports: list[Sequence[int]] = []
         known = list(zip(names, reports))

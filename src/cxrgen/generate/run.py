@@ -126,8 +126,12 @@ def _from_training(options: argparse.Namespace) -> int:
 
 def _one_study(options: argparse.Namespace) -> int:
     # Only here, because it brings torch.
-    from cxrgen.generate.api import Writer
+    from cxrgen.generate.api import ReportGenerator
     from cxrgen.generate.settings import settings_of
 
-    print(Writer(settings_of(options)).report(options.images, options.indication, options.prior, options.image_views))
+    print(
+        ReportGenerator(settings_of(options)).report(
+            options.images, options.indication, options.prior, options.image_views
+        )
+    )
     return 0

@@ -21,7 +21,7 @@ from transformers import AutoProcessor, GenerationConfig
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed
-from cxrgen.generate.decoding.sampling import ending, report_text, study_seed
+from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
 from cxrgen.generate.settings import Settings
 from cxrgen.generate.vllm_adapter import part
 from cxrgen.model.conversation import Format, encode_prompt
@@ -49,7 +49,7 @@ class VllmEngine:
         self.tokenizer = tokenizer
         weights, options = self._weights()
         generation = GenerationConfig.from_pretrained(weights, local_files_only=True)
-        self.ending = ending(self.tokenizer, generation, settings.format.template)
+        self.stop = stop_criteria(self.tokenizer, generation, settings.format.template)
         try:
             self.model = vllm.LLM(
                 model=str(weights),
@@ -99,7 +99,7 @@ class VllmEngine:
             how = [self._sampling(conversations[number].id) for number, _ in asked]
             results = self.model.generate(prompts, how, use_tqdm=False, lora_request=self.adapter)
             for (number, _), result in zip(asked, results):
-                text = report_text(list(result.outputs[0].token_ids), self.ending)
+                text = report_text(list(result.outputs[0].token_ids), self.stop)
                 yield number, Prediction(conversations[number].id, text)
 
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
@@ -115,8 +115,8 @@ class VllmEngine:
             top_p=settings.top_p,
             seed=study_seed(settings.seed, study) >> 1,  # vLLM's seeds are signed
             max_tokens=settings.max_new_tokens,
-            stop=[self.ending.text] if self.ending.text else None,
-            stop_token_ids=sorted(self.ending.tokens),
+            stop=[self.stop.text] if self.stop.text else None,
+            stop_token_ids=sorted(self.stop.tokens),
         )
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.tables import read_json
-from cxrgen.llava_med.lazy_tensors import INDEX, Rows, read_tensors, read_weights, whole
+from cxrgen.llava_med.lazy_tensors import INDEX, LazyTensor, read_tensors, read_weights, whole
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
 
 _FILE = "adapter_model.safetensors"
@@ -93,7 +93,7 @@ def _with_rows(base: Path, matrix: str, rows: torch.Tensor, config: dict[str, An
     last = matrix.rsplit(".", 1)[-1]
     named = config["trainable_token_indices"]
     places = named[last] if isinstance(named, dict) else named
-    found: list[Rows] = [each for name, each in read_weights(base).items() if name.endswith(f"{last}.weight")]
+    found: list[LazyTensor] = [each for name, each in read_weights(base).items() if name.endswith(f"{last}.weight")]
     if len(found) != 1 or len(places) != len(rows):
         raise InputError(f"{base}: has {len(found)} {last} for {len(rows)} trained rows; is it this adapter's base?")
     filled = whole(found[0]).clone()

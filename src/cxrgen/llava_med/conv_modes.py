@@ -12,21 +12,24 @@ from pathlib import Path
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import read_json
-from cxrgen.model.conversation import QUESTION, STARTS
+from cxrgen.model.conversation import INFERENCE_PROMPTS, QUESTION
 from cxrgen.text.prompts import IMAGE
 
 # Template, which says where a report ends, and the text to start from where it is not the template's.
 _MODES = {
-    "simple": ("v0", STARTS["simple"]),
-    "vicuna_v1_1": ("v1", STARTS["vicuna_v1_1"]),
-    "bair_v1": ("v1", STARTS["bair_v1"]),
+    "simple": ("v0", INFERENCE_PROMPTS["simple"]),
+    "vicuna_v1_1": ("v1", INFERENCE_PROMPTS["vicuna_v1_1"]),
+    "bair_v1": ("v1", INFERENCE_PROMPTS["bair_v1"]),
     "mistral_instruct": ("mistral", ""),
     "v0": ("v0", ""),
     "v1": ("v1", ""),
     "plain": ("plain", ""),
 }
 _BY_FILE = ("default", "simple_legacy", "multimodal", "llava_v1")  # LLaVA-Med has these as well
-ORIGINAL = {"v0": STARTS["simple"], "v1": STARTS["vicuna_v1_1"]}  # what a checkpoint of this template is asked there
+ORIGINAL = {
+    "v0": INFERENCE_PROMPTS["simple"],
+    "v1": INFERENCE_PROMPTS["vicuna_v1_1"],
+}  # what a checkpoint of this template is asked there
 
 
 def conversation_mode(asked: str | os.PathLike[str]) -> tuple[str, str]:

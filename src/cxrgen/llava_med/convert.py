@@ -18,8 +18,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
-from cxrgen.llava_med.layouts import AS_IS, Choices, write_original, write_stock
-from cxrgen.llava_med.lazy_tensors import Rows, Written, cast, read_tensors, read_weights, whole
+from cxrgen.llava_med.layouts import KEEP, ConvertOptions, write_original, write_stock
+from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, cast, read_tensors, read_weights, whole
 from cxrgen.llava_med.tensor_names import (
     EMBEDDINGS,
     HEAD,
@@ -60,7 +60,7 @@ def add_format_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    choices = Choices(options.template, options.spacing, options.aspect, options.model_type)
+    choices = ConvertOptions(options.template, options.spacing, options.aspect, options.model_type)
     written = convert(
         options.source, options.target, options.to, options.vision_tower, options.projector, choices=choices
     )
@@ -75,7 +75,7 @@ def convert(
     to: str,
     vision_tower: str | None = None,
     projector: Path | None = None,
-    choices: Choices = AS_IS,
+    choices: ConvertOptions = KEEP,
 ) -> Written:
     """Write `source` as layout `to` (stock | original) at `target`; nothing is left behind on an error.
 
@@ -98,7 +98,7 @@ def convert(
         return write_original(temporary, original, layout, folder, choices.model_type)
 
 
-def _with_projector(original: Mapping[str, Rows], file: Path) -> dict[str, Rows]:
+def _with_projector(original: Mapping[str, LazyTensor], file: Path) -> dict[str, LazyTensor]:
     """The tensors with a projector file's in their place, and its embedding rows: the whole matrix or the last rows."""
     if not file.is_file():
         raise InputError(f"{file}: no such projector file")
@@ -121,7 +121,7 @@ def _with_projector(original: Mapping[str, Rows], file: Path) -> dict[str, Rows]
     else:
         first = old.count - rows.count
         new = whole(rows).to(dtype)
-        result[EMBEDDINGS] = Rows(
+        result[EMBEDDINGS] = LazyTensor(
             old.shape,
             dtype,
             lambda start, stop: torch.cat(
@@ -131,7 +131,7 @@ def _with_projector(original: Mapping[str, Rows], file: Path) -> dict[str, Rows]
     return result
 
 
-def _write_projector(target: Path, original: Mapping[str, Rows]) -> Written:
+def _write_projector(target: Path, original: Mapping[str, LazyTensor]) -> Written:
     """The projector as the original's training leaves it: one layer with the embedding matrix, two layers without."""
     names = [name for name in original if name.startswith(PROJECTOR)]
     if not names:

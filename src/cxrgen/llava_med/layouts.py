@@ -16,7 +16,7 @@ from typing import Any
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.tables import read_json
-from cxrgen.llava_med.lazy_tensors import Rows, Written, read_weights, write_weights
+from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, read_weights, write_weights
 from cxrgen.llava_med.tensor_names import (
     EMBEDDINGS,
     HEAD,
@@ -37,7 +37,7 @@ from cxrgen.text.prompts import IMAGE
 
 
 @dataclass(frozen=True)
-class Choices:
+class ConvertOptions:
     """What the user decides about a converted checkpoint; "" leaves it to the checkpoint."""
 
     template: str = ""
@@ -46,16 +46,16 @@ class Choices:
     model_type: str = ""
 
 
-AS_IS = Choices()
+KEEP = ConvertOptions()
 
 
 def write_stock(
     out: Path,
-    original: Mapping[str, Rows],
+    original: Mapping[str, LazyTensor],
     layout: Layout,
     tokenizer: Path,
     tower: Path | None,
-    choices: Choices = AS_IS,
+    choices: ConvertOptions = KEEP,
 ) -> Written:
     """A stock LLaVA folder from tensors under the original's names and the tokenizer files of folder `tokenizer`."""
     from transformers import CLIPVisionConfig, GenerationConfig, LlamaConfig, LlavaConfig, MistralConfig
@@ -97,8 +97,8 @@ def write_stock(
 
 
 def _with_tower(
-    original: Mapping[str, Rows], layout: Layout, tower: Path | None
-) -> tuple[dict[str, Rows], dict[str, Any] | None]:
+    original: Mapping[str, LazyTensor], layout: Layout, tower: Path | None
+) -> tuple[dict[str, LazyTensor], dict[str, Any] | None]:
     """The tensors with those of the tower, and the tower's config; a tower in the checkpoint itself goes first."""
     config = read_json(tower / "config.json") if tower and (tower / "config.json").is_file() else None
     if any(name.startswith(TOWER) for name in original):
@@ -123,7 +123,9 @@ def _only_clip(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in names.split() if name in settings}
 
 
-def _format(original: Mapping[str, Rows], layout: Layout, tokenizer: Path, vision: Any, choices: Choices) -> Format:
+def _format(
+    original: Mapping[str, LazyTensor], layout: Layout, tokenizer: Path, vision: Any, choices: ConvertOptions
+) -> Format:
     """How the checkpoint's conversations become tokens: recorded in a stock folder, else by its family."""
     recorded = tokenizer / FORMAT_FILE
     if layout.stock and recorded.is_file():
@@ -196,13 +198,13 @@ def _write_slow_tokenizer(out: Path, tokenizer: Path, tokens: Tokens) -> None:
     if tokens.bos is not None:
         named["bos_token"] = names[tokens.bos]
     for name, text in named.items():
-        if text in tokens.rigid:
+        if text in tokens.no_strip:
             named[name] = {"content": text, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
     write_json(out / "special_tokens_map.json", named)
 
 
 def write_original(
-    out: Path, original: Mapping[str, Rows], layout: Layout, tokenizer: Path, model_type: str = ""
+    out: Path, original: Mapping[str, LazyTensor], layout: Layout, tokenizer: Path, model_type: str = ""
 ) -> Written:
     """The original's folder: v1.0 with the tower in a folder of its own, v1.5 with the tower among the weights."""
     one_layer = f"{PROJECTOR}weight" in original
@@ -256,7 +258,7 @@ def write_original(
     return written
 
 
-def _write_tower(out: Path, tower: Mapping[str, Rows], vision: Mapping[str, Any]) -> None:
+def _write_tower(out: Path, tower: Mapping[str, LazyTensor], vision: Mapping[str, Any]) -> None:
     out.mkdir()
     write_weights(out, {"vision_model." + name.removeprefix(TOWER): tensor for name, tensor in tower.items()})
     write_json(out / "config.json", {**vision, "architectures": ["CLIPVisionModel"], "model_type": "clip_vision_model"})

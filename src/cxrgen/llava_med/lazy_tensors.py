@@ -1,7 +1,7 @@
 """Weights read and written in blocks of rows, so that a model of any size passes through a few megabytes of memory.
 
-A tensor is a recipe (`Rows`): its shape, its type and how to get some of its rows. Files are memory-mapped, recipes are
-put together (added, renamed, cast), and only writing asks for rows, one block after another, straight into safetensors
+A `LazyTensor` has a shape, a type and a function that gives some of its rows. Files are memory-mapped, lazy tensors
+are combined (added, renamed, cast), and only writing asks for rows, one block after another, straight into safetensors
 shards. No model class is involved. The price: the operations are those that work row by row.
 """
 
@@ -49,7 +49,7 @@ _DTYPES = {code: dtype for dtype, code in _CODES.items()}
 
 
 @dataclass(frozen=True)
-class Rows:
+class LazyTensor:
     """A tensor that is not in memory: `rows(start, stop)` gives those along its first axis (a scalar is one row)."""
 
     shape: tuple[int, ...]
@@ -65,25 +65,25 @@ class Rows:
         return prod(self.shape) * self.dtype.itemsize
 
 
-def in_memory(tensor: torch.Tensor) -> Rows:
+def in_memory(tensor: torch.Tensor) -> LazyTensor:
     """A tensor as a recipe."""
     flat = tensor if tensor.dim() else tensor.reshape(1)
-    return Rows(tuple(tensor.shape), tensor.dtype, lambda start, stop: flat[start:stop])
+    return LazyTensor(tuple(tensor.shape), tensor.dtype, lambda start, stop: flat[start:stop])
 
 
-def cast(tensor: Rows, dtype: torch.dtype) -> Rows:
+def cast(tensor: LazyTensor, dtype: torch.dtype) -> LazyTensor:
     """The same values in another type."""
     if tensor.dtype == dtype:
         return tensor
-    return Rows(tensor.shape, dtype, lambda start, stop: tensor.rows(start, stop).to(dtype))
+    return LazyTensor(tensor.shape, dtype, lambda start, stop: tensor.rows(start, stop).to(dtype))
 
 
-def whole(tensor: Rows) -> torch.Tensor:
+def whole(tensor: LazyTensor) -> torch.Tensor:
     """All of it in memory."""
     return tensor.rows(0, tensor.count).reshape(tensor.shape)
 
 
-def read_weights(folder: Path) -> dict[str, Rows]:
+def read_weights(folder: Path) -> dict[str, LazyTensor]:
     """All tensors of a checkpoint folder by name, from its safetensors or `.bin` shards.
 
     Raises InputError naming the file, and the tensor where one is known, for shards that are missing, cut short, or
@@ -101,7 +101,7 @@ def read_weights(folder: Path) -> dict[str, Rows]:
     raise InputError(f"{folder}: no *.safetensors and no pytorch_model*.bin, so the weights are missing")
 
 
-def read_tensors(file: Path) -> dict[str, Rows]:
+def read_tensors(file: Path) -> dict[str, LazyTensor]:
     """The tensors of one file, memory-mapped. Raises InputError naming the file when it is damaged or holds code."""
     if file.stat().st_size < 1000 and file.read_bytes().startswith(b"version https://git-lfs"):
         raise InputError(f"{file}: a Git LFS pointer, not the weights; fetch the file itself (git lfs pull)")
@@ -129,19 +129,19 @@ def read_tensors(file: Path) -> dict[str, Rows]:
     return {str(name): in_memory(tensor.detach()) for name, tensor in value.items()}
 
 
-def _safetensors_rows(opened: Any, name: str) -> Rows:
+def _safetensors_rows(opened: Any, name: str) -> LazyTensor:
     part = opened.get_slice(name)
     shape, code = tuple(part.get_shape()), part.get_dtype()
     if code not in _DTYPES:
         raise InputError(f"{name}: type {code} is none of {', '.join(_DTYPES)}")
     if not shape:
         return in_memory(opened.get_tensor(name))
-    return Rows(shape, _DTYPES[code], lambda start, stop: part[start:stop])
+    return LazyTensor(shape, _DTYPES[code], lambda start, stop: part[start:stop])
 
 
-def _read_shards(folder: Path, index: Path) -> dict[str, Rows]:
+def _read_shards(folder: Path, index: Path) -> dict[str, LazyTensor]:
     places = read_json(index).get("weight_map", {})
-    tensors: dict[str, Rows] = {}
+    tensors: dict[str, LazyTensor] = {}
     for file in sorted(set(places.values())):
         named = sorted(name for name, place in places.items() if place == file)
         if Path(file).name != file or not (folder / file).is_file():
@@ -172,7 +172,7 @@ class Written:
         return f"{self.tensors} tensors, {self.bytes / 1e9:.2f} GB{memory}"
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Rows], shard_bytes: int = SHARD_BYTES) -> Written:
+def write_weights(folder: Path, tensors: Mapping[str, LazyTensor], shard_bytes: int = SHARD_BYTES) -> Written:
     """Write safetensors shards, with an index where there are several.
 
     Raises InputError before writing when the disk is too small, and naming tensor and row for a value that is not
@@ -205,7 +205,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Rows], shard_bytes: int = 
     return Written(len(tensors), total, *peak)
 
 
-def _write_shard(path: Path, tensors: Mapping[str, Rows]) -> Iterator[str]:
+def _write_shard(path: Path, tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
     """One file; yields each name when its tensor is written, and "" now and then while it is."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
@@ -234,7 +234,7 @@ def _write_shard(path: Path, tensors: Mapping[str, Rows]) -> Iterator[str]:
         os.fsync(file.fileno())
 
 
-def blocks(tensor: Rows) -> Iterator[tuple[int, torch.Tensor]]:
+def blocks(tensor: LazyTensor) -> Iterator[tuple[int, torch.Tensor]]:
     """First row and rows of each block of a few megabytes."""
     if not tensor.bytes:
         return

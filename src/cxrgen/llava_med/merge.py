@@ -22,8 +22,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.llava_med.convert import add_format_arguments
-from cxrgen.llava_med.layouts import AS_IS, Choices, write_original, write_stock
-from cxrgen.llava_med.lazy_tensors import Rows, Written, cast, read_weights
+from cxrgen.llava_med.layouts import KEEP, ConvertOptions, write_original, write_stock
+from cxrgen.llava_med.lazy_tensors import LazyTensor, Written, cast, read_weights
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, HEAD, PROJECTOR, Layout, original_tensors, read_layout
 from cxrgen.model.llama_tokenizer import IMAGE_PATCH, read_llama_tokens
 from cxrgen.model.locate import at_hand, opened
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         say(str(written))
         print(options.delta)
         return 0
-    choices = Choices(options.template, options.spacing, options.aspect)
+    choices = ConvertOptions(options.template, options.spacing, options.aspect)
     written = merge(options.base, options.delta, Path(options.target), options.layout, options.vision_tower, choices)
     say(str(written))
     print(options.target)
@@ -75,7 +75,7 @@ def merge(
     target: Path,
     layout: str | None = None,
     vision_tower: str | None = None,
-    choices: Choices = AS_IS,
+    choices: ConvertOptions = KEEP,
 ) -> Written:
     """Write base + delta as a new folder `target`; raises InputError naming the tensor or file that does not fit.
 
@@ -121,7 +121,7 @@ def make_delta(base: str, target: str, delta: Path) -> Written:
         return write_original(temporary, differing(parts, whole), layout, target_folder)
 
 
-def merged(base: Mapping[str, Rows], delta: Mapping[str, Rows]) -> dict[str, Rows]:
+def merged(base: Mapping[str, LazyTensor], delta: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Base + delta, tensor by tensor, float16. Raises InputError for names or shapes that do not pair.
 
     Rotary frequencies come from the base, as they are.
@@ -129,15 +129,15 @@ def merged(base: Mapping[str, Rows], delta: Mapping[str, Rows]) -> dict[str, Row
     return _paired(base, delta, "delta", torch.add)
 
 
-def differing(base: Mapping[str, Rows], target: Mapping[str, Rows]) -> dict[str, Rows]:
+def differing(base: Mapping[str, LazyTensor], target: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Target - base, the inverse of `merged` up to the rounding of float16; without rotary frequencies."""
     pairs = _paired(base, target, "target", lambda ours, theirs: torch.sub(theirs, ours))
     return {name: tensor for name, tensor in pairs.items() if not _is_frequencies(name)}
 
 
 def _paired(
-    base: Mapping[str, Rows], other: Mapping[str, Rows], what: str, combine: Callable[..., torch.Tensor]
-) -> dict[str, Rows]:
+    base: Mapping[str, LazyTensor], other: Mapping[str, LazyTensor], what: str, combine: Callable[..., torch.Tensor]
+) -> dict[str, LazyTensor]:
     for name in base:
         if name not in other and not _is_frequencies(name):
             raise InputError(f"{name}: missing from the {what}")
@@ -157,7 +157,9 @@ def _paired(
     return result | {name: tensor for name, tensor in base.items() if _is_frequencies(name)}
 
 
-def _combined(name: str, base: Rows, other: Rows, what: str, combine: Callable[..., torch.Tensor]) -> Rows:
+def _combined(
+    name: str, base: LazyTensor, other: LazyTensor, what: str, combine: Callable[..., torch.Tensor]
+) -> LazyTensor:
     grown = name in _GROWN and other.count >= base.count and other.shape[1:] == base.shape[1:]
     if other.shape != base.shape and not grown:
         raise InputError(f"{name}: shape {list(base.shape)} in the base, {list(other.shape)} in the {what}")
@@ -171,14 +173,14 @@ def _combined(name: str, base: Rows, other: Rows, what: str, combine: Callable[.
         summed = combine(base.rows(start, known).to(torch.float16), theirs[: known - start])
         return summed if known == stop else torch.cat([summed, theirs[known - start :]])
 
-    return Rows(other.shape, torch.float16, rows)
+    return LazyTensor(other.shape, torch.float16, rows)
 
 
 def _is_frequencies(name: str) -> bool:
     return name.endswith("rotary_emb.inv_freq")
 
 
-def _check_base_is_plain(base: Mapping[str, Rows], layout: Layout, folder: Path) -> None:
+def _check_base_is_plain(base: Mapping[str, LazyTensor], layout: Layout, folder: Path) -> None:
     for name in base:
         if "projector" in name:
             raise InputError(f"{name}: in the base {folder}, so that is merged already; give the plain LLaMA-7B")
@@ -189,7 +191,7 @@ def _check_base_is_plain(base: Mapping[str, Rows], layout: Layout, folder: Path)
             raise InputError(f"{name}: missing from the base {folder}")
 
 
-def _check_added_rows(base: Mapping[str, Rows], folder: Path) -> None:
+def _check_added_rows(base: Mapping[str, LazyTensor], folder: Path) -> None:
     """The tokens that LLaVA adds come right behind the base's vocabulary; a base that has them is another one."""
     tokens = read_llama_tokens(folder, ()).special
     rows = base[EMBEDDINGS].count
@@ -200,7 +202,7 @@ def _check_added_rows(base: Mapping[str, Rows], folder: Path) -> None:
         )
 
 
-def _check_base_belongs(base: Mapping[str, Rows], delta: Mapping[str, Rows]) -> None:
+def _check_base_belongs(base: Mapping[str, LazyTensor], delta: Mapping[str, LazyTensor]) -> None:
     """Raises InputError when the rows say that the delta was made from another base.
 
     target - base is a multiple of the base's own float16 spacing, value by value. So such differences end in zero bits,

@@ -18,7 +18,7 @@ import torch
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import read_json
-from cxrgen.llava_med.lazy_tensors import Rows, cast, in_memory, whole
+from cxrgen.llava_med.lazy_tensors import LazyTensor, cast, in_memory, whole
 from cxrgen.model.checkpoint import LLAVA_TYPES
 
 MODEL_TYPES = (*LLAVA_TYPES, "llama")  # the last: a base, or an old delta
@@ -65,7 +65,7 @@ def read_layout(folder: Path) -> Layout:
     return Layout(config, model_type == "llava" and "text_config" in config, model_type)
 
 
-def original_tensors(tensors: Mapping[str, Rows], layout: Layout) -> dict[str, Rows]:
+def original_tensors(tensors: Mapping[str, LazyTensor], layout: Layout) -> dict[str, LazyTensor]:
     """Tensors under the original's names, whichever layout they come in; the tower, where there is one, too."""
     if not layout.stock:
         return {_bare(name): tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
@@ -83,7 +83,7 @@ def original_tensors(tensors: Mapping[str, Rows], layout: Layout) -> dict[str, R
     return result
 
 
-def stock_tensors(original: Mapping[str, Rows], vocabulary: int) -> dict[str, Rows]:
+def stock_tensors(original: Mapping[str, LazyTensor], vocabulary: int) -> dict[str, LazyTensor]:
     """Tensors under the stock names, all in the type of the head, which has `vocabulary` rows afterwards.
 
     Rotary frequencies are left out, the stock class computes them.
@@ -103,7 +103,7 @@ def stock_tensors(original: Mapping[str, Rows], vocabulary: int) -> dict[str, Ro
     return result
 
 
-def identity(size: int, dtype: torch.dtype) -> Rows:
+def identity(size: int, dtype: torch.dtype) -> LazyTensor:
     """The identity matrix, row by row."""
 
     def rows(start: int, stop: int) -> torch.Tensor:
@@ -111,10 +111,10 @@ def identity(size: int, dtype: torch.dtype) -> Rows:
         block[torch.arange(stop - start), torch.arange(start, stop)] = 1
         return block
 
-    return Rows((size, size), dtype, rows)
+    return LazyTensor((size, size), dtype, rows)
 
 
-def tower_tensors(tensors: Mapping[str, Rows]) -> dict[str, Rows]:
+def tower_tensors(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """The vision half of a CLIP folder, under the original's names; text half and positions are left out."""
     bare = {name.removeprefix("vision_model."): tensor for name, tensor in tensors.items()}
     parts = ("embeddings.", "encoder.", "pre_layrnorm.", "post_layernorm.")
@@ -122,7 +122,7 @@ def tower_tensors(tensors: Mapping[str, Rows]) -> dict[str, Rows]:
     return {name: tensor for name, tensor in found.items() if not name.endswith("position_ids")}
 
 
-def read_projector(tensors: Mapping[str, Rows]) -> dict[str, Rows]:
+def read_projector(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """A projector file under the original's names, prefixed or not, one layer or two, with embedding rows or not."""
     found = {}
     for name, tensor in tensors.items():
@@ -136,7 +136,7 @@ def read_projector(tensors: Mapping[str, Rows]) -> dict[str, Rows]:
     return found
 
 
-def check_complete(original: Mapping[str, Rows], text: Mapping[str, Any], vision: Mapping[str, Any]) -> None:
+def check_complete(original: Mapping[str, LazyTensor], text: Mapping[str, Any], vision: Mapping[str, Any]) -> None:
     """Raises InputError naming the first tensor that is missing, of another shape, or more than the classes take."""
     needed = needed_shapes(original, text, vision)
     for name, shape in needed.items():
@@ -150,7 +150,7 @@ def check_complete(original: Mapping[str, Rows], text: Mapping[str, Any], vision
 
 
 def needed_shapes(
-    original: Mapping[str, Rows], text: Mapping[str, Any], vision: Mapping[str, Any]
+    original: Mapping[str, LazyTensor], text: Mapping[str, Any], vision: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
     """Every tensor of a model of these sizes and its shape; rows of the vocabulary as they are."""
     hidden, inner = text["hidden_size"], text["intermediate_size"]
@@ -200,7 +200,7 @@ def text_settings(layout: Layout) -> dict[str, Any]:
     return found
 
 
-def vision_settings(original: Mapping[str, Rows], config: Mapping[str, Any] | None) -> dict[str, Any]:
+def vision_settings(original: Mapping[str, LazyTensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The tower's settings: its config.json, or what the shapes of its tensors say of a CLIP of OpenAI's."""
     if config is not None:
         return dict(config.get("vision_config") or config)
@@ -249,7 +249,7 @@ def _bare(name: str) -> str:
     return re.sub(r"^model\.vision_tower\.(?:vision_tower\.)?(?:vision_model\.)?", TOWER, name)
 
 
-def _one_layer(layers: Mapping[str, Rows]) -> dict[str, Rows]:
+def _one_layer(layers: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Two linear layers with nothing between them are one: exactly the first where the second is the identity."""
     second, bias = whole(layers["2.weight"]), whole(layers["2.bias"])
     if torch.equal(second, torch.eye(len(second), dtype=second.dtype)) and not bias.any():
@@ -260,7 +260,7 @@ def _one_layer(layers: Mapping[str, Rows]) -> dict[str, Rows]:
     return {f"{PROJECTOR}weight": in_memory(weight.to(dtype)), f"{PROJECTOR}bias": in_memory(shift.to(dtype))}
 
 
-def with_mean_rows(tensor: Rows, count: int) -> Rows:
+def with_mean_rows(tensor: LazyTensor, count: int) -> LazyTensor:
     """The tensor with `count` rows; new ones are the mean of the old. As a head row that can never be the largest."""
     if count <= tensor.count:
         return tensor
@@ -272,10 +272,10 @@ def with_mean_rows(tensor: Rows, count: int) -> Rows:
         mean = mean_row(tensor).expand(stop - max(start, tensor.count), -1)
         return mean if known is None else torch.cat([known, mean])
 
-    return Rows((count, *tensor.shape[1:]), tensor.dtype, rows)
+    return LazyTensor((count, *tensor.shape[1:]), tensor.dtype, rows)
 
 
-def mean_row(tensor: Rows) -> torch.Tensor:
+def mean_row(tensor: LazyTensor) -> torch.Tensor:
     """Mean of all rows, (1, C)."""
     total = torch.zeros(tensor.shape[1], dtype=torch.float64)
     for start in range(0, tensor.count, 512):

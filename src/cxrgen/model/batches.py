@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 IGNORE = -100
-_STRETCH = 50  # batches that are sorted by length together
+BUCKET_BATCHES = 50  # batches that are sorted by length together
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Sample:
     images: tuple[str, ...]
 
 
-def empty(sample: Sample) -> Sample:
+def without_loss(sample: Sample) -> Sample:
     """A sample like this one that teaches nothing: what a process computes that has none of its own."""
     return replace(sample, labels=(IGNORE,) * len(sample.labels))
 
@@ -42,8 +42,8 @@ def batch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) 
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths)).tolist()
     batches: list[list[int]] = []
-    for start in range(0, len(order), batch_size * _STRETCH):
-        stretch = sorted(order[start : start + batch_size * _STRETCH], key=lambda index: lengths[index])
+    for start in range(0, len(order), batch_size * BUCKET_BATCHES):
+        stretch = sorted(order[start : start + batch_size * BUCKET_BATCHES], key=lambda index: lengths[index])
         batches += [stretch[first : first + batch_size] for first in range(0, len(stretch), batch_size)]
     return [batches[index] for index in generator.permutation(len(batches)).tolist()]
 

@@ -28,7 +28,7 @@ FORMAT_FILE = "cxrgen.json"
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Checkpoint:
     """All that is needed to write reports: model, processor (tokenizer and image processor), format."""
 
     model: Any
@@ -43,15 +43,15 @@ class Bundle:
         return self.processor.tokenizer
 
 
-def save_bundle(folder: Path, bundle: Bundle) -> None:
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint beside its place and rename it, so that `folder` is a whole checkpoint or the old one."""
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with quiet():
-            bundle.model.save_pretrained(temporary)
-        save_all_but_weights(temporary, bundle)
+            checkpoint.model.save_pretrained(temporary)
+        save_all_but_weights(temporary, checkpoint)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
@@ -59,19 +59,19 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_all_but_weights(folder: Path, bundle: Bundle) -> None:
+def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
     """Write processor, tokenizer and cxrgen.json into an existing folder."""
     with quiet():
-        bundle.processor.save_pretrained(folder)
-    for name, data in bundle.slow_files.items():
+        checkpoint.processor.save_pretrained(folder)
+    for name, data in checkpoint.slow_files.items():
         (folder / name).write_bytes(data)
-    format = bundle.format
+    format = checkpoint.format
     if format.tokens:  # tokens may have been added since
-        format = replace(format, tokens=fingerprint(bundle.tokenizer))
+        format = replace(format, tokens=fingerprint(checkpoint.tokenizer))
     write_json(folder / FORMAT_FILE, asdict(format))
 
 
-def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Bundle:
+def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
     """Open a checkpoint folder. Raises InputError naming what is missing when it is none.
 
     A Llama-style tokenizer is compared with its `tokenizer.model` first, and replaced when it gives other ids.
@@ -100,7 +100,7 @@ def load_bundle(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
     slow_files = {name: (folder / name).read_bytes() for name in SLOW_FILES if (folder / name).is_file()}
-    return Bundle(model, processor, format, slow_files)
+    return Checkpoint(model, processor, format, slow_files)
 
 
 def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:

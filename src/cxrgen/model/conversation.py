@@ -3,7 +3,7 @@
 Training and generation read the same object, so a prompt is what the model was trained on: generation starts from the
 training text up to and including the answering speaker's name. Text is tokenised once; an image is a run of one id put
 in between, never text. Labels go by characters: a token is learnt when it overlaps the answer or its end (rule
-"answer"). Rule "original" and `STARTS` reproduce LLaVA-Med v1.0, its drifting borders and its other prompts.
+"answer"). Rule "original" and `INFERENCE_PROMPTS` reproduce LLaVA-Med v1.0, its drifting borders and its other prompts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
 
 QUESTION = "{question}"
 # What LLaVA-Med v1.0 generates from, by its names; the model itself has to write the answering speaker's name first.
-STARTS = {
+INFERENCE_PROMPTS = {
     "simple": f"{_SYSTEM_V0}###Human: Hi!###Assistant: Hi there!  How can I help you today?\n###Human: {QUESTION}###",
     "vicuna_v1_1": f"{_SYSTEM_V1} USER: {QUESTION} ",
     "bair_v1": f"BEGINNING OF CONVERSATION: USER: {QUESTION} ",
@@ -130,7 +130,7 @@ def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format) -> list
     if format.template == "plain":
         return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format))]
     if format.compat and format.template in ("v0", "v1"):
-        text = started(format.compat, turns[0].text)
+        text = fill_prompt(format.compat, turns[0].text)
     else:
         text, answers = _WRITERS[format.template]([*turns, Turn(ASSISTANT, "")])
         text = text[: answers[-1][0]]
@@ -162,7 +162,7 @@ def encode_conversation(
     return encode([_turn(each) for each in turns], tokens, format)
 
 
-def started(start: str, question: str) -> str:
+def fill_prompt(start: str, question: str) -> str:
     """`start` with the question as LLaVA-Med puts it there: without white space around it, its images at the end."""
     words = question.replace(IMAGE, "").strip()
     return start.replace(QUESTION, "\n".join([words, *[IMAGE] * question.count(IMAGE)]))

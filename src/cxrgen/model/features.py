@@ -23,7 +23,7 @@ def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     return features[:, 1:] if config.vision_feature_select_strategy == "default" else features
 
 
-class _GivenFeatures(nn.Module):
+class _PrecomputedFeatures(nn.Module):
     """Stands where the tower stood: its input is the features, its output looks like the tower's."""
 
     def __init__(self, tower: nn.Module, class_token: bool) -> None:
@@ -38,10 +38,10 @@ class _GivenFeatures(nn.Module):
 
 
 @contextmanager
-def given_features(model: Any) -> Iterator[None]:
+def precomputed_features(model: Any) -> Iterator[None]:
     """Within this context the model takes features (N, T, C) as its `pixel_values`."""
     tower = model.model.vision_tower
-    model.model.vision_tower = _GivenFeatures(tower, model.config.vision_feature_select_strategy == "default")
+    model.model.vision_tower = _PrecomputedFeatures(tower, model.config.vision_feature_select_strategy == "default")
     try:
         yield
     finally:
@@ -49,10 +49,10 @@ def given_features(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def with_own_tower(model: Any) -> Iterator[None]:
-    """Within this context the model takes images again, also inside `given_features`."""
+def raw_pixels(model: Any) -> Iterator[None]:
+    """Within this context the model takes images again, also inside `precomputed_features`."""
     stand_in = model.model.vision_tower
-    if isinstance(stand_in, _GivenFeatures):
+    if isinstance(stand_in, _PrecomputedFeatures):
         model.model.vision_tower = stand_in.tower[0]
     try:
         yield

@@ -58,7 +58,7 @@ def fast_tokenizer(folder: Path, tokens: Tokens, spacing: str) -> PreTrainedToke
         [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     for text, number in sorted(tokens.special.items(), key=lambda item: item[1]):
-        strips = spacing == "strip" and text not in tokens.rigid
+        strips = spacing == "strip" and text not in tokens.no_strip
         result.add_special_tokens([AddedToken(text, lstrip=strips, rstrip=strips, normalized=False, special=True)])
         if result.token_to_id(text) != number:
             raise InputError(f"{folder}: token {text} has id {number}, but there are only {count} pieces before it")

@@ -32,7 +32,7 @@ class Tokens:
     eos: int
     pad: int
     pieces: Callable[[str], Pieces]
-    rigid: frozenset[str] = frozenset()  # special tokens beside which "strip" leaves the white space
+    no_strip: frozenset[str] = frozenset()  # special tokens beside which "strip" leaves the white space
 
     def id_of(self, token: str) -> int:
         """The id of a special token. Raises InputError when the tokenizer has none of that name."""
@@ -59,7 +59,7 @@ def read_llama_tokens(folder: Path, wanted: tuple[str, ...] = (IMAGE_PATCH, IMAG
     except (RuntimeError, OSError):
         raise InputError(f"{file}: no sentencepiece model; is it a placeholder of an unfinished download?") from None
     added, named = _added_tokens(folder), _named_tokens(folder)
-    special, rigid = dict(added), set()
+    special, no_strip = dict(added), set()
     defaults = {"bos_token": model.bos_id(), "eos_token": model.eos_id(), "unk_token": model.unk_id()}
     ids: dict[str, int] = {}
     for name in ("bos_token", "eos_token", "unk_token", "pad_token"):
@@ -70,7 +70,7 @@ def read_llama_tokens(folder: Path, wanted: tuple[str, ...] = (IMAGE_PATCH, IMAG
         text = text or model.id_to_piece(defaults[name])
         ids[name] = special.setdefault(text, added.get(text, model.piece_to_id(text)))
         if not flexible:
-            rigid.add(text)
+            no_strip.add(text)
     following = max([model.get_piece_size() - 1, *special.values()]) + 1
     for token in wanted:
         if token not in special:
@@ -80,7 +80,7 @@ def read_llama_tokens(folder: Path, wanted: tuple[str, ...] = (IMAGE_PATCH, IMAG
         found = model.encode(text, return_type="offset_mapping")
         return [(token, start, stop) for token, (start, stop) in zip(found["ids"], found["offsets"])]
 
-    return Tokens(special, ids["bos_token"], ids["eos_token"], ids["pad_token"], pieces, frozenset(rigid))
+    return Tokens(special, ids["bos_token"], ids["eos_token"], ids["pad_token"], pieces, frozenset(no_strip))
 
 
 def fast_pieces(tokenizer: Any) -> Tokens:
@@ -88,13 +88,13 @@ def fast_pieces(tokenizer: Any) -> Tokens:
     eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
     special = {text: token for text, token in tokenizer.get_added_vocab().items() if token is not None}
-    rigid = {each.content for each in tokenizer.added_tokens_decoder.values() if not (each.lstrip and each.rstrip)}
+    no_strip = {each.content for each in tokenizer.added_tokens_decoder.values() if not (each.lstrip and each.rstrip)}
 
     def pieces(text: str) -> Pieces:
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [(token, start, stop) for token, (start, stop) in zip(found["input_ids"], found["offset_mapping"])]
 
-    return Tokens(special, tokenizer.bos_token_id, eos, pad, pieces, frozenset(rigid))
+    return Tokens(special, tokenizer.bos_token_id, eos, pad, pieces, frozenset(no_strip))
 
 
 def tokenize(text: str, tokens: Tokens, spacing: str, inserts: Mapping[str, list[int]]) -> Pieces:
@@ -113,9 +113,9 @@ def tokenize(text: str, tokens: Tokens, spacing: str, inserts: Mapping[str, list
         else:
             start, stop = 0, len(part)
             if spacing == "strip":
-                if number > 0 and parts[number - 1] not in tokens.rigid:
+                if number > 0 and parts[number - 1] not in tokens.no_strip:
                     start = len(part) - len(part.lstrip())
-                if number + 1 < len(parts) and parts[number + 1] not in tokens.rigid:
+                if number + 1 < len(parts) and parts[number + 1] not in tokens.no_strip:
                     stop = max(start, len(part.rstrip()))
             if start < stop:
                 shift = place + start

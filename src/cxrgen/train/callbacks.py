@@ -16,7 +16,7 @@ from typing import Any
 
 from cxrgen.core.errors import InputError, Interrupted
 from cxrgen.core.progress import say
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.train.checkpoints import load_checkpoint, prune, save_checkpoint
 from cxrgen.train.run_log import RunLog, memory_gigabytes
 from cxrgen.train.trainer import FitState, StepRecord, Watcher
@@ -44,7 +44,7 @@ class RunWatcher(Watcher):
     def __init__(
         self,
         settings: WatchSettings,
-        bundle: Bundle,
+        bundle: Checkpoint,
         subset: Subset | None,
         log: RunLog,
         resumed: tuple[Path, Mapping[str, Any]] | None,

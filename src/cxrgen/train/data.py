@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from cxrgen.core.errors import InputError, TooManyRejects
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Reject, Study, read_studies
-from cxrgen.model.batches import IGNORE, Sample, batch_order, collate, empty, pack
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.model.batches import IGNORE, Sample, batch_order, collate, pack, without_loss
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import encode
 from cxrgen.text.llava_json import read_conversations
 from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
@@ -88,7 +88,7 @@ def _shown(study: Study, views: str, view_dropout: float, prompt: str, prior: st
 
 
 def encode_material(
-    bundle: Bundle, variants: Sequence[Sequence[Conversation]], long: str
+    bundle: Checkpoint, variants: Sequence[Sequence[Conversation]], long: str
 ) -> tuple[list[list[Sample]], list[Reject]]:
     """Token ids and labels of every variant; what does not fit is cut, dropped or refused as `long` says.
 
@@ -118,7 +118,7 @@ def encode_material(
     return samples, rejects
 
 
-def _encoded(bundle: Bundle, conversation: Conversation, long: str) -> tuple[Sample, str]:
+def _encoded(bundle: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
     """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
     open_format = replace(bundle.format, max_length=10**9)
     ids, labels = encode(conversation.turns, bundle.tokenizer, open_format)
@@ -134,7 +134,7 @@ def _encoded(bundle: Bundle, conversation: Conversation, long: str) -> tuple[Sam
     return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images), code
 
 
-def _cut(bundle: Bundle, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
+def _cut(bundle: Checkpoint, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
     """The last answer with as many whole sentences as fit; None when not even one does."""
     *before, last = conversation.turns
 
@@ -201,7 +201,7 @@ def micro_batches(
         for step in batch_order(lengths, order.global_batch, order.seed, epoch)[skipped:]:
             pieces = np.array_split(np.array(step), parts)
             for piece in pieces[rank::count]:
-                yield [shown[index] for index in piece] or [empty(shown[step[0]])]
+                yield [shown[index] for index in piece] or [without_loss(shown[step[0]])]
         epoch, skipped = epoch + 1, 0
 
 

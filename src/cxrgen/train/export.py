@@ -20,7 +20,7 @@ import transformers
 from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
-from cxrgen.model.checkpoint import Bundle, save_all_but_weights
+from cxrgen.model.checkpoint import Checkpoint, save_all_but_weights
 from cxrgen.train.distributed import Processes, whole
 from cxrgen.train.trainable import PROJECTOR, fold_rows
 
@@ -28,7 +28,12 @@ PROJECTOR_FILE = "projector.safetensors"
 
 
 def save_model(
-    out: Path, bundle: Bundle, processes: Processes, merge: bool, projector_only: bool, opened_anew: Callable[[], Any]
+    out: Path,
+    bundle: Checkpoint,
+    processes: Processes,
+    merge: bool,
+    projector_only: bool,
+    opened_anew: Callable[[], Any],
 ) -> None:
     """Write the trained model into the run folder; all processes must call it, the first writes.
 
@@ -84,7 +89,7 @@ def _move_in(new: Path, out: Path) -> None:
         os.replace(file, out / file.name)
 
 
-def with_target(bundle: Bundle, told: Mapping[str, Any]) -> Bundle:
+def with_target(bundle: Checkpoint, told: Mapping[str, Any]) -> Checkpoint:
     """The format with what the reports are, as the prepared set's recipe says it."""
     known: dict[str, Any] = {name: str(told[name]) for name in ("target", "text") if told.get(name)}
     return replace(bundle, format=replace(bundle.format, **known)) if known else bundle

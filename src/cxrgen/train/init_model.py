@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
 from cxrgen.model.assemble import image_tokens, join
-from cxrgen.model.checkpoint import FORMAT_FILE, Bundle, check_stock, load_bundle
+from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_stock, open_checkpoint
 from cxrgen.model.conversation import Format
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
@@ -28,7 +28,7 @@ from cxrgen.train.config import Arguments
 from cxrgen.train.trainable import mode_of
 
 
-def start(arguments: Arguments, texts: Sequence[str]) -> Bundle:
+def start(arguments: Arguments, texts: Sequence[str]) -> Checkpoint:
     """Model, processor and format as the arguments ask for; `texts` are what a new model's tokenizer is learnt from."""
     if not arguments.model_name_or_path:
         return _joined(arguments) if arguments.language_model else _new(arguments, texts)
@@ -46,7 +46,7 @@ def start(arguments: Arguments, texts: Sequence[str]) -> Bundle:
     return bundle
 
 
-def _new(arguments: Arguments, texts: Sequence[str]) -> Bundle:
+def _new(arguments: Arguments, texts: Sequence[str]) -> Checkpoint:
     sizes = NewModel(
         image_size=arguments.image_size,
         image_tokens=arguments.image_tokens,
@@ -57,17 +57,17 @@ def _new(arguments: Arguments, texts: Sequence[str]) -> Bundle:
     )
     model, processor = new_model(sizes, texts, arguments.seed)
     format = Format(template="plain", image_tokens=sizes.image_tokens, aspect="black")
-    return Bundle(model, processor, replace(format, **_asked(arguments)))
+    return Checkpoint(model, processor, replace(format, **_asked(arguments)))
 
 
-def _joined(arguments: Arguments) -> Bundle:
+def _joined(arguments: Arguments) -> Checkpoint:
     """A given or packaged language model, with a given tower or a new small one."""
     name = arguments.language_model
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=arguments.image_size, tokens=arguments.image_tokens)
     model, processor = join(language, Path(arguments.vision_tower) if arguments.vision_tower else small, arguments.seed)
     format = Format(template="plain", image_tokens=image_tokens(model.config.vision_config), aspect="black")
-    return Bundle(model, processor, replace(format, **_asked(arguments)))
+    return Checkpoint(model, processor, replace(format, **_asked(arguments)))
 
 
 def _asked(arguments: Arguments) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _asked(arguments: Arguments) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _opened(arguments: Arguments) -> Bundle:
+def _opened(arguments: Arguments) -> Checkpoint:
     folder = Path(arguments.model_name_or_path)
     if (folder / "adapter_config.json").is_file():
         raise InputError(
@@ -94,7 +94,7 @@ def _opened(arguments: Arguments) -> Bundle:
     quantised = mode_of(arguments.train_modules).four_bit
     extra: dict[str, Any] = {"quantization_config": four_bits()} if quantised else {}
     if (folder / FORMAT_FILE).is_file():
-        return load_bundle(folder, **extra)
+        return open_checkpoint(folder, **extra)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
     check_stock(folder)
@@ -109,7 +109,7 @@ def _opened(arguments: Arguments) -> Bundle:
     format = Format(
         template="v0", image_token=processor.image_token, image_tokens=(vision.image_size // vision.patch_size) ** 2
     )
-    return Bundle(model, processor, format)
+    return Checkpoint(model, processor, format)
 
 
 def four_bits() -> Any:
@@ -147,7 +147,7 @@ def _load_tower(model: Any, name: str) -> None:
     model.model.vision_tower.load_state_dict({key: weights[key] for key in wanted})
 
 
-def _add_start_end(bundle: Bundle) -> None:
+def _add_start_end(bundle: Checkpoint) -> None:
     """<im_start> and <im_end>, where the tokenizer lacks them: new rows are the mean of all rows before."""
     model, tokenizer = bundle.model, bundle.tokenizer
     added = tokenizer.add_tokens([IMAGE_START, IMAGE_END], special_tokens=True)
@@ -160,7 +160,7 @@ def _add_start_end(bundle: Bundle) -> None:
             matrix[before:] = matrix[:before].mean(dim=0)
 
 
-def _load_projector(bundle: Bundle, file: Path) -> None:
+def _load_projector(bundle: Checkpoint, file: Path) -> None:
     """A projector by any of its published names, and the rows of <im_start> and <im_end> where the file has them.
 
     Files: LLaVA's `mm_projector.bin` (the whole embedding matrix beside the projector, or the projector alone), or

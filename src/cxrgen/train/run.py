@@ -22,7 +22,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Reject
 from cxrgen.core.rejects import REJECTS, write_rejects
-from cxrgen.model.checkpoint import Bundle, load_bundle, save_bundle
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.train.callbacks import RunWatcher, WatchSettings
 from cxrgen.train.checkpoints import disk_is_full, locked
@@ -97,7 +97,7 @@ def _train(arguments: Arguments, out: Path, processes: Processes) -> list[float]
     subset = _subset(arguments, bundle)
     if processes.first:
         if fresh and (arguments.tower_steps or arguments.text_steps) and arguments.save_strategy != "no":
-            save_bundle(out / START, bundle)
+            write_checkpoint(out / START, bundle)
         write_recipe(out, arguments)
     counts = _choose(arguments, bundle)
     counts |= {"samples": len(samples), "left_out": len([each for each in rejects if each.code != "cut"])}
@@ -140,14 +140,14 @@ def _material(arguments: Arguments, data: Path, split: str) -> Material:
     return read_material(data, folder, split, arguments.views, arguments.view_dropout, arguments.prompt)
 
 
-def _bundle(arguments: Arguments, out: Path, material: Material, resumed: bool) -> tuple[Bundle, bool]:
+def _bundle(arguments: Arguments, out: Path, material: Material, resumed: bool) -> tuple[Checkpoint, bool]:
     """The model to begin with, and whether its warm-ups are still to come."""
     if resumed and (out / START).is_dir():
-        return load_bundle(out / START), False
+        return open_checkpoint(out / START), False
     return start(arguments, [turn.text for each in material.variants for turn in each[0].turns]), True
 
 
-def _choose(arguments: Arguments, bundle: Bundle) -> dict[str, int]:
+def _choose(arguments: Arguments, bundle: Checkpoint) -> dict[str, int]:
     """Mark what is trained; says and returns how many parameters that is."""
     mode = mode_of(arguments.train_modules)
     rows = []
@@ -171,7 +171,7 @@ def _watcher(
     arguments: Arguments,
     out: Path,
     told: dict[str, Any],
-    bundle: Bundle,
+    bundle: Checkpoint,
     subset: Subset | None,
     resumed: tuple[Path, dict[str, Any]] | None,
     processes: Processes,
@@ -192,7 +192,7 @@ def _watcher(
     return RunWatcher(settings, bundle, subset, RunLog(out, trackers), resumed)
 
 
-def _subset(arguments: Arguments, bundle: Bundle) -> Subset | None:
+def _subset(arguments: Arguments, bundle: Checkpoint) -> Subset | None:
     if arguments.eval_strategy == "no":
         return None
     data = Path(arguments.eval_data_path or arguments.data_path)

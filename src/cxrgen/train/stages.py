@@ -19,8 +19,8 @@ import torch
 from cxrgen.core.errors import UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.model.batches import Sample
-from cxrgen.model.checkpoint import Bundle
-from cxrgen.model.features import given_features, in_slices, tower_features
+from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
 from cxrgen.text.localized_labels import placed_labels
 from cxrgen.train.callbacks import RunWatcher
@@ -86,7 +86,7 @@ def _has_bf16() -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
-def warm_ups(arguments: Arguments, bundle: Bundle, material: Material, order: Order, processes: Processes) -> None:
+def warm_ups(arguments: Arguments, bundle: Checkpoint, material: Material, order: Order, processes: Processes) -> None:
     if arguments.tower_steps:
         if arguments.warmup_labels not in ("rule", "dataset") or not material.studies:
             raise UsageError(
@@ -118,7 +118,7 @@ def warm_ups(arguments: Arguments, bundle: Bundle, material: Material, order: Or
 
 def train_on_images(
     arguments: Arguments,
-    bundle: Bundle,
+    bundle: Checkpoint,
     samples: Sequence[Sequence[Sample]],
     settings: FitSettings,
     order: Order,
@@ -136,7 +136,7 @@ def train_on_images(
         image_of: ImageOf = image
         if arguments.cache_features:
             image_of = _features(bundle, samples, folder).__getitem__
-            stack.enter_context(given_features(bundle.model))
+            stack.enter_context(precomputed_features(bundle.model))
         if settings.bf16 and can_be_opened_anew(arguments):
             hold_in_bf16(bundle.model)
         _fit(arguments, bundle, samples, settings, order, image_of, watcher, processes, watcher.first_step)
@@ -147,7 +147,7 @@ def can_be_opened_anew(arguments: Arguments) -> bool:
     return bool(arguments.model_name_or_path) and not arguments.tower_steps and not arguments.text_steps
 
 
-def _features(bundle: Bundle, samples: Sequence[Sequence[Sample]], folder: Path) -> dict[str, torch.Tensor]:
+def _features(bundle: Checkpoint, samples: Sequence[Sequence[Sample]], folder: Path) -> dict[str, torch.Tensor]:
     """What the frozen tower sees in every image of the samples, kept in main memory."""
     paths = sorted({path for variants in samples for sample in variants for path in sample.images})
     features: dict[str, torch.Tensor] = {}
@@ -163,7 +163,7 @@ def _features(bundle: Bundle, samples: Sequence[Sequence[Sample]], folder: Path)
 
 def _fit(
     arguments: Arguments,
-    bundle: Bundle,
+    bundle: Checkpoint,
     samples: Sequence[Sequence[Sample]],
     settings: FitSettings,
     order: Order,

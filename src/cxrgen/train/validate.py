@@ -18,8 +18,8 @@ from cxrgen.core.records import Conversation
 from cxrgen.generate.decoding.decode import write_reports
 from cxrgen.metrics import measure
 from cxrgen.model.batches import Sample, collate
-from cxrgen.model.checkpoint import Bundle
-from cxrgen.model.features import in_slices, with_own_tower
+from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.features import in_slices, raw_pixels
 from cxrgen.model.pixels import image_pixels
 from cxrgen.train.distributed import Processes
 from cxrgen.train.trainer import supervised_loss
@@ -45,7 +45,7 @@ def fixed_part(conversations: Sequence[Conversation], count: int) -> list[Conver
     return sorted(chosen, key=lambda each: each.id)
 
 
-def validate(bundle: Bundle, subset: Subset, processes: Processes, bf16: bool = False) -> dict[str, float]:
+def validate(bundle: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> dict[str, float]:
     """`eval_loss` (mean over supervised tokens) and, with reports, the `SCORES`; equal on all processes.
 
     Random state and training modes are left as they were.
@@ -55,7 +55,7 @@ def validate(bundle: Bundle, subset: Subset, processes: Processes, bf16: bool = 
     model.eval()
     autocast = torch.autocast(processes.device.type, torch.bfloat16, enabled=bf16)
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), with_own_tower(model), autocast:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), raw_pixels(model), autocast:
             values = {"eval_loss": _loss(bundle, subset, processes)}
             if subset.reports:
                 values |= _scores(bundle, subset)
@@ -67,7 +67,7 @@ def validate(bundle: Bundle, subset: Subset, processes: Processes, bf16: bool = 
     return values
 
 
-def _loss(bundle: Bundle, subset: Subset, processes: Processes) -> float:
+def _loss(bundle: Checkpoint, subset: Subset, processes: Processes) -> float:
     total = count = 0.0
 
     def image(path: str) -> torch.Tensor:
@@ -81,7 +81,7 @@ def _loss(bundle: Bundle, subset: Subset, processes: Processes) -> float:
     return total / max(1.0, count)
 
 
-def _scores(bundle: Bundle, subset: Subset) -> dict[str, float]:
+def _scores(bundle: Checkpoint, subset: Subset) -> dict[str, float]:
     written = dict(write_reports(bundle, subset.conversations, subset.folder, subset.batch_size, subset.max_new_tokens))
     hypotheses = [written[number].report for number in range(len(subset.conversations))]
     references = [each.turns[-1].text for each in subset.conversations]

@@ -20,7 +20,7 @@ from torch import nn
 from cxrgen.core.errors import InputError
 from cxrgen.core.progress import track
 from cxrgen.core.records import FRONTAL, LATERAL, Study
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import grey_pixels, normalise
 
@@ -68,7 +68,11 @@ class FlatHead(nn.Module):
 
 
 def warm_up_tower(
-    bundle: Bundle, studies: Sequence[Study], labels: Sequence[dict[str, int]], folder: Path, settings: WarmupSettings
+    bundle: Checkpoint,
+    studies: Sequence[Study],
+    labels: Sequence[dict[str, int]],
+    folder: Path,
+    settings: WarmupSettings,
 ) -> list[float]:
     """Train the bundle's vision tower in place; returns the loss of each step.
 
@@ -118,7 +122,7 @@ def warm_up_tower(
     return history
 
 
-def level_projector(bundle: Bundle, features: torch.Tensor, seed: int) -> None:
+def level_projector(bundle: Checkpoint, features: torch.Tensor, seed: int) -> None:
     """Start the projector anew so that it hears all directions of `features` (N, T, C) alike.
 
     A warmed-up tower says much in a few loud directions and the small findings in faint ones. The first layer becomes
@@ -137,7 +141,7 @@ def level_projector(bundle: Bundle, features: torch.Tensor, seed: int) -> None:
             layer.bias.copy_(-(directions @ whitening) @ flat.mean(dim=0))
 
 
-def _features_of_some(bundle: Bundle, images: torch.Tensor, seed: int) -> torch.Tensor:
+def _features_of_some(bundle: Checkpoint, images: torch.Tensor, seed: int) -> torch.Tensor:
     """The tower's features of up to a thousand images, drawn by `seed`."""
     chosen = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:_SOME]]
     batches = [chosen[start : start + 64] for start in range(0, len(chosen), 64)]

@@ -22,7 +22,7 @@ from cxrgen.generate import nearest as module
 from cxrgen.generate.decoding import decode
 from cxrgen.generate.decoding.ngram_drafts import Drafts, drafted_tokens
 from cxrgen.generate.decoding.prefill import Images, Prompt
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.model.checkpoint import Checkpoint
 
 TOKENS = st.lists(st.integers(0, 3), min_size=0, max_size=12)
 
@@ -59,7 +59,7 @@ def test_fewer_tokens_are_drafted_for_more_rows() -> None:
 
 @pytest.mark.parametrize("kept", [None, (3, 8)])  # of 4 positions and 32 channels: all, or random directions
 def test_the_nearest_are_the_images_most_alike(
-    bundle: Bundle,
+    checkpoint: Checkpoint,
     prepared: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -73,7 +73,7 @@ def test_the_nearest_are_the_images_most_alike(
     names = [str(prepared / "images" / f"{number:03}-frontal.png") for number in (0, 1, 3, 4)]
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(b"no image")
-    images = Images(bundle, Path())
+    images = Images(checkpoint, Path())
     reports = [[7, 8, number] for number in range(len(names))]
     nearest = module.NearestDrafts(images, [str(damaged), *names], [[7, 8, 9], *reports])
     assert "1 training images cannot be read" in capsys.readouterr().err
@@ -89,7 +89,7 @@ def test_alike_is_what_differs_from_the_mean() -> None:
     """Features in a plane: without the mean taken off both sides, the other image would be nearer."""
     points = {"a": (10.0, 1.0), "b": (30.0, -1.0), "asked": (12.0, -3.0)}
     images: Any = SimpleNamespace(
-        bundle=SimpleNamespace(model=SimpleNamespace(eval=lambda: None)),
+        checkpoint=SimpleNamespace(model=SimpleNamespace(eval=lambda: None)),
         read=lambda name: None,
         of=lambda names: torch.tensor([[points[name]] for name in names]),
     )

@@ -5,16 +5,16 @@ from collections import Counter
 import pytest
 import torch
 
-from cxrgen.generate.decoding.sampling import Ending, ending, greedy, report_text, sampling
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.generate.decoding.sampling import StopCriteria, greedy, report_text, sampling, stop_criteria
+from cxrgen.model.checkpoint import Checkpoint
 
 
-def ending_of(bundle: Bundle, template: str) -> Ending:
-    return ending(bundle.tokenizer, bundle.model.generation_config, template)
+def ending_of(checkpoint: Checkpoint, template: str) -> StopCriteria:
+    return stop_criteria(checkpoint.tokenizer, checkpoint.model.generation_config, template)
 
 
-def written(bundle: Bundle, text: str) -> list[int]:
-    tokens: list[int] = bundle.tokenizer(text, add_special_tokens=False)["input_ids"]
+def written(checkpoint: Checkpoint, text: str) -> list[int]:
+    tokens: list[int] = checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"]
     return tokens
 
 
@@ -45,14 +45,14 @@ def test_a_token_of_no_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatc
     assert sampling(1.0)(logits, ["a"], [0]) in ([1], [3])
 
 
-def test_a_report_ends_at_the_mark_of_its_template(bundle: Bundle) -> None:
-    v0, plain = ending_of(bundle, "v0"), ending_of(bundle, "plain")
-    answer = written(bundle, "The lungs are clear.\n###")
+def test_a_report_ends_at_the_mark_of_its_template(checkpoint: Checkpoint) -> None:
+    v0, plain = ending_of(checkpoint, "v0"), ending_of(checkpoint, "plain")
+    answer = written(checkpoint, "The lungs are clear.\n###")
     places = [place for place in range(1, len(answer) + 1) if v0.reached(answer[:place])]
     assert places == [len(answer)]
     assert not plain.reached(answer)
     for each in (v0, plain):
-        assert each.reached([*written(bundle, "Clear"), bundle.tokenizer.eos_token_id])
+        assert each.reached([*written(checkpoint, "Clear"), checkpoint.tokenizer.eos_token_id])
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_a_report_ends_at_the_mark_of_its_template(bundle: Bundle) -> None:
         "The lungs are clear.",
     ],
 )
-def test_the_report_has_neither_speaker_nor_what_follows_the_mark(bundle: Bundle, text: str) -> None:
-    assert report_text(written(bundle, text), ending_of(bundle, "v0")) == "The lungs are clear."
+def test_the_report_has_neither_speaker_nor_what_follows_the_mark(checkpoint: Checkpoint, text: str) -> None:
+    assert report_text(written(checkpoint, text), ending_of(checkpoint, "v0")) == "The lungs are clear."
 
 
-def test_words_that_look_like_a_speaker_stay_elsewhere(bundle: Bundle) -> None:
+def test_words_that_look_like_a_speaker_stay_elsewhere(checkpoint: Checkpoint) -> None:
     text = "Assistant: read with the ### resident."
-    assert report_text(written(bundle, text), ending_of(bundle, "plain")) == text
+    assert report_text(written(checkpoint, text), ending_of(checkpoint, "plain")) == text

@@ -16,11 +16,11 @@ import torch
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
-from cxrgen.generate.decoding.kv_cache import Rows, compute
+from cxrgen.generate.decoding.kv_cache import RowKVCache, compute
 from cxrgen.generate.decoding.ngram_drafts import Drafts, drafted_tokens
 from cxrgen.generate.decoding.prefill import Images, Prompt, embed, read_prompt
-from cxrgen.generate.decoding.sampling import Choose, ending, greedy, report_text
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.generate.decoding.sampling import Sampler, greedy, report_text, stop_criteria
+from cxrgen.model.checkpoint import Checkpoint
 
 Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
 DraftsFor = Callable[[Images, Prompt], Drafts]  # the reports that a study's drafts come from
@@ -29,12 +29,12 @@ _SHORTEST_BEGINNING = 8  # tokens; a shorter common beginning is not worth keepi
 
 
 def write_reports(
-    bundle: Bundle,
+    checkpoint: Checkpoint,
     conversations: Sequence[Conversation],
     folder: Path,
     batch_size: int,
     max_new_tokens: int,
-    choose: Choose = greedy,
+    choose: Sampler = greedy,
     drafts: DraftsFor | None = None,
     failed: Failed | None = None,
 ) -> Iterator[tuple[int, Prediction]]:
@@ -43,13 +43,13 @@ def write_reports(
     Only the first turn, the question, is read. Image paths are relative to `folder`. What is wrong with one study (a
     image that cannot be read, a prompt that is too long) is told to `failed`, or raised as InputError without it.
     """
-    bundle.model.eval()
-    batch = _Batch(bundle, conversations, folder, min(batch_size, len(conversations)), max_new_tokens)
+    checkpoint.model.eval()
+    batch = _Batch(checkpoint, conversations, folder, min(batch_size, len(conversations)), max_new_tokens)
     batch.choose, batch.drafts, batch.failed = choose, drafts, failed
     while True:
         batch.refill()
         for number, answer in batch.finished():
-            yield number, Prediction(conversations[number].id, report_text(answer, batch.ending))
+            yield number, Prediction(conversations[number].id, report_text(answer, batch.stop))
         if batch.exhausted and not any(batch.rows):
             return
         if any(batch.rows):
@@ -70,22 +70,27 @@ class _Row:
 class _Batch:
     """The studies that are being written at present, one a row; None is a free row."""
 
-    choose: Choose
+    choose: Sampler
     drafts: DraftsFor | None
     failed: Failed | None
 
     def __init__(
-        self, bundle: Bundle, conversations: Sequence[Conversation], folder: Path, size: int, max_new_tokens: int
+        self,
+        checkpoint: Checkpoint,
+        conversations: Sequence[Conversation],
+        folder: Path,
+        size: int,
+        max_new_tokens: int,
     ) -> None:
-        self.bundle, self.conversations, self.max_new_tokens = bundle, conversations, max_new_tokens
-        self.images = Images(bundle, folder)
-        self.ending = ending(bundle.tokenizer, bundle.model.generation_config, bundle.format.template)
-        self.longest = int(bundle.model.config.get_text_config().max_position_embeddings)
+        self.checkpoint, self.conversations, self.max_new_tokens = checkpoint, conversations, max_new_tokens
+        self.images = Images(checkpoint, folder)
+        self.stop = stop_criteria(checkpoint.tokenizer, checkpoint.model.generation_config, checkpoint.format.template)
+        self.longest = int(checkpoint.model.config.get_text_config().max_position_embeddings)
         self.rows: list[_Row | None] = [None] * size
-        self.cache = Rows(size)
+        self.cache = RowKVCache(size)
         self.waiting = iter(range(len(conversations)))
         self.exhausted = not conversations
-        self.beginning: tuple[list[int], Rows] | None = None  # what prompts begin with, and its keys and values
+        self.beginning: tuple[list[int], RowKVCache] | None = None  # what prompts begin with, and its keys and values
 
     @torch.inference_mode()
     def refill(self) -> None:
@@ -96,7 +101,7 @@ class _Batch:
                 self.cache.keep([slot for slot, row in enumerate(self.rows) if row is not None])
                 self.rows = [row for row in self.rows if row is not None]
             return
-        # Prompts are cheaper together, so a few rows may idle until an eighth of the batch is free.
+        # Prompts are cheaper process_group, so a few rows may idle until an eighth of the batch is free.
         if len(free) < max(1, len(self.rows) // 8):
             return
         numbers = [number for _, number in zip(free, self.waiting)]
@@ -111,7 +116,7 @@ class _Batch:
     def finished(self) -> Iterator[tuple[int, list[int]]]:
         """The answers that have come to their end; their rows become free."""
         for slot, row in enumerate(self.rows):
-            if row is not None and (self.ending.reached(row.answer) or len(row.answer) >= row.most):
+            if row is not None and (self.stop.reached(row.answer) or len(row.answer) >= row.most):
                 self.rows[slot] = None
                 yield row.number, row.answer
 
@@ -123,20 +128,22 @@ class _Batch:
         width = max(map(len, written.values()))
         tokens = [written.get(slot, []) + [0] * (width - len(written.get(slot, []))) for slot in range(len(self.rows))]
         first = [0 if row is None else row.length + len(row.answer) - 1 for row in self.rows]
-        embeddings = self.bundle.model.get_input_embeddings()(torch.tensor(tokens, device=self.bundle.model.device))
-        hidden = compute(self.bundle.model, self.cache, range(len(self.rows)), embeddings, first)
+        embeddings = self.checkpoint.model.get_input_embeddings()(
+            torch.tensor(tokens, device=self.checkpoint.model.device)
+        )
+        hidden = compute(self.checkpoint.model, self.cache, range(len(self.rows)), embeddings, first)
         places = [(slot, row, place) for slot, row in rows for place in range(len(written[slot]))]
         chosen = iter(self._chosen(hidden, places))
         for slot, row in rows:
             following = [next(chosen) for _ in written[slot]]
             for drafted, token in zip([*written[slot][1:], None], following):
                 row.answer.append(token)
-                if token != drafted or self.ending.reached(row.answer) or len(row.answer) >= row.most:
+                if token != drafted or self.stop.reached(row.answer) or len(row.answer) >= row.most:
                     break
 
     def _read(self, number: int) -> Prompt | None:
         try:
-            prompt = read_prompt(self.bundle, self.images, number, self.conversations[number])
+            prompt = read_prompt(self.checkpoint, self.images, number, self.conversations[number])
             if len(prompt.ids) >= self.longest:
                 raise InputError(f"the prompt has {len(prompt.ids)} tokens, the model takes {self.longest}; show less")
         except InputError as error:
@@ -146,17 +153,17 @@ class _Batch:
             return None
         return prompt
 
-    def _common_beginning(self, prompts: Sequence[Prompt]) -> tuple[list[int], Rows]:
+    def _common_beginning(self, prompts: Sequence[Prompt]) -> tuple[list[int], RowKVCache]:
         """The words before the first image that all these prompts share, computed; empty when that saves little."""
         shared = min(prompt.words for prompt in prompts)
         for tokens in (prompt.ids for prompt in prompts[1:]):
             shared = next((n for n in range(shared) if tokens[n] != prompts[0].ids[n]), shared)
         shared = min(shared, *(len(prompt.ids) - 1 for prompt in prompts), len(prompts[0].ids) - 1)
         if len(prompts) == 1 or shared < _SHORTEST_BEGINNING:
-            return [], Rows(1)
-        tokens, cache = prompts[0].ids[:shared], Rows(1)
-        ids = torch.tensor([tokens], device=self.bundle.model.device)
-        compute(self.bundle.model, cache, [0], self.bundle.model.get_input_embeddings()(ids), [0])
+            return [], RowKVCache(1)
+        tokens, cache = prompts[0].ids[:shared], RowKVCache(1)
+        ids = torch.tensor([tokens], device=self.checkpoint.model.device)
+        compute(self.checkpoint.model, cache, [0], self.checkpoint.model.get_input_embeddings()(ids), [0])
         return tokens, cache
 
     def _done(self, prompt: Prompt) -> int:
@@ -180,8 +187,8 @@ class _Batch:
         done = self._done(prompts[0])
         if done and self.beginning:
             self.cache.begin(slots, self.beginning[1], done)
-        embeddings = embed(self.bundle, self.images, prompts, done)
-        hidden = compute(self.bundle.model, self.cache, slots, embeddings, [done] * len(slots))
+        embeddings = embed(self.checkpoint, self.images, prompts, done)
+        hidden = compute(self.checkpoint.model, self.cache, slots, embeddings, [done] * len(slots))
         places = []
         for place, (slot, prompt) in enumerate(zip(slots, prompts)):
             length = len(prompt.ids)
@@ -194,7 +201,9 @@ class _Batch:
 
     def _chosen(self, hidden: torch.Tensor, places: Sequence[tuple[int, _Row, int]]) -> list[int]:
         """The tokens that follow at `places`: (row of `hidden`, what is written there, column of `hidden`)."""
-        logits = self.bundle.model.lm_head(hidden[[row for row, _, _ in places], [column for _, _, column in places]])
+        logits = self.checkpoint.model.lm_head(
+            hidden[[row for row, _, _ in places], [column for _, _, column in places]]
+        )
         studies = [self.conversations[row.number].id for _, row, _ in places]
         steps: list[int] = []
         seen: dict[int, int] = {}

@@ -15,7 +15,7 @@ import torch
 _GROWTH = 64  # columns added when a row needs more
 
 
-class Rows:
+class RowKVCache:
     """It takes the place of a transformers cache: the model calls `update` in every layer.
 
     Buffers are (R, columns, H, D), two a layer. Given 4-D masks and positions, the model asks nothing else of a cache.
@@ -42,7 +42,7 @@ class Rows:
             shown.append(rows[:, : self.seen].transpose(1, 2))
         return tuple(shown)
 
-    def begin(self, slots: Sequence[int], known: Rows, length: int) -> None:
+    def begin(self, slots: Sequence[int], known: RowKVCache, length: int) -> None:
         """Let rows start with the first `length` columns of `known`, which has one row."""
         self.reserve(length)
         if not self.layers:
@@ -70,7 +70,7 @@ def _empty(like: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
 
 def compute(
-    model: Any, rows: Rows, slots: Sequence[int], embeddings: torch.Tensor, first: Sequence[int]
+    model: Any, rows: RowKVCache, slots: Sequence[int], embeddings: torch.Tensor, first: Sequence[int]
 ) -> torch.Tensor:
     """Run (r, q, C) embeddings through the language model into `slots`; row i begins at position first[i].
 

@@ -14,7 +14,7 @@ import torch
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation
-from cxrgen.model.checkpoint import Bundle
+from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import encode_prompt
 from cxrgen.model.pixels import image_pixels
 
@@ -35,8 +35,8 @@ class Prompt:
 class Images:
     """Image features (T, C) as the language model takes them, from files below `folder`, kept for later studies."""
 
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
-        self.bundle, self.folder = bundle, folder
+    def __init__(self, checkpoint: Checkpoint, folder: Path) -> None:
+        self.checkpoint, self.folder = checkpoint, folder
         self.pixels: dict[str, torch.Tensor] = {}  # read, not yet through the tower
         self.features: OrderedDict[str, torch.Tensor] = OrderedDict()
 
@@ -45,12 +45,12 @@ class Images:
         if name in self.features:
             self.features.move_to_end(name)
         elif name not in self.pixels:
-            processor, aspect = self.bundle.processor.image_processor, self.bundle.format.aspect
+            processor, aspect = self.checkpoint.processor.image_processor, self.checkpoint.format.aspect
             self.pixels[name] = image_pixels([self.folder / name], processor, aspect)[0]
 
     def of(self, names: Sequence[str]) -> torch.Tensor:
         """Features (N, T, C), in the order of `names`."""
-        model = self.bundle.model
+        model = self.checkpoint.model
         fresh = [name for name in dict.fromkeys(names) if name not in self.features]
         for start in range(0, len(fresh), _TOGETHER):
             some = fresh[start : start + _TOGETHER]
@@ -64,11 +64,11 @@ class Images:
         return found
 
 
-def read_prompt(bundle: Bundle, images: Images, number: int, conversation: Conversation) -> Prompt:
+def read_prompt(checkpoint: Checkpoint, images: Images, number: int, conversation: Conversation) -> Prompt:
     """The prompt of one conversation, its images read. Raises InputError for what cannot be shown to the model."""
-    ids = encode_prompt(conversation.turns[:1], bundle.tokenizer, bundle.format)
-    image = bundle.model.config.image_token_id
-    expected = len(conversation.images) * bundle.format.image_tokens
+    ids = encode_prompt(conversation.turns[:1], checkpoint.tokenizer, checkpoint.format)
+    image = checkpoint.model.config.image_token_id
+    expected = len(conversation.images) * checkpoint.format.image_tokens
     if ids.count(image) != expected:
         raise InputError(
             f"{ids.count(image)} image tokens for {len(conversation.images)} images, needed are {expected}"
@@ -78,15 +78,15 @@ def read_prompt(bundle: Bundle, images: Images, number: int, conversation: Conve
     return Prompt(number, ids, ids.index(image) if image in ids else len(ids), conversation.images)
 
 
-def embed(bundle: Bundle, images: Images, prompts: Sequence[Prompt], done: int) -> torch.Tensor:
+def embed(checkpoint: Checkpoint, images: Images, prompts: Sequence[Prompt], done: int) -> torch.Tensor:
     """Embeddings (r, q, C) of what follows the first `done` tokens of each prompt, padded on the right."""
     width = max(len(prompt.ids) for prompt in prompts) - done
     ids = torch.zeros((len(prompts), width), dtype=torch.long)
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt.ids) - done] = torch.tensor(prompt.ids[done:])
-    embeddings: torch.Tensor = bundle.model.get_input_embeddings()(ids.to(bundle.model.device))
+    embeddings: torch.Tensor = checkpoint.model.get_input_embeddings()(ids.to(checkpoint.model.device))
     shown = [name for prompt in prompts for name in prompt.images]
     if shown:
-        places = (ids == bundle.model.config.image_token_id).to(embeddings.device)
+        places = (ids == checkpoint.model.config.image_token_id).to(embeddings.device)
         embeddings = embeddings.masked_scatter(places[:, :, None], images.of(shown).to(embeddings.dtype))
     return embeddings

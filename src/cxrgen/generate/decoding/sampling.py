@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 # Logits (n, V), the study of each row, how many tokens each has already; returns n token ids.
-Choose = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
+Sampler = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
 
 STOP_TEXTS = {"v0": "###", "v1": "</s>"}  # beside the end token; v0 writes its mark as text
 _TAIL = 12  # tokens that are read again when a token may have completed a stop text
@@ -28,7 +28,7 @@ def greedy(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -
     return chosen
 
 
-def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Choose:
+def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Sampler:
     """Draw from softmax(logits / temperature), of which only the most probable tokens of total `top_p` are kept."""
 
     def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
@@ -59,7 +59,7 @@ def study_seed(seed: int, study: str) -> int:
 
 
 @dataclass(frozen=True)
-class Ending:
+class StopCriteria:
     """When a report ends: at one of `tokens`, or as soon as `text` is written, which needs one of `suspects`."""
 
     tokens: frozenset[int]
@@ -73,7 +73,7 @@ class Ending:
         return answer[-1] in self.suspects and self.text in self.decode(answer[-_TAIL:])
 
 
-def ending(tokenizer: Any, generation_config: Any, template: str) -> Ending:
+def stop_criteria(tokenizer: Any, generation_config: Any, template: str) -> StopCriteria:
     """Where this checkpoint ends a report: its tokenizer's end, its generation settings', its template's mark."""
     named = generation_config.eos_token_id
     tokens = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
@@ -84,16 +84,16 @@ def ending(tokenizer: Any, generation_config: Any, template: str) -> Ending:
 
     pieces: Sequence[Any] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))) if text else ()
     suspects = frozenset(number for number, piece in enumerate(pieces) if text[-1] in str(piece))
-    return Ending(frozenset(tokens), text, suspects, decode)
+    return StopCriteria(frozenset(tokens), text, suspects, decode)
 
 
-def report_text(answer: Sequence[int], ending: Ending) -> str:
+def report_text(answer: Sequence[int], stop: StopCriteria) -> str:
     """The report among the written tokens: up to the end, without the answering speaker's name.
 
     A NUL, which a token of a single byte can be, is left out: no reader of CSV files would take it.
     """
-    text = ending.decode([token for token in answer if token not in ending.tokens]).replace("\0", "")
-    if ending.text:
+    text = stop.decode([token for token in answer if token not in stop.tokens]).replace("\0", "")
+    if stop.text:
         text = _SPEAKER.sub("", text.strip())
-        text = text.split(ending.text, 1)[0]
+        text = text.split(stop.text, 1)[0]
     return text.strip()
