@@ -24,7 +24,7 @@ from cxrgen.evaluate.page.repetition import degeneration
 from cxrgen.evaluate.page.strata import groups, strata
 from cxrgen.evaluate.pairs import Pairs
 from cxrgen.evaluate.scores import ARROWS, Score, Scores
-from cxrgen.evaluate.suites import headline
+from cxrgen.evaluate.suites import SUMS, headline
 from cxrgen.html import Bar, Html, Section, heat_map, note, number, render, table, tag, whisker_chart
 from cxrgen.metrics.clinical.labels import rule_label_table
 
@@ -90,6 +90,7 @@ def _scoreboard(scored: Scored) -> Section:
         *known,
     )
     parts.append(table(columns, rows, left=(0, 1, 5)))
+    parts += _sums(scored)
     signatures = dict.fromkeys(score.signature for score in shown.values())
     parts.append(tag("p", "Signatures: ", *(tag("code", text, " ") for text in signatures), class_="soft"))
     return Section(
@@ -99,6 +100,19 @@ def _scoreboard(scored: Scored) -> Section:
         "of reports written without looking at an image. ↑ higher is better, ↓ lower is better, →1 the nearer to 1. "
         "p is of the paired test against the best baseline, corrected for the number of scores.",
     )
+
+
+def _sums(scored: Scored) -> list[Html]:
+    """The sums of scores beside those of the baselines; nothing where a part is missing."""
+    totals = {name: total for name, total in scored.scores.totals(scored.baselines).items() if total.value is not None}
+    if not totals:
+        return []
+    rows = [
+        [name, number(total.value), *map(number, total.baselines.values()), " + ".join(SUMS[name])]
+        for name, total in totals.items()
+    ]
+    columns = ("sum", "value", *scored.baselines, "of")
+    return [table(columns, rows, left=(0, len(columns) - 1))]
 
 
 def _bar(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> Bar:

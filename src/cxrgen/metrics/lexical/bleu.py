@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Preset:
     values: Callable[[Floats], Floats]
     signature: str
     mean: bool = False  # the set's value is the mean of its studies' values
+    study_values: Callable[[Floats], Floats] | None = None  # of a study alone, where it is scored otherwise than a set
 
 
 def coco(sums: Floats) -> Floats:
@@ -45,12 +47,12 @@ def coco(sums: Floats) -> Floats:
     return np.asarray(penalty * precision ** (1 / np.array(ORDERS)))
 
 
-def sacrebleu(sums: Floats) -> Floats:
+def sacrebleu(sums: Floats, effective_order: bool = False) -> Floats:
     """sacrebleu: the k-th order without a match counts as 1/2^k of a match; orders that no text can have give 0.
 
-    One study alone is scored as sacrebleu scores a sentence: over the orders it can have ("effective order").
+    A sentence is scored over the orders that it can have (`effective_order`).
     """
-    matches, totals, length, studies = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
+    matches, totals, length = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
     possible = totals > 0
     zero = possible & (matches == 0)
     smoothed = np.where(zero, 0.5 ** np.cumsum(zero, axis=-1), matches)
@@ -60,7 +62,7 @@ def sacrebleu(sums: Floats) -> Floats:
     summed = np.cumsum(logs, axis=-1)
     effective = np.cumsum(possible, axis=-1)
     value = penalty * np.exp(summed / np.maximum(effective, 1))
-    whole = (effective == np.array(ORDERS)) | ((studies == 1) & (effective > 0))
+    whole = (effective > 0) if effective_order else (effective == np.array(ORDERS))
     return np.where((matches[..., 0:1] > 0) & whole, value, 0.0)
 
 
@@ -85,6 +87,7 @@ PRESETS = {
         words.mteval_13a,
         sacrebleu,
         "tokens:13a|case:kept|level:corpus, a study by effective order|smooth:exp|scale:0-1",
+        study_values=partial(sacrebleu, effective_order=True),
     ),
     "cxr-report-metric": Preset(
         words.report_metric,
@@ -112,11 +115,14 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     if chosen.mean:
         return mean_of_studies(dict(zip(names, chosen.values(counts).T)), signature)
 
-    def aggregate(sums: Floats) -> dict[str, Floats]:
-        values = chosen.values(sums)
-        return {name: values[..., column] for column, name in enumerate(names)}
+    aggregate = partial(_named, names=names, values=chosen.values)
+    of_study = partial(_named, names=names, values=chosen.study_values) if chosen.study_values else None
+    return MetricResult(counts, aggregate, signature, of_study=of_study)
 
-    return MetricResult(counts, aggregate, signature)
+
+def _named(sums: Floats, names: Sequence[str], values: Callable[[Floats], Floats]) -> dict[str, Floats]:
+    scores = values(sums)
+    return {name: scores[..., column] for column, name in enumerate(names)}
 
 
 def counted(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
