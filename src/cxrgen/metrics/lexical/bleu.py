@@ -20,7 +20,7 @@ import numpy as np
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import orders
+from cxrgen.metrics.lexical.ngrams import Cut, orders, parts
 
 ORDERS = (1, 2, 3, 4)
 _ABOVE, _BELOW = 1e-15, 1e-9  # the COCO scorer's guards against 0/0; they show in values of short texts
@@ -31,7 +31,7 @@ _METHOD1 = 0.1  # fast-bleu and nltk's first smoothing: a zero count becomes thi
 class Preset:
     """`words` cuts a text, `values` turns sums of the ten counts into BLEU-1..4 along a new last axis."""
 
-    words: Callable[[str], Sequence[str]]
+    words: Cut
     values: Callable[[Floats], Floats]
     signature: str
     mean: bool = False  # the set's value is the mean of its studies' values
@@ -111,7 +111,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     suffix = "" if preset == DEFAULT else f".{preset}"
     names = [f"bleu_{order}{suffix}" for order in ORDERS]
     signature = f"bleu|{preset}|{chosen.signature}"
-    counts = counted([chosen.words(text) for text in hypotheses], [chosen.words(text) for text in references])
+    counts = counted(chosen.words, hypotheses, references)
     if chosen.mean:
         return mean_of_studies(dict(zip(names, chosen.values(counts).T)), signature)
 
@@ -125,14 +125,14 @@ def _named(sums: Floats, names: Sequence[str], values: Callable[[Floats], Floats
     return {name: scores[..., column] for column, name in enumerate(names)}
 
 
-def counted(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
-    """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of token sequences."""
-    counts = np.zeros((len(hypotheses), 10))
-    for column, order in enumerate(orders(hypotheses, references, max(ORDERS))):
-        counts[:, column] = order.matches()
-        counts[:, 4 + column] = order.totals()[0]
-    counts[:, 8] = [len(reference) for reference in references]
-    counts[:, 9] = 1
+def counted(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
+    """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of texts."""
+    counts = np.ones((len(hypotheses), 10))
+    for part in parts(cut, hypotheses, references):
+        for column, order in enumerate(orders(part, max(ORDERS))):
+            counts[part.rows, column] = order.matches()
+            counts[part.rows, 4 + column] = order.totals()[0]
+        counts[part.rows, 8] = part.ref.lengths
     return counts
 
 
