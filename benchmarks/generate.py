@@ -5,8 +5,8 @@ and random weights (`tiny`: the demo's shape); a report's length is forced to on
 lengths decide how much a static batch wastes. Sides are interleaved, one group of studies after the other, and ratios
 are of total times: the reference's over ours.
 
-`drafts` compares ours with itself, with drafts over without, at several batch sizes. The model is made to write phantom
-reports word for word, so its share of right drafts is that of a model that has learnt such reports.
+`speculative` compares ours with itself, with speculative decoding over without, at several batch sizes. The model is
+made to write phantom reports word for word, so proposals are right as often as for a model that has learnt reports.
 `limit_fraction` is the least time this machine needs for the arithmetic, or for reading the weights once a step, by a
 matrix product and a sum that are measured in the same run, over the time that ours took.
 """
@@ -31,7 +31,7 @@ from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 from cxrgen.core.progress import say
 from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, View
 from cxrgen.generate.decoding.decode import write_reports
-from cxrgen.generate.decoding.ngram_drafts import Drafts
+from cxrgen.generate.decoding.ngram_drafts import NgramTable
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import Format, encode_prompt
 from cxrgen.model.pixels import image_pixels
@@ -74,8 +74,11 @@ def main() -> None:
             say(f"{label}: {ratios}")
             for count in (1,) if options.quick else (1, 2, 4, 8):
                 share = studies[: max(count, 2)]
-                parts[f"{label}_drafts_{count}_rows"] = drafts_ratio(checkpoint, share, folder, count, texts)
-            say(f"{label}: " + str({key: value for key, value in parts.items() if "drafts" in key and label in key}))
+                parts[f"{label}_speculative_{count}_rows"] = speculative_ratio(checkpoint, share, folder, count, texts)
+            say(
+                f"{label}: "
+                + str({key: value for key, value in parts.items() if "speculative" in key and label in key})
+            )
     record = {
         "name": "generate",
         "ratio": parts["small_one_by_one"],
@@ -195,7 +198,7 @@ def theirs(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], fol
         written = checkpoint.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            pixel_values=image_pixels(images, checkpoint.processor.image_processor, checkpoint.format.aspect),
+            pixel_values=image_pixels(images, checkpoint.processor.image_processor, checkpoint.format),
             do_sample=False,
             min_new_tokens=longest,
             max_new_tokens=longest,
@@ -205,17 +208,17 @@ def theirs(checkpoint: Checkpoint, some: Sequence[tuple[Conversation, int]], fol
     return tokens
 
 
-def drafts_ratio(
+def speculative_ratio(
     checkpoint: Checkpoint,
     some: Sequence[tuple[Conversation, int]],
     folder: Path,
     batch_size: int,
     texts: Sequence[str],
 ) -> float:
-    """Time without drafts over time with them, while phantom reports are written that the drafts do not hold."""
+    """Time without speculative decoding over time with it, for phantom reports that the n-gram table does not hold."""
     encoded = [[*each, checkpoint.tokenizer.eos_token_id] for each in checkpoint.tokenizer(list(texts))["input_ids"]]
     held = {each.id: encoded[number] for number, (each, _) in enumerate(some)}
-    drafts = Drafts(encoded[len(some) :])
+    ngrams = NgramTable(encoded[len(some) :])
 
     def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
         logits.argmax(dim=-1)
@@ -224,11 +227,11 @@ def drafts_ratio(
     asked = [each for each, _ in some]
     times = {True: 0.0, False: 0.0}
     reports = {}
-    for drafted in times:
+    for speculative in times:
         before = time.perf_counter()
-        given = (lambda *_: drafts) if drafted else None
-        reports[drafted] = dict(write_reports(checkpoint, asked, folder, batch_size, 1024, choose, given))
-        times[drafted] = time.perf_counter() - before
+        table = ngrams if speculative else None
+        reports[speculative] = dict(write_reports(checkpoint, asked, folder, batch_size, 1024, choose, table))
+        times[speculative] = time.perf_counter() - before
     assert reports[True] == reports[False]
     return round(times[False] / times[True], 2)
 

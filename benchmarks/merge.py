@@ -94,7 +94,7 @@ def write_settings(folder: Path, config: dict[str, Any]) -> None:
 
 
 def merge_ours(base: Path, delta: Path, target: Path) -> float:
-    from cxrgen.llava_med.merge import merge
+    from cxrgen.llava_med.merge_weights import merge
 
     start = time.monotonic()
     merge(str(base), str(delta), target, "original")

@@ -45,7 +45,9 @@ def test_the_nearest_choice_is_named(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.endswith("did you mean 'findings'?\n")
 
 
-@pytest.mark.parametrize("name", ["evaluate", "prepare", "phantom"])
+@pytest.mark.parametrize(
+    "name", ["evaluate", "prepare", "phantom", "generate", "merge", "convert", "download", "doctor"]
+)
 def test_help_needs_no_torch(name: str) -> None:
     program = f"import sys\nfrom cxrgen.cli import main\nmain([{name!r}, '--help'])\nprint('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

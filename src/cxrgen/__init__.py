@@ -19,6 +19,6 @@ def load(model: str | os.PathLike[str], **options: Any) -> ReportGenerator:
 
     Options are those of `cxrgen.generate.api.load`.
     """
-    from cxrgen.generate.api import load as open_writer
+    from cxrgen.generate.api import load as open_generator
 
-    return open_writer(model, **options)
+    return open_generator(model, **options)

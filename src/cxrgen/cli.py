@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a full disk or a closed pipe is met here, not at the interpreter's end
         return code
     except InputError as error:
-        return _say(name, str(error), error.exit_code)
+        return _say(name, error.shown("--show-values" in _kebab(words)), error.exit_code)
     except ModuleNotFoundError as error:
         return _missing(name, error)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrgen.core.errors import InputError
@@ -23,6 +23,7 @@ def test_lines_come_back_and_a_new_file_is_private(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "absent.jsonl") == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60))
 def test_a_cut_at_any_byte_costs_the_last_line_at_most(cut: int) -> None:
     path = Path(os.environ.get("TMPDIR", "/tmp")) / f"cxrgen-journal-{os.getpid()}.jsonl"

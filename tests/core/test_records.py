@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import Study, View, read_studies, write_studies
+from cxrgen.core.records import STUDY_SCHEMA, Study, View, read_studies, write_studies
 
 STUDY = Study(
     "0001", "P1", "train", "20200101", (View("a.png", "frontal", "PA", 80, 96, "0f"),), {"findings": "Synthetic."},
@@ -39,3 +39,14 @@ def test_a_set_of_an_unknown_schema_is_refused(tmp_path: Path, version: str) -> 
     as_schema(tmp_path / "studies.parquet", version, [])
     with pytest.raises(InputError, match=f"schema version {version}, known are 1 and 2; prepare the set again"):
         read_studies(tmp_path)
+
+
+def test_the_schema_is_that_of_the_dataclasses() -> None:
+    """Other programs read these columns: a change needs a new SCHEMA_VERSION."""
+    assert [f"{field.name} {field.type}".replace("<item:", "<element:") for field in STUDY_SCHEMA] == [
+        "study_id string", "subject_id string", "split string", "order_key string",
+        "views list<element: struct<path: string, view: string, raw_view: string, width: int32, height: int32, "
+        "sha256: string>>",
+        "sections map<string, string>", "report string", "prior_study_id string", "labels map<string, int8>",
+        "flags list<element: string>", "source string", "sex string", "age int16",
+    ]  # fmt: skip

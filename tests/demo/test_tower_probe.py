@@ -7,7 +7,7 @@ import pytest
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
-from cxrgen.demo.tower_probe import linear_f1, tower_ceiling
+from cxrgen.demo.tower_probe import linear_f1, linear_probe_scores
 from cxrgen.demo.tower_probe import main as ceiling
 from cxrgen.phantom.findings import NAMES
 
@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_f1_of_every_finding_from_either_view_and_both(trained: Path) -> None:
-    scores = tower_ceiling(trained / "model", trained / "prepared", trained / "phantom" / "findings.csv")
+    scores = linear_probe_scores(trained / "model", trained / "prepared", trained / "phantom" / "findings.csv")
     assert set(scores) == {"frontal", "lateral", "both"}
     for values in scores.values():
         assert set(values) == {f"finding_f1_{name}" for name in NAMES} | {"finding_f1_macro", "finding_f1_macro_9"}
@@ -51,6 +51,6 @@ def test_a_study_without_truth_is_named(trained: Path, tmp_path: Path, capsys: p
     short = tmp_path / "findings.csv"
     short.write_text("\n".join(table[:5]) + "\n")
     with pytest.raises(InputError, match="no truth for"):
-        tower_ceiling(trained / "model", trained / "prepared", short)
+        linear_probe_scores(trained / "model", trained / "prepared", short)
     assert ceiling([str(trained / "model"), str(trained / "prepared"), str(short)]) == 1
     assert "no truth for" in capsys.readouterr().err

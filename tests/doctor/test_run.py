@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ import torch
 from tests.model.made import TEXT, V1_CONFIG, VISION, filled, language_shapes, tower_shapes, write_folder
 
 from cxrgen.cli import main
-from cxrgen.doctor import run as doctor
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.llava_med.tensor_names import PROJECTOR
+from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
+from cxrgen.model.conversation import Format
+from cxrgen.model.tiny import NewModel, new_model
 
 
 def test_packages_are_listed_by_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,8 +40,30 @@ def test_what_is_missing_or_too_old_is_named_with_the_way_out(
     assert found[1]["way_out"] == 'pip install "cxrgen[model]"'
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: ['no-such-thing; extra == "model"'])
     assert main(["doctor"]) == 0  # an extra may be absent
-    assert doctor._fault("numpy[x]>=99").startswith("numpy >=99 (it is ")
-    assert doctor._fault("numpy~=1.0,!=3") == ""
+
+
+@pytest.mark.parametrize(
+    ("requirement", "version", "met"),
+    [
+        ("numpy~=1.0", "1.26.4", True),
+        ("numpy~=1.0", "2.1.0", False),  # ~=1.0 means >=1.0, ==1.*
+        ("numpy~=2.1.0", "2.2.0", False),
+        ("numpy>=1.26", "1.26rc1", False),
+        ("numpy>=1.26,!=2.0", "2.0", False),
+        ("numpy[x]<3", "2.0", True),
+        ("numpy>=1.9", "1.10", True),
+    ],
+)
+def test_versions_are_compared_by_the_packaging_standard(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], requirement: str, version: str, met: bool
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: [requirement])
+    known = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "numpy" else known(name))
+    assert main(["doctor"]) == (0 if met else 1)
+    printed = capsys.readouterr().out
+    assert ("lacks numpy" in printed) is not met
+    assert (f"(it is {version})" in printed) is not met
 
 
 def told(path: Path, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
@@ -73,7 +99,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
         ("delta", "differences (delta)", "cxrgen merge --base LLAMA --delta"),
         ("base", "plain language model", "cxrgen merge --base"),
         ("v15", "v1.5 checkpoint", "--to stock"),
-        ("tower", "vision tower (CLIP)", "--vision_tower"),
+        ("tower", "vision encoder (CLIP)", "--vision_tower"),
     ],
 )
 def test_each_kind_of_folder_is_recognised(
@@ -124,26 +150,35 @@ def test_a_projector_file_and_what_is_no_checkpoint(tmp_path: Path, capsys: pyte
     assert "neither a checkpoint folder nor a projector file" in capsys.readouterr().err
 
 
-def test_a_small_model_of_our_own_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
-    from cxrgen.model.conversation import Format
-    from cxrgen.model.tiny import NewModel, new_model
-
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A small model of random weights, with the package's own vision encoder."""
     sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=1, hidden_size=32)
     write_checkpoint(tmp_path / "small", Checkpoint(*new_model(sizes, ["a <image>"], seed=0), Format(image_tokens=4)))
-    said = told(tmp_path / "small", capsys)
+    return tmp_path / "small"
+
+
+def test_a_small_model_of_our_own_is_whole(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = told(model, capsys)
     assert "stock LLaVA checkpoint" in said
     assert "cxrgen generate" in said
+    assert "with transformers alone: `import cxrgen.model` first" in said
+
+
+def test_what_the_doctor_says_opens_a_small_model(model: Path) -> None:
+    program = (
+        "import cxrgen.model\n"
+        "from transformers import AutoModelForImageTextToText\n"
+        f"print(type(AutoModelForImageTextToText.from_pretrained({str(model)!r})).__name__)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.strip() == "LlavaForConditionalGeneration", result.stderr
 
 
 @pytest.mark.parametrize("content", ["[]", '{"x": 1}', '{"template": "v9"}', '{"image_tokens": "many"}', "{"])
 def test_a_damaged_format_is_one_line_at_every_door(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
-    from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
-    from cxrgen.model.conversation import Format
-    from cxrgen.model.tiny import NewModel, new_model
-
     model, processor = new_model(NewModel(image_size=32, vocabulary=300), ["The heart is large."], seed=0)
     folder = tmp_path / "model"
     write_checkpoint(folder, Checkpoint(model, processor, Format(template="plain", image_tokens=8, aspect="black")))

@@ -14,8 +14,8 @@ import cxrgen
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import read_csv
-from cxrgen.generate.api import view_kinds
 from cxrgen.imaging.read import read_image
+from cxrgen.imaging.stored import ImageRule, views_of_study
 
 
 def test_one_study_reads_as_in_the_set(model: Path, prepared: Path, tmp_path: Path) -> None:
@@ -40,13 +40,18 @@ def test_the_command_prints_the_report(model: Path, prepared: Path, capsys: pyte
     assert capsys.readouterr().out != alone
 
 
+def kinds(paths: list[Path], said: list[str] | None) -> list[str]:
+    return [view.view for view in views_of_study(paths, said, ImageRule())]
+
+
 def test_what_images_show() -> None:
     paths = [Path("a.png"), Path("b.png")]
-    assert view_kinds(paths, None) == ["frontal", "lateral"]
-    assert view_kinds(paths, ["lateral", "other"]) == ["lateral", "other"]
+    assert kinds(paths, None) == ["frontal", "lateral"]
+    assert kinds(paths, ["lateral", "other"]) == ["lateral", "other"]
+    assert kinds(paths, ["LL", "PA"]) == ["lateral", "frontal"]
     for wrong in (["frontal"], ["frontal", "sideways"]):
         with pytest.raises(UsageError, match="--image-views"):
-            view_kinds(paths, wrong)
+            kinds(paths, wrong)
 
 
 def write_dicom(path: Path, position: str, seed: int) -> Path:
@@ -66,7 +71,7 @@ def write_dicom(path: Path, position: str, seed: int) -> Path:
 def test_dicom_files_say_what_they_show(tmp_path: Path) -> None:
     positions = {"b": "LL", "a": "PA", "c": ""}
     paths = [write_dicom(tmp_path / name, position, 0) for name, position in positions.items()]
-    assert view_kinds(paths, None) == ["lateral", "frontal", "lateral"]
+    assert kinds(paths, None) == ["lateral", "frontal", "unknown"]
 
 
 def test_a_study_of_dicom_files_is_that_of_its_grey_images(

@@ -145,6 +145,42 @@ def test_other_options_are_refused_until_told_to_restart(
     assert (tmp_path / "pred.csv").read_bytes() != whole
 
 
+def test_what_was_finished_counts_by_content(
+    model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: bytes
+) -> None:
+    """A copy of the model goes on; other weights of the same size and time do not; a changed image is read again."""
+    broken = tmp_path / "broken"
+    shutil.copytree(prepared, broken)
+    (broken / "images" / "003-frontal.png").unlink()
+    assert main(words(model, broken, tmp_path)) == 3
+    partial = partial_path(tmp_path / "pred.csv", 0)
+    shutil.copytree(model, tmp_path / "copy")
+    os.utime(tmp_path / "copy" / "model.safetensors", (0, 0))
+    shutil.copy(prepared / "images" / "003-frontal.png", broken / "images" / "003-frontal.png")
+    shutil.copy(prepared / "images" / "006-frontal.png", broken / "images" / "004-frontal.png")
+    kept = partial.read_bytes()
+    assert main(words(tmp_path / "copy", broken, tmp_path)) == 0
+    assert "12 of 14 reports are there" in capsys.readouterr().err
+    changed = (tmp_path / "pred.csv").read_bytes()
+    assert main(words(model, broken, tmp_path / "fresh")) == 0
+    assert (tmp_path / "fresh" / "pred.csv").read_bytes() == changed != whole
+
+    weights = tmp_path / "copy" / "model.safetensors"
+    state, content = weights.stat(), bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    partial.write_bytes(kept)
+    assert main(words(tmp_path / "copy", prepared, tmp_path)) == 1
+    assert "checkpoint" in capsys.readouterr().err
+    lines = kept.decode().splitlines()
+    first, second = json.loads(lines[1]), json.loads(lines[2])
+    first["study_id"], second["study_id"] = second["study_id"], first["study_id"]
+    partial.write_text("\n".join([lines[0], json.dumps(first), json.dumps(second), *lines[3:]]) + "\n")
+    assert main(words(model, prepared, tmp_path)) == 1
+    assert "a line is not as it was written" in capsys.readouterr().err
+
+
 def test_a_failing_study_is_listed_and_tried_again(
     model: Path, prepared: Path, tmp_path: Path, whole: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +290,10 @@ def test_views_and_indication_are_shown_as_the_checkpoint_says(
         (("--conv-mode", "simpel"), 2, "simple"),
         (("--batch-size", 0), 2, "--batch-size"),
         (("--temperature", -1), 2, "--temperature"),
+        (("--temperature", "nan"), 2, "--temperature"),
+        (("--temperature", "inf"), 2, "--temperature"),
+        (("--top-p", "nan"), 2, "--top-p"),
+        (("--max-rejects", "nan"), 2, "--max-rejects"),
         (("--model-name", "nowhere"), 1, "no such folder"),
         (("--answers-file-gt", "{out}/pred.csv"), 2, "one file"),
         (("--baseline", "frequent"), 2, "either"),
@@ -302,19 +342,24 @@ def test_answers_never_take_the_place_of_questions_or_folders(
     assert [path.name for path in tmp_path.iterdir()] == ["test.json"]
 
 
-def test_doubled_ids_are_said(model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_several_questions_with_one_id_the_first_is_asked(
+    model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     questions = llava_json(prepared, tmp_path / "test.json", lines=False)
     items = json.loads(questions.read_text(encoding="utf-8"))
-    questions.write_text(json.dumps([items[0], items[1], items[0]]), encoding="utf-8")
-    assert main(words(model, questions, tmp_path, "--image-folder", prepared / "images")) == 0
-    assert [row[0] for row in rows(tmp_path / "pred.csv")[1:]] == ["000-1", "001-1", "000-1"]
-    assert "1 ids stand at several questions, 000-1 for one" in capsys.readouterr().err
+    questions.write_text(json.dumps([items[0], items[1], {**items[2], "id": items[0]["id"]}]), encoding="utf-8")
+    command = words(model, questions, tmp_path, "--image-folder", prepared / "images")
+    assert main(command) == 3
+    assert [row[0] for row in rows(tmp_path / "pred.csv")[1:]] == ["000-1", "001-1"]
+    assert rows(tmp_path / "pred.csv.rejects.csv")[1][:3] == ["test.json: question 3", "000-1", "id-doubled"]
+    assert "1 of 3 questions were left out, 33.3%" in capsys.readouterr().err
+    assert main([*command, "--max-rejects", "40%"]) == 0
 
 
 # Several processes, and processes that are killed.
 
 
-def fill_prompt(command: list[str], *launcher: str) -> subprocess.Popen[str]:
+def launch(command: list[str], *launcher: str) -> subprocess.Popen[str]:
     run = [sys.executable, *launcher, "-m", "cxrgen", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
@@ -335,12 +380,12 @@ def test_several_processes_write_what_one_writes(
     if processes > 14:  # more than there are studies
         few = llava_json(prepared, tmp_path / "test.json", lines=False)
         more = ("--image-folder", prepared / "images")
-        finished(fill_prompt(words(model, few, tmp_path, *more, "--num-chunks", processes)))
+        finished(launch(words(model, few, tmp_path, *more, "--num-chunks", processes)))
         expected = tmp_path / "one"
         assert main(words(model, few, expected, *more)) == 0
         whole = (expected / "pred.csv").read_bytes()
     else:
-        finished(fill_prompt(words(model, few, tmp_path, "--num-chunks", processes)))
+        finished(launch(words(model, few, tmp_path, "--num-chunks", processes)))
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert not partial_paths(tmp_path / "pred.csv")
 
@@ -355,7 +400,7 @@ def test_torchrun_writes_what_one_process_writes(model: Path, prepared: Path, tm
         "--master-port",
         str(20000 + os.getpid() % 9999),
     )
-    finished(fill_prompt(words(model, prepared, tmp_path, "--answers-file-gt", tmp_path / "gt.csv"), *launcher))
+    finished(launch(words(model, prepared, tmp_path, "--answers-file-gt", tmp_path / "gt.csv"), *launcher))
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert len(rows(tmp_path / "gt.csv")) == 1 + 11
     assert not partial_paths(tmp_path / "pred.csv")
@@ -369,7 +414,7 @@ def test_killed_again_and_again_nothing_is_missing_doubled_or_different(
     command = words(model, prepared, tmp_path, "--batch-size", 2, "--num-chunks", processes)
     first = partial_path(tmp_path / "pred.csv", 0)
     for reports in kills:
-        process = fill_prompt(command)
+        process = launch(command)
         while process.poll() is None and not (first.exists() and first.read_bytes().count(b"\n") > reports):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -377,6 +422,6 @@ def test_killed_again_and_again_nothing_is_missing_doubled_or_different(
     assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
     assert not (tmp_path / "pred.csv").exists()
     time.sleep(0.5)  # processes of the killed one end by themselves
-    assert "reports are there from an earlier run" in finished(fill_prompt([*command[:-1], "1"]))
+    assert "reports are there from an earlier run" in finished(launch([*command[:-1], "1"]))
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert not partial_paths(tmp_path / "pred.csv")

@@ -14,7 +14,7 @@ from cxrgen.cli import main
 from cxrgen.core.records import Turn
 from cxrgen.core.tables import read_csv
 from cxrgen.generate.settings import with_options
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.conversation import encode_prompt
 from cxrgen.model.pixels import image_pixels
@@ -67,9 +67,8 @@ def test_batches_write_what_generate_writes_from_the_same_prompt(
             [encode_prompt([Turn("human", item["conversations"][0]["value"])], checkpoint.tokenizer, checkpoint.format)]
         )
         images = [GOLDEN / "images" / item["image"]] if "image" in item else []
-        inputs = (
-            {"pixel_values": image_pixels(images, checkpoint.processor.image_processor, "square")} if images else {}
-        )
+        processor = checkpoint.processor.image_processor
+        inputs = {"pixel_values": image_pixels(images, processor, checkpoint.format)} if images else {}
         written = checkpoint.model.eval().generate(input_ids=ids, max_new_tokens=MOST, do_sample=False, **inputs)
         text = checkpoint.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
         assert report == text.replace("\0", "").split("###")[0].strip()

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import Prediction
-from cxrgen.generate.resume import Partial, checkpoint_digest, partial_path, partial_paths, read_finished
+from cxrgen.core.records import Conversation, Prediction
+from cxrgen.generate.resume import Partial, checkpoint_digest, images_digest, partial_path, partial_paths, read_finished
 
 WHO = {"questions": "abc", "temperature": 0.0}
+ASKED = [Conversation(f"{number:03}", (), ()) for number in range(1000)]
+NO_IMAGES = images_digest(Path(), ())
 
 
 def reports(count: int) -> dict[int, Prediction]:
@@ -28,13 +30,13 @@ def pred(tmp_path: Path) -> Path:
     for rank, numbers in enumerate(([0, 1, 2], [3, 4])):
         partial = Partial(partial_path(path, rank), WHO)
         for number in numbers:
-            partial.add(number, reports(5)[number])
+            partial.add(number, reports(5)[number], NO_IMAGES)
         partial.close()
     return path
 
 
 def test_what_was_written_is_read_again(pred: Path) -> None:
-    assert read_finished(pred, WHO) == reports(5)
+    assert read_finished(pred, WHO, ASKED) == reports(5)
     assert {stat.S_IMODE(path.stat().st_mode) for path in partial_paths(pred)} == {0o600}
 
 
@@ -44,20 +46,20 @@ def test_cut_anywhere_it_is_whole_up_to_there_and_goes_on(pred: Path) -> None:
     known = set()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        finished = read_finished(pred, WHO)
+        finished = read_finished(pred, WHO, ASKED)
         assert finished.items() <= reports(5).items()
         known.add(len(finished))
         partial = Partial(path, WHO)
-        partial.add(2, reports(5)[2])
+        partial.add(2, reports(5)[2], NO_IMAGES)
         partial.close()
-        assert read_finished(pred, WHO) == {**finished, 2: reports(5)[2]}
+        assert read_finished(pred, WHO, ASKED) == {**finished, 2: reports(5)[2]}
     assert known == {2, 3, 4}
 
 
 @pytest.mark.parametrize("other", [{**WHO, "temperature": 0.7}, {"questions": "abc"}, {**WHO, "new": 1}])
 def test_reports_of_another_run_are_refused(pred: Path, other: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"temperature|new") as caught:
-        read_finished(pred, other)
+        read_finished(pred, other, ASKED)
     assert "--restart" in str(caught.value)
 
 
@@ -65,7 +67,7 @@ def test_damage_in_the_middle_is_refused(pred: Path) -> None:
     path = partial_path(pred, 0)
     path.write_bytes(path.read_bytes().replace(b'{"n": 1', b'{"n" 1'))
     with pytest.raises(InputError, match="damaged"):
-        read_finished(pred, WHO)
+        read_finished(pred, WHO, ASKED)
 
 
 def test_two_runs_do_not_write_one_file(pred: Path) -> None:
@@ -88,11 +90,11 @@ import sys
 from pathlib import Path
 from cxrgen.core.errors import InputError
 from cxrgen.generate.resume import Partial
-from cxrgen.core.records import Prediction
+from cxrgen.core.records import Conversation, Prediction
 partial = Partial(Path({str(tmp_path / "p.csv.partial.jsonl")!r}), {WHO!r})
 try:
     for number in range(1000):
-        partial.add(number, Prediction(str(number), "word " * 20))
+        partial.add(number, Prediction(str(number).zfill(3), "word " * 20), "")
 except InputError as error:
     sys.exit(str(error))
 """
@@ -104,7 +106,7 @@ except InputError as error:
     result = subprocess.run([sys.executable, "-c", program], preexec_fn=limited, capture_output=True, text=True)
     assert result.returncode == 1
     assert "make room and run again" in result.stderr
-    assert len(read_finished(tmp_path / "p.csv", WHO)) > 5
+    assert len(read_finished(tmp_path / "p.csv", WHO, ASKED)) > 5
 
 
 def test_another_checkpoint_has_another_digest(tmp_path: Path) -> None:
@@ -123,10 +125,10 @@ def test_a_run_that_wrote_nothing_binds_no_later_one(tmp_path: Path) -> None:
     path = partial_path(tmp_path / "pred.csv", 0)
     Partial(path, WHO).close()
     other = {**WHO, "temperature": 0.7}
-    assert read_finished(tmp_path / "pred.csv", other) == {}
+    assert read_finished(tmp_path / "pred.csv", other, ASKED) == {}
     partial = Partial(path, other)
-    partial.add(0, reports(1)[0])
+    partial.add(0, reports(1)[0], NO_IMAGES)
     partial.close()
-    assert read_finished(tmp_path / "pred.csv", other) == reports(1)
+    assert read_finished(tmp_path / "pred.csv", other, ASKED) == reports(1)
     with pytest.raises(InputError, match="temperature"):
-        read_finished(tmp_path / "pred.csv", WHO)
+        read_finished(tmp_path / "pred.csv", WHO, ASKED)

@@ -19,7 +19,8 @@ from cxrgen.generate.resume import checkpoint_digest
 from cxrgen.generate.vllm_adapter import part
 from cxrgen.model.checkpoint import open_checkpoint, save_all_but_weights, write_checkpoint
 from cxrgen.model.locate import base_of
-from cxrgen.train.trainable import LoraSettings, choose, mode_of
+from cxrgen.train.config import TrainableConfig
+from cxrgen.train.trainable import set_trainable
 
 ROWS = (7, 9)  # tokens whose embeddings are trained along
 
@@ -28,7 +29,7 @@ def write_adapter(folder: Path) -> Path:
     """`folder`/adapter over `folder`/base, every trained tensor far from where it began."""
     write_checkpoint(folder / "base", make_clip_checkpoint())
     checkpoint = open_checkpoint(folder / "base")
-    choose(checkpoint.model, mode_of("lora"), rows=ROWS, lora=LoraSettings(rank=4, alpha=8))
+    set_trainable(checkpoint.model, TrainableConfig("lora", lora_rank=4, lora_alpha=8), ROWS)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in checkpoint.model.parameters():

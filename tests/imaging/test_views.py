@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from cxrgen.core.records import Study, View
+from cxrgen.core.records import View
 from cxrgen.imaging.views import CLASSES, order_views, view_class, view_from_procedure
 
 
@@ -60,6 +62,13 @@ def test_a_single_view_is_known_from_its_procedure(procedure: str, wanted: str) 
     assert view_from_procedure(procedure) == wanted
 
 
+def test_two_images_of_one_view_and_size_are_ordered_by_content_and_not_by_name() -> None:
+    views = [View("a", "frontal", "PA", 9, 9, sha256="2"), View("b", "frontal", "PA", 9, 9, sha256="1")]
+    renamed = [replace(view, path=path) for view, path in zip(views, "yx")]
+    for given in (views, views[::-1], renamed):
+        assert [view.sha256 for view in order_views(given)] == ["1", "2"]
+
+
 def test_pa_first_then_area_then_name_and_laterals_after_frontals() -> None:
     def view(path: str, raw: str, side: int = 10) -> View:
         return View(path, view_class(raw), raw, side, side)
@@ -70,5 +79,4 @@ def test_pa_first_then_area_then_name_and_laterals_after_frontals() -> None:
     ]  # fmt: skip
     expected = ["5", "6", "4", "2", "8", "3", "1", "7"]
     for turned in (views, views[::-1]):
-        study = order_views(Study("1", "1", views=tuple(turned)))
-        assert [view.path for view in study.views] == expected
+        assert [view.path for view in order_views(turned)] == expected

@@ -100,9 +100,9 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: object, sa
 
 
 def test_names_that_are_not_here(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give it as a file"):
+    with pytest.raises(UsageError, match=r"give it as FILE\.json"):
         conversation_mode("default")
-    with pytest.raises(UsageError, match=r"there are simple.*FILE\.json"):
+    with pytest.raises(UsageError, match=r"choose from simple.*FILE\.json"):
         conversation_mode("simpel")
     with pytest.raises(InputError, match=r"none\.json"):
         conversation_mode(tmp_path / "none.json")

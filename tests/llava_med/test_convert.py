@@ -13,9 +13,10 @@ from tests.model.made import GOLDEN, TEXT, V1_CONFIG, VISION, filled, language_s
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.llava_med.layouts import ConvertOptions
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.conversation import Format
 from cxrgen.model.pixels import image_pixels
 
 RECORDED = json.loads((GOLDEN / "model.json").read_text())
@@ -63,7 +64,7 @@ def v15_folder(tmp_path_factory: pytest.TempPathFactory, v15_tensors: dict[str, 
 
 
 def images(checkpoint: Checkpoint, names: list[str], aspect: str) -> torch.Tensor:
-    return image_pixels([IMAGES[name] for name in names], checkpoint.processor.image_processor, aspect)
+    return image_pixels([IMAGES[name] for name in names], checkpoint.processor.image_processor, Format(aspect=aspect))
 
 
 @pytest.mark.parametrize("aspect", ["square", "pad"])
@@ -158,7 +159,7 @@ def test_a_config_that_says_nothing_leaves_it_to_the_rows(
 def test_stock_and_back_gives_the_same_weights(
     tmp_path: Path, stock: Path, v1_tensors: dict[str, torch.Tensor]
 ) -> None:
-    convert(str(stock), tmp_path / "back", "original", choices=ConvertOptions(model_type="custom_llava"))
+    convert(str(stock), tmp_path / "back", "original", options=ConvertOptions(model_type="custom_llava"))
     back = load_file(tmp_path / "back/model.safetensors")
     assert back.keys() == v1_tensors.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in v1_tensors.items())

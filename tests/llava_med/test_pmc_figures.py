@@ -14,10 +14,10 @@ from tests.llava_med.server import Served, Server, serving
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, TooManyRejects
-from cxrgen.llava_med.http import Patience
+from cxrgen.llava_med.http import RetryPolicy
 from cxrgen.llava_med.pmc_figures import Figures, fetch_figures, read_list
 
-PATIENCE = Patience(tries=3, timeout=5, sleep=lambda _: None)
+PATIENCE = RetryPolicy(tries=3, timeout=5, sleep=lambda _: None)
 
 
 @pytest.fixture

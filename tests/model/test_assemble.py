@@ -91,5 +91,5 @@ def test_a_joined_model_keeps_both_halves_and_opens_again(kind: str, language: P
 def test_folders_that_cannot_be_joined_are_named(language: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         join(tmp_path / "absent", ConvTowerConfig(), seed=0)
-    with pytest.raises(InputError, match="type 'llama'"):
+    with pytest.raises(InputError, match="unknown vision encoder 'llama'"):
         join(language, language, seed=0)

@@ -207,7 +207,7 @@ def test_what_cannot_be_encoded_is_refused_with_the_way_out() -> None:
         encode_prompt([], read_llama_tokens(TOKENIZER), Format(template="v0"))
     with pytest.raises(InputError, match=r"tokenizer\.model: no such file"):
         encode_conversation([("human", "x")], GOLDEN)
-    with pytest.raises(UsageError, match="there are 'keep', 'strip'"):
+    with pytest.raises(UsageError, match="choose from keep, strip"):
         Format(spacing="other")
 
 

@@ -14,7 +14,7 @@ from tests.model.made import GOLDEN
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Turn
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.llava_med.layouts import ConvertOptions
 from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.conversation import encode, llava_med_format
@@ -94,7 +94,7 @@ def test_it_is_the_same_after_saving_and_opening_by_transformers(tmp_path: Path,
 
 @pytest.fixture
 def stock(tmp_path: Path, v1_folder: Path, clip_folder: Path) -> Path:
-    convert(str(v1_folder), tmp_path / "stock", "stock", str(clip_folder), choices=ConvertOptions(spacing="keep"))
+    convert(str(v1_folder), tmp_path / "stock", "stock", str(clip_folder), options=ConvertOptions(spacing="keep"))
     return tmp_path / "stock"
 
 
@@ -140,7 +140,7 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_ids_beyond_the_pieces_must_follow_on(tmp_path: Path) -> None:
     shutil.copy(GOLDEN / "tokenizer/tokenizer.model", tmp_path)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<im_patch>": 900}))
-    with pytest.raises(InputError, match="<im_patch> has id 900, but there are only 800 pieces"):
+    with pytest.raises(InputError, match="<im_patch> has id 900, but only 800 pieces"):
         fast_tokenizer(tmp_path, read_llama_tokens(tmp_path, ("<im_patch>",)), "keep")
 
 

@@ -14,7 +14,7 @@ import pytest
 from cxrgen.phantom.findings import LOBES, NAMES, SIDES, Findings, draw_extent
 from cxrgen.phantom.linear_probe import auroc, best_f1, pixel_features, probe
 from cxrgen.phantom.patients import draw_timeline
-from cxrgen.phantom.rng import dice, happens, pick
+from cxrgen.phantom.rng import bernoulli, make_rng, pick
 from cxrgen.phantom.scene import draw_images
 from cxrgen.phantom.write import write_phantoms
 
@@ -27,8 +27,8 @@ def images(count: int, edit: Edit, seed: int, size: int = 64) -> tuple[np.ndarra
     pictures, tables = [], []
     for index in range(count):
         drawn = draw_timeline(seed, index, "plain")[0]
-        findings = edit(drawn.findings, dice(seed, index, 99))
-        extent = draw_extent(findings, dice(seed, index, 98))
+        findings = edit(drawn.findings, make_rng(seed, index, 99))
+        extent = draw_extent(findings, make_rng(seed, index, 98))
         frontal, lateral, _ = draw_images(replace(drawn, findings=findings, extent=extent), size)
         pictures.append(np.stack([frontal, lateral]))
         tables.append(findings)
@@ -73,7 +73,7 @@ def test_side_of_an_opacity_is_on_the_frontal_alone() -> None:
 @pytest.mark.slow
 def test_a_small_effusion_is_hard_on_the_frontal() -> None:
     def small(findings: Findings, generator: np.random.Generator) -> Findings:
-        there = happens(generator, 0.5)
+        there = bernoulli(generator, 0.5)
         side = pick(generator, SIDES)
         return replace(findings, effusion=side if there else "", effusion_size="small" if there else "")
 

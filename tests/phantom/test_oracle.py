@@ -8,12 +8,12 @@ import pytest
 from cxrgen.metrics.clinical import finding_f1 as metric
 from cxrgen.phantom.findings import NAMES, Findings, as_row, draw_findings
 from cxrgen.phantom.oracle import optimum
-from cxrgen.phantom.rng import dice
+from cxrgen.phantom.rng import make_rng
 from cxrgen.phantom.write import write_phantoms
 
 
 def rows(count: int) -> list[dict[str, str]]:
-    generator = dice(21)
+    generator = make_rng(21)
     return [as_row(draw_findings(generator)) for _ in range(count)]
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from cxrgen.phantom.findings import LOBES, SIDED, Findings, draw_extent, draw_findings
-from cxrgen.phantom.rng import dice
+from cxrgen.phantom.rng import make_rng
 from cxrgen.phantom.scene import GreyImage, Scene, draw_body, draw_framing, draw_images
 from cxrgen.phantom.structures import draw_places
 
 
 def scene(findings: Findings, index: int = 0) -> Scene:
-    generator = dice(7, index)
-    extent = draw_extent(findings, dice(8, index))
+    generator = make_rng(7, index)
+    extent = draw_extent(findings, make_rng(8, index))
     places, body = draw_places(generator), draw_body(generator)
     return Scene(findings, extent, places, body, draw_framing(generator), (9, index))
 
@@ -29,7 +29,7 @@ def mean(findings: Findings, view: int, count: int = 12, size: int = 64) -> np.n
 
 @pytest.mark.parametrize(("front", "back"), [(LOBES[1], LOBES[2]), (LOBES[4], LOBES[5])])
 def test_depth_is_on_the_lateral_alone(front: str, back: str) -> None:
-    """With the same dice, opacities of the middle and of the lower lobe have the very same frontal."""
+    """With the same random numbers, opacities of the middle and of the lower lobe have the very same frontal."""
     for index in range(20):
         anterior, posterior = images(Findings(opacity=front), index), images(Findings(opacity=back), index)
         assert np.array_equal(anterior[0], posterior[0])
@@ -49,9 +49,9 @@ def mirrored(side: str) -> str:
 
 
 def test_side_is_on_the_frontal_alone() -> None:
-    """With the same dice, a study and the one with all its sides turned round have the very same lateral."""
+    """With the same random numbers, a study and the one with all its sides turned round have the very same lateral."""
     for index in range(30):
-        findings = draw_findings(dice(3, index))
+        findings = draw_findings(make_rng(3, index))
         right = {name: "right" for name in SIDED if getattr(findings, name)}
         if findings.opacity:
             right["opacity"] = LOBES[index % 3]
@@ -122,7 +122,7 @@ def test_the_tube_ends_where_the_table_says() -> None:
 
 
 def test_images_of_all_sizes_show_the_same() -> None:
-    drawn = scene(draw_findings(dice(5)))
+    drawn = scene(draw_findings(make_rng(5)))
     drawn = replace(drawn, framing=replace(drawn.framing, noise=1e-6))
     small, large = draw_images(drawn, 64)[0].astype(float), draw_images(drawn, 256)[0].astype(float)
     blocks = large.reshape(64, 4, 64, 4).mean(axis=(1, 3))

@@ -20,7 +20,7 @@ from cxrgen.phantom.findings import (
 )
 from cxrgen.phantom.parser import parse
 from cxrgen.phantom.phrases import PRESENT, STRAY
-from cxrgen.phantom.rng import dice
+from cxrgen.phantom.rng import make_rng
 from cxrgen.phantom.wording import CAUSE_SHARES, STYLES, TEMPLATES, Style, draw_style, word_report
 from cxrgen.text.rule_labels import label
 from cxrgen.text.sections import split_sections
@@ -33,7 +33,7 @@ def tables(count: int) -> list[tuple[Findings, Extent]]:
     """Tables with and without an earlier study."""
     drawn = []
     for index in range(count):
-        generator = dice(7, index)
+        generator = make_rng(7, index)
         findings = draw_findings(generator)
         extent = draw_extent(findings, generator)
         if index % 2:
@@ -45,7 +45,7 @@ def tables(count: int) -> list[tuple[Findings, Extent]]:
 def test_every_report_parses_back_to_its_findings() -> None:
     for index, (truth, _) in enumerate(tables(2000)):
         for kind in STYLES:
-            style = draw_style(dice(8, index), kind)
+            style = draw_style(make_rng(8, index), kind)
             if kind == "varied" and truth.opacity:
                 truth = replace(truth, opacity_cause=style.indication_for)
             elif kind == "plain":
@@ -57,8 +57,15 @@ def test_every_report_parses_back_to_its_findings() -> None:
             assert parse(report.file) == truth
 
 
+def test_labels_do_not_hang_on_wrapped_lines() -> None:
+    for index, (truth, _) in enumerate(tables(200)):
+        sections = split_sections(word_report(truth, draw_style(make_rng(8, index)), LESIONS).file)
+        for text in (sections.get("findings", ""), sections.get("impression", "")):
+            assert label(text) == label(" ".join(text.split()))
+
+
 def test_every_phrase_of_the_lexicon_is_used() -> None:
-    styles = [draw_style(dice(2, index)) for index in range(400)]
+    styles = [draw_style(make_rng(2, index)) for index in range(400)]
     seen = " ".join(word_report(row, style).file for (row, _), style in zip(tables(400), styles))
     words = " ".join(seen.split())
     for bank in PRESENT.values():
@@ -97,7 +104,7 @@ def test_what_a_model_may_write(text: str, findings: Findings) -> None:
 
 def test_report_files_look_like_mimic() -> None:
     for index, (row, _) in enumerate(tables(200)):
-        lines = word_report(row, draw_style(dice(3, index))).file.splitlines()
+        lines = word_report(row, draw_style(make_rng(3, index))).file.splitlines()
         assert lines[0].strip() == "FINAL REPORT"
         assert all(line.startswith(" ") and len(line) <= 79 for line in lines)
         assert any(line == " " for line in lines)
@@ -106,7 +113,7 @@ def test_report_files_look_like_mimic() -> None:
 def test_sections_of_the_file_are_those_of_the_table() -> None:
     """So that a reader of both does not see a text twice; what has no known header is in the table alone."""
     for index, (row, _) in enumerate(tables(1500)):
-        style = draw_style(dice(3, index))
+        style = draw_style(make_rng(3, index))
         report = word_report(row, style)
         sections = split_sections(report.file)
         for name, text in (("findings", report.findings), ("impression", report.impression)):
@@ -117,7 +124,7 @@ def test_sections_of_the_file_are_those_of_the_table() -> None:
 
 
 def styles(count: int) -> list[Style]:
-    return [draw_style(dice(11, index)) for index in range(count)]
+    return [draw_style(make_rng(11, index)) for index in range(count)]
 
 
 def test_shares_of_templates_and_indications() -> None:
@@ -130,7 +137,7 @@ def test_shares_of_templates_and_indications() -> None:
 
 
 def test_shares_of_findings() -> None:
-    generator = dice(12)
+    generator = make_rng(12)
     rows = [draw_findings(generator) for _ in range(40_000)]
     there = np.array([[bool(getattr(row, name)) for name in NAMES] for row in rows])
     np.testing.assert_allclose(there.mean(axis=0), list(SHARES.values()), atol=0.01)
@@ -142,10 +149,10 @@ def test_shares_of_findings() -> None:
 
 
 def test_a_style_is_the_same_whatever_is_found() -> None:
-    """Template, indication, header, asides and the order of sentences come from the style's dice alone."""
+    """Template, indication, header, asides and the order of sentences come from the style's random numbers alone."""
     normal = Findings()
     for index, (row, _) in enumerate(tables(100)):
-        style = draw_style(dice(4, index))
+        style = draw_style(make_rng(4, index))
         some, none = word_report(row, style), word_report(normal, style)
         assert some.indication == none.indication
         assert bool(some.findings) == bool(none.findings)
@@ -157,7 +164,7 @@ def test_a_style_is_the_same_whatever_is_found() -> None:
 def test_doubt_stands_where_a_lesion_is_faint() -> None:
     row = Findings(nodule="left", opacity="lingula")
     for index in range(50):
-        style = draw_style(dice(5, index))
+        style = draw_style(make_rng(5, index))
         faint = " ".join(word_report(row, style, LESIONS).file.split())
         clear = " ".join(word_report(row, style).file.split())
         labels = label(faint), label(clear)
@@ -174,7 +181,7 @@ def test_changes_are_said_of_studies_with_an_earlier_one() -> None:
 
 
 def test_a_stated_rate_of_references_to_no_earlier_study() -> None:
-    texts = [word_report(Findings(), draw_style(dice(6, index))).file for index in range(3000)]
+    texts = [word_report(Findings(), draw_style(make_rng(6, index))).file for index in range(3000)]
     stray = [any(text.split("___")[0] in " ".join(each.split()) for text in STRAY) for each in texts]
     assert np.mean(stray) == pytest.approx(0.05 * 0.8, abs=0.012)  # a fifth has no findings section to say it in
 
@@ -182,6 +189,6 @@ def test_a_stated_rate_of_references_to_no_earlier_study() -> None:
 def test_plain_reports_are_short() -> None:
     lengths = []
     for row, _ in tables(300):
-        report = word_report(replace(row, opacity_change="", effusion_change=""), draw_style(dice(1), "plain"))
+        report = word_report(replace(row, opacity_change="", effusion_change=""), draw_style(make_rng(1), "plain"))
         lengths.append(len(tokens(f"{report.findings} {report.impression}")))
     assert np.mean(lengths) < 50

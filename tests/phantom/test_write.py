@@ -15,7 +15,7 @@ from cxrgen.cli import main
 from cxrgen.phantom.findings import CHANGING
 from cxrgen.phantom.patients import VISITS, draw_patient, draw_timeline, visits
 from cxrgen.phantom.png import png_bytes
-from cxrgen.phantom.rng import NOISE_SD, dice, noise
+from cxrgen.phantom.rng import NOISE_SD, make_rng, noise
 from cxrgen.phantom.write import write_phantoms
 
 # SHA-256 over the names and bytes of all files of 12 studies of seed 3 at 64 pixels. They do not depend on processor,
@@ -59,7 +59,7 @@ def test_images_are_ordinary_png_files(shape: tuple[int, int]) -> None:
 
 
 def test_grain_is_even_and_as_strong_as_stated() -> None:
-    grain = noise(dice(1), 100_000)
+    grain = noise(make_rng(1), 100_000)
     assert abs(grain.mean()) < 3
     assert grain.std() == pytest.approx(NOISE_SD, rel=0.01)
     assert abs(np.corrcoef(grain[:-1], grain[1:])[0, 1]) < 0.02

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -191,11 +192,13 @@ def test_dry_run_writes_nothing(course: Path, tmp_path: Path, prepare: Prepare) 
 def test_too_many_rejects_leave_with_three(course: Path, tmp_path: Path, prepare: Prepare) -> None:
     (course / "images" / "0002-0002.png").write_bytes(b"")
     out = tmp_path / "out"
-    code, said = prepare(course, "--out", out)
-    assert code == 3
-    assert "1 inputs were left out, 14.3% (limit 2.0%)" in said
+    assert prepare(course, "--out", out)[0] == 0, "not one study is lost"
     assert rejects(out) == [("0002-0002.png", "0002", "image-empty")]
     assert [view.view for view in by_id(out)["0002"].views] == ["frontal"], "the study keeps its other image"
+    (course / "images" / "0002-0001.png").write_bytes(b"")
+    code, said = prepare(course, "--out", tmp_path / "less")
+    assert code == 3
+    assert "1 of 6 studies were left out, 16.7% (limit 2.0%)" in said, "both images and their study count once"
     assert prepare(course, "--out", tmp_path / "patient", "--max-rejects", "20%")[0] == 0
 
 
@@ -457,3 +460,26 @@ def test_a_table_of_a_hundred_thousand_images_stays_below_a_gigabyte(tmp_path: P
     peak = int(result.stdout.split()[-1]) / 1e6
     print(f"peak memory {peak:.2f} GB")
     assert peak < 1
+
+
+def test_a_study_is_built_once_and_replaced_five_times_at_most(
+    course: Path, tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch, write_table: Callable[..., Path]
+) -> None:
+    built = 0
+    init = Study.__init__
+
+    def counted(self: Study, *values: Any, **named: Any) -> None:
+        nonlocal built
+        built += 1
+        init(self, *values, **named)
+
+    monkeypatch.setattr(Study, "__init__", counted)
+    rows = [(f"{number:04}", f"Heart {number} is normal.") for number in range(1, 7)]
+    texts = write_table(tmp_path / "texts.csv", ("study_id", "findings"), rows)
+    assert prepare(course, "--out", tmp_path / "plain")[0] == 0
+    assert built <= 4 * 6, "source, split, text, images"
+    built = 0
+    words = ("--text-file", texts, "--pseudonyms", tmp_path / "key")
+    assert prepare(course, "--out", tmp_path / "all", *words)[0] == 0
+    of_texts = len(rows)
+    assert built - of_texts <= 6 * 6, "built once; texts, split, report, pseudonym, images"

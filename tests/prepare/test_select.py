@@ -1,4 +1,4 @@
-"""MGCA's selection and its waterfall, by the steps of the published script."""
+"""MGCA's selection and its flow chart, by the steps of the published script."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_mgca_takes_pa_and_ap_with_text_and_joins_validation_and_test(
         ("2", "valid", 2),
         ("7", "valid", 1),
     ]
-    waterfall = json.loads((out / "card.json").read_text())["waterfall"]
-    assert [(row["step"], row["studies"], row["images"]) for row in waterfall] == [
+    flow_chart = json.loads((out / "card.json").read_text())["flow_chart"]
+    assert [(row["step"], row["studies"], row["images"]) for row in flow_chart] == [
         ("found", 8, 11),
         ("MGCA: images are PA or AP", 5, 6),
         ("MGCA: have findings or impression", 4, 5),

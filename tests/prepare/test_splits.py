@@ -6,7 +6,7 @@ import pytest
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Study
-from cxrgen.prepare.prior_studies import link_priors
+from cxrgen.prepare.prior_studies import prior_ids
 from cxrgen.prepare.splits import assign_splits, draw_splits
 
 TEXT = {"findings": "Synthetic."}
@@ -34,14 +34,15 @@ def test_some_studies_without_a_split_stop() -> None:
     with pytest.raises(InputError, match="1 of 2 studies have no split"):
         assign_splits(studies, 0.1, 0.1, 0)
     drawn, how = assign_splits(studies, 0.0, 0.5, 0, resplit=True)
-    assert sorted(study.split for study in drawn) == ["test", "train"]
+    assert sorted(drawn.values()) == ["test", "train"]
     assert "seed 0" in how
 
 
 def prior(*keys: str, splits: str = "") -> list[str | None]:
     """The prior of each study of one patient, whose ids are 0, 1, ... and whose times are `keys`."""
     studies = [Study(str(i), "P", splits[i] if splits else "train", order_key=key) for i, key in enumerate(keys)]
-    return [study.prior_study_id for study in link_priors(studies)]
+    priors = prior_ids(studies)
+    return [priors.get(study.study_id) for study in studies]
 
 
 def test_the_nearest_strictly_earlier_study() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cxrgen.core.errors import InputError
 from cxrgen.core.records import Study
 from cxrgen.prepare.targets import remarks, target_texts
 
@@ -94,3 +95,14 @@ def test_remarks_are_counts() -> None:
         "1 reports hold characters that an earlier conversion damaged (U+FFFD)",
         "2 reports do not look English; scores and labels here expect English",
     ]
+
+
+@pytest.mark.parametrize(("lost", "stops"), [(6, False), (7, True), (19, True)])
+def test_a_set_whose_headers_are_not_known_stops_above_thirty_percent(lost: int, stops: bool) -> None:
+    texts = [{"befund": f"Herz {number} normal."} if number < lost else {"findings": "Clear."} for number in range(20)]
+    studies = [Study(str(number), "P", "train", sections=text) for number, text in enumerate(texts)]
+    if not stops:
+        assert len(reports(*studies)) == 20 - lost
+        return
+    with pytest.raises(InputError, match=f"{lost} of 20 reports have no findings or impression that is recognised"):
+        reports(*studies)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrgen.sources import SourceOptions, choose, read
+from cxrgen.sources import SourceOptions, detect_source, read
 from cxrgen.sources.demographics import age_in_year, read_age, read_sex, shown_age
 
 Write = Callable[..., Path]
@@ -35,7 +35,7 @@ def test_sexes_and_ages_by_year_of_birth() -> None:
 
 
 def people(path: Path, **columns: str) -> list[tuple[str, int | None]]:
-    studies = read(choose(path)[0], path, SourceOptions(columns=columns)).studies
+    studies = read(detect_source(path)[0], path, SourceOptions(columns=columns)).studies
     return [(study.sex, study.age) for study in studies]
 
 

@@ -15,7 +15,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.records import read_studies
 from cxrgen.imaging.read import read_image
 from cxrgen.imaging.views import view_class
-from cxrgen.sources import Found, SourceOptions, choose
+from cxrgen.sources import Found, SourceOptions, detect_source
 from cxrgen.sources.dicom import read, recognise
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")  # pydicom, when it writes odd tags
@@ -57,7 +57,7 @@ def texts(found: Found) -> dict[str, str]:
 
 
 def test_studies_patients_times_and_views_come_from_the_tags(export: Path) -> None:
-    assert choose(export) == ("dicom", "a folder with DICOM files")
+    assert detect_source(export) == ("dicom", "a folder with DICOM files")
     found = read(export, SourceOptions())
     assert [study.study_id for study in found.studies] == ["1.2.3.1", "1.2.3.2", "1.2.3.3"]
     assert [study.subject_id for study in found.studies] == ["PAT-1", "PAT-1", "PAT-2"]

@@ -16,8 +16,9 @@ from tests.imaging.dicoms import image, saved
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import read_studies
-from cxrgen.sources import Found, SourceOptions, choose
-from cxrgen.sources.mimic import read, recognise
+from cxrgen.sources import Found, SourceOptions, detect_source
+from cxrgen.sources import read as read_source
+from cxrgen.sources.mimic import recognise
 
 FINAL = "                                 FINAL REPORT\n"
 REPORTS = {
@@ -40,6 +41,10 @@ COLUMNS = (
     "dicom_id,subject_id,study_id,ViewPosition,StudyDate,StudyTime,"
     "PerformedProcedureStepDescription,ViewCodeSequence_CodeMeaning"
 )
+
+
+def read(path: Path, options: SourceOptions) -> Found:
+    return read_source("mimic", path, options)
 
 
 def folder_of(subject: str, study: str) -> str:
@@ -76,7 +81,7 @@ def by_id(found: Found) -> dict[str, dict[str, str]]:
 
 
 def test_a_whole_tree(tree: Path) -> None:
-    assert choose(tree) == ("mimic", "a folder with mimic-cxr-2.0.0-metadata.csv")
+    assert detect_source(tree) == ("mimic", "a folder with mimic-cxr-2.0.0-metadata.csv")
     found = read(tree, SourceOptions())
     first = found.studies[0]
     assert (first.study_id, first.subject_id, first.split) == ("50414267", "10000032", "train")
@@ -99,7 +104,7 @@ def test_views_are_recovered_only_where_the_row_tells(tree: Path) -> None:
     assert views["aa-5"] == ("", "unknown")  # one of two views, and not known which
     assert views["aa-1"] == ("PA", "unknown")  # usual words are classed once, for all sources
     assert views["aa-6"] == ("LAO", "unknown")
-    assert "3 images have no ViewPosition; the procedure tells 2 of them" in found.notes
+    assert "3 images have no ViewPosition; the procedure names that of 2" in found.notes
 
 
 def test_the_device_tells_of_rare_views_and_the_procedure_does_not(tree: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.imaging.wheels import openi
 
 from cxrgen.core.errors import InputError
-from cxrgen.sources import SourceOptions, choose
+from cxrgen.sources import SourceOptions, detect_source
 from cxrgen.sources.openi import read, recognise
 from cxrgen.text.cleaning import RECIPES, clean
 from cxrgen.text.sections import split_sections
@@ -44,7 +44,7 @@ def collection(tmp_path: Path) -> Path:
 
 
 def test_xml_files_without_images(collection: Path) -> None:
-    kind, reason = choose(collection)
+    kind, reason = detect_source(collection)
     assert (kind, reason) == ("openi", "XML files of the Indiana University collection (ecgen-radiology/1.xml)")
     found = read(collection, SourceOptions())
     assert [study.study_id for study in found.studies] == ["CXR1", "CXR2", "CXR10"]
@@ -98,7 +98,7 @@ def test_tables_have_the_views(tmp_path: Path) -> None:
     )
     (tmp_path / "images_normalized").mkdir()
     Image.fromarray(np.zeros((70, 70), np.uint8)).save(tmp_path / "images_normalized" / "1_IM-0001-4001.dcm.png")
-    assert choose(tmp_path) == ("openi", "a folder with indiana_reports.csv")
+    assert detect_source(tmp_path) == ("openi", "a folder with indiana_reports.csv")
     found = read(tmp_path, SourceOptions())
     assert [view.raw_view for view in found.studies[0].views] == ["Frontal", "Lateral"]
     assert found.studies[0].sections["findings"] == "Clear\nlungs."

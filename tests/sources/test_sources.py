@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,11 @@ Prepare = Callable[..., tuple[int, str]]
 def test_every_source_is_described() -> None:
     described = DOCS.read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in described for name in sources.SOURCES)
+
+
+def read_recipe(out: Path) -> dict[str, Any]:
+    recipe: dict[str, Any] = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
+    return recipe
 
 
 def test_the_source_of_the_docs_works(
@@ -46,26 +53,34 @@ def test_the_source_of_the_docs_works(
     assert [study.subject_id for study in studies[:3]] == ["P0", "P0", "P1"]
     with open(tmp_path / "out" / "rejects.csv", encoding="utf-8", newline="") as file:
         assert [(row["id"], row["code"]) for row in csv.DictReader(file)] == [("empty", "image-missing")]
-    assert len(code[1].splitlines()) <= 30, "the docs promise thirty lines"
+    assert read_recipe(tmp_path / "out")["options"]["report_name"] == "report.txt"
+    (tmp_path / "in" / "P0_S0" / "letter.txt").write_text("IMPRESSION: Another text.\n")
+    words = ("--report-name", "letter.txt", "--max-rejects", "100%")
+    assert prepare(tmp_path / "in", "--out", tmp_path / "letters", *words)[0] == 0
+    assert "Another text." in [study.report for study in read_studies(tmp_path / "letters")]
+    table = tmp_path / "t.csv"
+    table.write_text("study_id,findings\n1,Synthetic.\n", encoding="utf-8")
+    status, said = prepare(table, "--out", tmp_path / "no", "--report-name", "letter.txt")
+    assert (status, "--report-name is an option of folders sources; this one is table" in said) == (2, True)
 
 
 def test_nothing_is_recognised_by_guessing(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("nothing")
     with pytest.raises(InputError, match="no such file"):
-        sources.choose(tmp_path / "absent")
+        sources.detect_source(tmp_path / "absent")
     with pytest.raises(InputError, match="no kind of source is recognised"):
-        sources.choose(tmp_path / "notes.md")
+        sources.detect_source(tmp_path / "notes.md")
     with pytest.raises(InputError, match="no kind of source is recognised"):
-        sources.choose(tmp_path)
-    with pytest.raises(UsageError, match="--kind dicoms: there are auto, course"):
-        sources.choose(tmp_path, "dicoms")
+        sources.detect_source(tmp_path)
+    with pytest.raises(UsageError, match=r"unknown --kind .dicoms.; choose from auto, course"):
+        sources.detect_source(tmp_path, "dicoms")
 
 
 def test_a_folder_with_one_table_is_that_table(tmp_path: Path, write_table: Callable[..., Path]) -> None:
     columns = ("study_id", "image", "findings")
     write_table(tmp_path / "one.csv", columns, [("1", "a.png", "Synthetic.")])
-    assert sources.choose(tmp_path) == ("table", "a table with 3 columns")
+    assert sources.detect_source(tmp_path) == ("table", "a table with 3 columns")
     assert [study.study_id for study in sources.read("table", tmp_path, sources.SourceOptions()).studies] == ["1"]
     write_table(tmp_path / "two.csv", columns, [])
     with pytest.raises(InputError, match="no kind of source is recognised"):
-        sources.choose(tmp_path)
+        sources.detect_source(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cxrgen.core.records import Study
-from cxrgen.sources import SourceOptions, choose, read
+from cxrgen.sources import SourceOptions, detect_source, read
 from cxrgen.sources.column_maps import COLUMN_MAPS
 from cxrgen.sources.rows import FIELDS, order_key, several
 
@@ -18,7 +18,7 @@ Write = Callable[..., Path]
 
 
 def found(path: Path, **options: Any) -> dict[str, Study]:
-    kind, _ = choose(path)
+    kind, _ = detect_source(path)
     assert kind == "table"
     result = read(kind, path, SourceOptions(**options))
     assert result.rejects == []

@@ -35,3 +35,13 @@ def test_kinds(report: str, kind: str) -> None:
 )
 def test_what_is_denied_is_not_stated(report: str) -> None:
     assert not {"chest tube", "chest tube | left", "pacemaker", "hyperinflation"} & stated(report)
+
+
+def test_a_decimal_tears_no_sentence_apart() -> None:
+    assert "Lung Lesion | left" in stated("A nodule of approx. 1.2 cm projects over the left lung.")
+
+
+def test_clauses_keep_their_places() -> None:
+    found = stated("Small left pleural effusion; opacity in the right lung.")
+    assert {"Pleural Effusion | left", "Lung Opacity | right"} <= found
+    assert not {"Pleural Effusion | right", "Lung Opacity | left"} & found

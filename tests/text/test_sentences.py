@@ -23,6 +23,20 @@ SPLIT = {
     "Compared to ___. ___ is new! Is it? Yes.": ["Compared to ___.", "___ is new!", "Is it?", "Yes."],
     "Findings:\n Clear.\n\n Normal.\n": ["Findings:\n Clear.", "Normal."],
     "no stop at all": ["no stop at all"],
+    "The lungs are clear.No effusion": ["The lungs are clear.", "No effusion"],
+    "Effusion: no. Edema: no. See No. 3 here": ["Effusion: no.", "Edema: no.", "See No. 3 here"],
+    "OPACITY VS. SCAR, SEEN BY DR. DOE. CLEAR": ["OPACITY VS. SCAR, SEEN BY DR. DOE.", "CLEAR"],
+    "tip in the svc. no effusion. line 3 cm. tip": ["tip in the svc.", "no effusion.", "line 3 cm. tip"],
+    "- No effusion\n- Edema": ["- No effusion", "- Edema"],
+    "- Seen on the left\n- Edema": ["- Seen on the left", "- Edema"],
+    "No effusion\r\nMild edema\r\nLarge heart": ["No effusion", "Mild edema", "Large heart"],
+    "1. Large heart 2. Effusion 4 or 5. ribs": ["1. Large heart", "2. Effusion 4 or 5. ribs"],
+    "No effusion IMPRESSION: Normal": ["No effusion", "IMPRESSION: Normal"],
+    "No effusion\n\nNormal": ["No effusion", "Normal"],
+    "There is no\npleural effusion": ["There is no\npleural effusion"],
+    "An endotracheal tube that was placed today ends\n5.5 cm above the carina. No\neffusion.": [
+        "An endotracheal tube that was placed today ends\n5.5 cm above the carina.", "No\neffusion.",
+    ],
     " \n": [],
 }  # fmt: skip
 
@@ -32,7 +46,9 @@ def test_sentences(text: str, wanted: list[str]) -> None:
     assert sentences(text) == wanted
 
 
-@given(st.text(alphabet="aB1. \n!_(c", max_size=60))
+@given(
+    st.text(alphabet="aB1. \n!_(c", max_size=60) | st.text(max_size=60) | st.text("- 12.)a:\r\nIMPRESION", max_size=60)
+)
 def test_nothing_is_lost_and_ends_are_in_order(text: str) -> None:
     ends = sentence_ends(text)
     assert ends == sorted(set(ends))

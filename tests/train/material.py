@@ -14,8 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cxrgen.core.records import Study, View, write_studies
-from cxrgen.train.config import Arguments
-from cxrgen.train.trainer import FitState, StepRecord, Watcher
+from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.train.config import TrainConfig, make_config
+from cxrgen.train.init_model import init_model
+from cxrgen.train.trainer import Callback, FitState, StepRecord
 
 SENTENCES = ("The heart is large.", "The heart is of normal size.", "There is a left effusion.", "No effusion is seen.")
 
@@ -121,11 +123,16 @@ def cxrgen(*words: object, code: int | None = 0, launcher: tuple[str, ...] = ())
     return result
 
 
-def small(data: Path, out: Path, **changes: object) -> Arguments:
+def small(data: Path, out: Path, **changes: object) -> TrainConfig:
     """A run of a few steps that makes a new model; 24 samples are six steps an epoch."""
     sizes = {"image_size": 32, "image_tokens": 2, "vocabulary": 320, "layers": 1, "hidden_size": 32, "heads": 2}
-    told = {"max_steps": 8, "learning_rate": 1e-2, "per_device_train_batch_size": 4, "save_steps": 2, "threads": 1}
-    return Arguments(**{"data_path": str(data), "output_dir": str(out), **sizes, **told, **changes})
+    settings = {"max_steps": 8, "learning_rate": 1e-2, "per_device_train_batch_size": 4, "save_steps": 2, "threads": 1}
+    return make_config({"data_path": str(data), "output_dir": str(out), **sizes, **settings, **changes})
+
+
+def opened(config: TrainConfig) -> Checkpoint:
+    """The model that a run starts from."""
+    return init_model(config.model, config.tiny, [], config.seed)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -152,13 +159,13 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], w
         assert far <= within * scale, f"{name}: {far:.2g} apart, the largest element is {scale:.2g}"
 
 
-class Gradients(Watcher):
+class Gradients(Callback):
     """Keeps the gradients of `fit`'s first step: AdamW's first moment is then a tenth of them."""
 
     def __init__(self) -> None:
         self.seen: dict[str, torch.Tensor] = {}
 
-    def after(self, state: FitState, record: StepRecord) -> bool:
+    def on_step_end(self, state: FitState, record: StepRecord) -> bool:
         if record.step == 1:
             for name, parameter in state.model.named_parameters():
                 if parameter.requires_grad:

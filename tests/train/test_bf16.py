@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from tests.train.material import TORCHRUN, assert_equal, cxrgen, small, weights
 
 from cxrgen.train import stages
-from cxrgen.train.run import train
-from cxrgen.train.trainable import LoraSettings, choose, hold_in_bf16, mode_of
+from cxrgen.train.config import TrainableConfig
+from cxrgen.train.pipeline import train
+from cxrgen.train.trainable import hold_in_bf16, set_trainable
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def opened(llava: Path) -> Any:
 @pytest.mark.parametrize("mode", ["projector", "projector+llm", "lora"])
 def test_what_is_held_how(llava: Path, mode: str) -> None:
     model = opened(llava)
-    choose(model, mode_of(mode), lora=LoraSettings(rank=4))
+    set_trainable(model, TrainableConfig(mode, lora_rank=4))
     hold_in_bf16(model)
     for name, parameter in model.named_parameters():
         looked_up = any(word in name for word in ("embed_tokens", "position_embedding", "class_embedding"))
@@ -41,7 +42,7 @@ def test_what_is_held_how(llava: Path, mode: str) -> None:
 def test_a_matrix_that_is_also_the_embedding_stays(llava: Path) -> None:
     model = opened(llava)
     model.lm_head.weight = model.get_input_embeddings().weight
-    choose(model, mode_of("projector"))
+    set_trainable(model, TrainableConfig("projector"))
     hold_in_bf16(model)
     assert model.lm_head.weight is model.get_input_embeddings().weight
     assert model.lm_head.weight.dtype == torch.float32
@@ -52,19 +53,19 @@ def test_a_matrix_that_is_also_the_embedding_stays(llava: Path) -> None:
 def test_no_number_changes(
     llava: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    told = {"model_name_or_path": str(llava), "version": "v0", "train_modules": mode, "max_steps": 3, "bf16": True}
-    told |= {"mm_use_im_start_end": True, "eval_strategy": "steps", "eval_steps": 2, "eval_studies": 2}
-    held = train(small(prepared, tmp_path / "held", **told, eval_max_new_tokens=4))
+    settings = {"model_name_or_path": str(llava), "version": "v0", "train_modules": mode, "max_steps": 3, "bf16": True}
+    settings |= {"mm_use_im_start_end": True, "eval_strategy": "steps", "eval_steps": 2, "eval_studies": 2}
+    held = train(small(prepared, tmp_path / "held", **settings, eval_max_new_tokens=4))
     monkeypatch.setattr(stages, "hold_in_bf16", lambda model: None)
-    assert train(small(prepared, tmp_path / "whole", **told, eval_max_new_tokens=4)) == held
+    assert train(small(prepared, tmp_path / "whole", **settings, eval_max_new_tokens=4)) == held
     name = "adapter_model.safetensors" if mode == "lora" else "model.safetensors"
     assert_equal(load_file(tmp_path / "held" / name), load_file(tmp_path / "whole" / name))
 
 
 @pytest.mark.usefixtures("in_bf16")
 def test_the_frozen_weights_are_written_as_they_were(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 2}
-    train(small(prepared, tmp_path / "run", **told, bf16=True, cache_features=True))
+    settings = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 2}
+    train(small(prepared, tmp_path / "run", **settings, bf16=True, cache_features=True))
     before, after = load_file(llava / "model.safetensors"), weights(tmp_path / "run")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if "projector" in name}
@@ -78,8 +79,8 @@ def test_a_run_in_float32_holds_nothing_in_bf16(
         raise AssertionError
 
     monkeypatch.setattr(stages, "hold_in_bf16", never)
-    told = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 1}
-    train(small(prepared, tmp_path / "run", **told))
+    settings = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 1}
+    train(small(prepared, tmp_path / "run", **settings))
     train(small(prepared, tmp_path / "new", max_steps=1, bf16=True))  # a new model cannot be opened anew
 
 

@@ -13,7 +13,8 @@ from tests.train.material import SENTENCES, TORCHRUN, assert_equal, cxrgen, smal
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.train.checkpoints import checkpoints
-from cxrgen.train.run import train
+from cxrgen.train.config import EVAL_SCORES, LogConfig
+from cxrgen.train.pipeline import train
 from cxrgen.train.run_log import RunLog, check_trackers, open_trackers
 from cxrgen.train.validate import SCORES, fixed_part
 
@@ -45,19 +46,23 @@ def test_validation_is_logged_and_changes_no_weight(
 
 def test_the_best_checkpoint_stays_and_no_better_one_stops(prepared: Path, tmp_path: Path) -> None:
     """A rate that throws the model about: its first validation is the best."""
-    told = {"max_steps": 30, "learning_rate": 3.0, "lr_scheduler_type": "constant", "warmup_ratio": 0.0}
+    settings = {"max_steps": 30, "learning_rate": 3.0, "lr_scheduler_type": "constant", "warmup_ratio": 0.0}
     more = {"save_total_limit": 1, "save_steps": 1, "early_stopping_patience": 3, "eval_reports": False}
-    train(small(prepared, tmp_path / "run", **told, **EVALUATED, **more, eval_steps=1))
+    train(small(prepared, tmp_path / "run", **settings, **EVALUATED, **more, eval_steps=1))
     lines = log(tmp_path / "run", "eval_loss")
     best = min(lines, key=lambda line: line["eval_loss"])["step"]
     assert len(lines) == best + 3 < 30
     assert [step for step, _ in checkpoints(tmp_path / "run")] == [best, best + 3]
 
 
-def test_a_score_that_nobody_measures(prepared: Path, tmp_path: Path) -> None:
-    told = {**EVALUATED, "eval_steps": 1, "eval_reports": False, "metric_for_best_model": "cider"}
-    with pytest.raises(InputError, match="metric_for_best_model cider: there are eval_loss"):
-        train(small(prepared, tmp_path / "run", **told))
+def test_the_scores_that_can_be_chosen_are_those_that_are_measured() -> None:
+    assert ("eval_loss", *(name for _, name in SCORES)) == EVAL_SCORES
+
+
+def test_a_score_that_is_not_measured(prepared: Path, tmp_path: Path) -> None:
+    settings = {**EVALUATED, "eval_steps": 1, "eval_reports": False, "metric_for_best_model": "cider"}
+    with pytest.raises(InputError, match="unknown --metric_for_best_model 'cider'; choose from eval_loss"):
+        train(small(prepared, tmp_path / "run", **settings))
 
 
 def test_the_subset_does_not_depend_on_order() -> None:
@@ -81,15 +86,15 @@ def test_half_a_line_is_dropped_and_no_step_stands_twice(tmp_path: Path) -> None
 def test_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     stand_in = types.ModuleType("trackio")
-    stand_in.init = lambda **told: seen.append(told)  # type: ignore[attr-defined]
+    stand_in.init = lambda **settings: seen.append(settings)  # type: ignore[attr-defined]
     stand_in.log = lambda values, step: seen.append((step, values))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "trackio", stand_in)
-    record = RunLog(tmp_path, open_trackers("trackio", tmp_path, "mine", {"seed": 1}))
+    record = RunLog(tmp_path, open_trackers(LogConfig("trackio", "mine"), tmp_path, {"seed": 1}))
     record.add(1, {"loss": 2.0})
     assert seen == [{"project": "cxrgen", "name": "mine", "config": {"seed": 1}}, (1, {"loss": 2.0})]
-    with pytest.raises(UsageError, match="there are none, tensorboard, trackio, wandb"):
+    with pytest.raises(UsageError, match="choose from none, tensorboard, trackio, wandb"):
         check_trackers("excel")
-    assert open_trackers("none", tmp_path, "", {}) == []
+    assert open_trackers(LogConfig(), tmp_path, {}) == []
 
 
 def test_a_tracker_that_fails_does_not_stop_the_training(

@@ -12,6 +12,7 @@ from tests.train.material import (
     SENTENCES,
     TORCHRUN,
     cxrgen,
+    opened,
     small,
     weights,
     write_conversations,
@@ -20,7 +21,7 @@ from tests.train.material import (
 )
 
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
-from cxrgen.train.run import train
+from cxrgen.train.pipeline import train
 
 README_COMMAND = """
     --model_name_or_path {model}
@@ -82,27 +83,25 @@ def test_projector_weights_are_really_loaded(tmp_path: Path, llava: Path, prepar
     base["mm_use_im_start_end"] = True
     first = tmp_path / "first"
     train(small(prepared, first, **base, max_steps=3, learning_rate=0.05))
-    from cxrgen.train.init_model import start
-
-    bundle = start(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(first / "projector.safetensors")), [])
+    checkpoint = opened(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(first / "projector.safetensors")))
     trained = {k.split("projector.")[1]: v for k, v in weights(first).items() if "projector" in k}
-    for name, value in bundle.model.model.multi_modal_projector.state_dict().items():
+    for name, value in checkpoint.model.model.multi_modal_projector.state_dict().items():
         assert torch.equal(value, trained[name])
     # LLaVA's own file: the projector and the whole embedding matrix, of which two rows count.
-    matrix = torch.randn_like(bundle.model.get_input_embeddings().weight)
+    matrix = torch.randn_like(checkpoint.model.get_input_embeddings().weight)
     old = {f"model.multi_modal_projector.{k}": v + 1 for k, v in trained.items()}
     torch.save({**old, "model.embed_tokens.weight": matrix}, tmp_path / "mm_projector.bin")
-    bundle = start(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(tmp_path / "mm_projector.bin")), [])
-    assert torch.equal(bundle.model.model.multi_modal_projector.linear_1.weight, trained["linear_1.weight"] + 1)
-    ids = bundle.tokenizer.convert_tokens_to_ids(["<im_start>", "<im_end>"])
-    embeddings = bundle.model.get_input_embeddings().weight
+    checkpoint = opened(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(tmp_path / "mm_projector.bin")))
+    assert torch.equal(checkpoint.model.model.multi_modal_projector.linear_1.weight, trained["linear_1.weight"] + 1)
+    ids = checkpoint.tokenizer.convert_tokens_to_ids(["<im_start>", "<im_end>"])
+    embeddings = checkpoint.model.get_input_embeddings().weight
     assert torch.equal(embeddings[ids], matrix[ids])
     assert not torch.equal(embeddings[5], matrix[5])
     with pytest.raises(InputError, match="no such file"):
-        start(small(prepared, first, **base, pretrain_mm_mlp_adapter="nowhere.bin"), [])
+        opened(small(prepared, first, **base, pretrain_mm_mlp_adapter="nowhere.bin"))
     torch.save({"mm_projector.weight": torch.zeros(3, 3)}, tmp_path / "wrong.bin")
     with pytest.raises(InputError, match="another shape"):
-        start(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(tmp_path / "wrong.bin")), [])
+        opened(small(prepared, first, **base, pretrain_mm_mlp_adapter=str(tmp_path / "wrong.bin")))
 
 
 @pytest.mark.slow
@@ -113,7 +112,7 @@ def test_the_resolved_recipe_repeats_the_run(prepared: Path, tmp_path: Path) -> 
     record = json.loads((tmp_path / "second" / "training.json").read_text())
     assert record["loss"] == pytest.approx(first, abs=1e-6)
     assert set(record["versions"]) == {"cxrgen", "python", "torch", "transformers"}
-    assert len(record["told"]["data sha256"]) == 64
+    assert len(record["fingerprint"]["data sha256"]) == 64
 
 
 def test_the_global_batch_derives_the_accumulation(prepared: Path, tmp_path: Path) -> None:
@@ -132,20 +131,20 @@ def test_a_model_card_says_where_the_data_come_from(prepared: Path, tmp_path: Pa
     train(small(write_prepared(tmp_path / "layout", source="course"), tmp_path / "c", max_steps=1))
     assert "are derived from credentialed data" in (tmp_path / "c" / "README.md").read_text()
     (tmp_path / "data" / "train.json").write_text(write_conversations(tmp_path / "json").read_text())
-    told = {"image_folder": str(tmp_path / "json" / "images"), "max_rejects": 0.2}
-    train(small(tmp_path / "data" / "train.json", tmp_path / "d", **told, max_steps=1))
+    settings = {"image_folder": str(tmp_path / "json" / "images"), "max_rejects": 0.2}
+    train(small(tmp_path / "data" / "train.json", tmp_path / "d", **settings, max_steps=1))
     assert "Derived from credentialed data (mimic)" in (tmp_path / "d" / "README.md").read_text()
 
 
 def test_long_answers_are_cut_at_a_sentence_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_prepared(tmp_path / "data")
-    told = {"max_steps": 1, "model_max_length": 24, "max_rejects": 1.0, "vocabulary": 300}
-    train(small(data, tmp_path / "cut", **told))
+    settings = {"max_steps": 1, "model_max_length": 24, "max_rejects": 1.0, "vocabulary": 300}
+    train(small(data, tmp_path / "cut", **settings))
     assert "were cut at the end of a sentence" in capsys.readouterr().err
     with pytest.raises(InputError, match="longer than 24 tokens"):
-        train(small(data, tmp_path / "refused", **told, long="refuse"))
+        train(small(data, tmp_path / "refused", **settings, long="refuse"))
     with pytest.raises(TooManyRejects, match="too-long"):
-        train(small(data, tmp_path / "dropped", **{**told, "max_rejects": 0.0}, long="drop"))
+        train(small(data, tmp_path / "dropped", **{**settings, "max_rejects": 0.0}, long="drop"))
 
 
 def test_bad_input_is_named(tmp_path: Path, prepared: Path, llava: Path) -> None:
@@ -163,7 +162,7 @@ def test_bad_input_is_named(tmp_path: Path, prepared: Path, llava: Path) -> None
     train(small(data.parent / "two.json", tmp_path / "c", **base, max_rejects=0.3))
     assert "image-count" in (tmp_path / "c" / "rejects.csv").read_text()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be made a folder"):
         train(small(prepared, tmp_path / "file" / "run"))
     with pytest.raises(InputError, match=r"no config\.json"):
         train(small(prepared, tmp_path / "d", model_name_or_path=str(tmp_path)))

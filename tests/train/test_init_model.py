@@ -6,24 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.material import small
+from tests.train.material import opened, small
 from transformers import AutoModel, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from cxrgen.core.errors import InputError
-from cxrgen.train.init_model import start
-from cxrgen.train.run import train
+from cxrgen.train.pipeline import train
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["vision model", "with its text model"])
 def test_a_tower_from_a_folder(llava: Path, prepared: Path, tmp_path: Path, whole: bool) -> None:
-    told = {"model_name_or_path": str(llava), "version": "v1"}
-    own = start(small(prepared, tmp_path / "out", **told), []).model
+    settings = {"model_name_or_path": str(llava), "version": "v1"}
+    own = opened(small(prepared, tmp_path / "out", **settings)).model
     config = own.config.vision_config
     torch.manual_seed(5)
     text = CLIPTextConfig(vocab_size=50, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
     other = CLIPModel._from_config(_clip(text, config)) if whole else AutoModel.from_config(config)
     other.save_pretrained(tmp_path / "tower")
-    given = start(small(prepared, tmp_path / "out", **told, vision_tower=str(tmp_path / "tower")), []).model
+    given = opened(small(prepared, tmp_path / "out", **settings, vision_tower=str(tmp_path / "tower"))).model
     expected = getattr(other, "vision_model", other).state_dict()
     found = given.model.vision_tower.state_dict()
     assert {name.removeprefix("vision_model.") for name in expected} == found.keys()
@@ -34,22 +33,22 @@ def test_a_tower_from_a_folder(llava: Path, prepared: Path, tmp_path: Path, whol
 
 
 def test_a_folder_that_is_no_fitting_tower(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"model_name_or_path": str(llava), "version": "v1", "vision_tower": str(tmp_path)}
-    with pytest.raises(InputError, match="no vision tower that transformers opens"):
-        start(small(prepared, tmp_path / "out", **told), [])
+    settings = {"model_name_or_path": str(llava), "version": "v1", "vision_tower": str(tmp_path)}
+    with pytest.raises(InputError, match="no vision encoder that transformers opens"):
+        opened(small(prepared, tmp_path / "out", **settings))
     wide = CLIPVisionConfig(hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2)
     AutoModel.from_config(wide).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="is missing or has another shape"):
-        start(small(prepared, tmp_path / "out", **told), [])
+        opened(small(prepared, tmp_path / "out", **settings))
 
 
 def test_an_adapter_is_no_start(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"model_name_or_path": str(llava), "version": "v1", "max_steps": 1, "save_steps": 1}
-    train(small(prepared, tmp_path / "adapter", **told, train_modules="lora"))
+    settings = {"model_name_or_path": str(llava), "version": "v1", "max_steps": 1, "save_steps": 1}
+    train(small(prepared, tmp_path / "adapter", **settings, train_modules="lora"))
     with pytest.raises(InputError, match="an adapter; training starts from whole weights"):
-        train(small(prepared, tmp_path / "out", **{**told, "model_name_or_path": str(tmp_path / "adapter")}))
-    train(small(prepared, tmp_path / "adapter", **told, train_modules="lora", resume=True, merge_adapter=True))
-    assert start(small(prepared, tmp_path / "out", model_name_or_path=str(tmp_path / "adapter")), [])
+        train(small(prepared, tmp_path / "out", **{**settings, "model_name_or_path": str(tmp_path / "adapter")}))
+    train(small(prepared, tmp_path / "adapter", **settings, train_modules="lora", resume=True, merge_adapter=True))
+    assert opened(small(prepared, tmp_path / "out", model_name_or_path=str(tmp_path / "adapter")))
 
 
 def _clip(text: CLIPTextConfig, vision: CLIPVisionConfig) -> object:

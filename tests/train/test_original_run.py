@@ -17,12 +17,13 @@ from tests.model.conftest import clip_folder, v1_folder, v1_tensors  # noqa: F40
 from tests.model.made import GOLDEN
 from tests.train.material import assert_close
 
-from cxrgen.llava_med.convert import convert
+from cxrgen.llava_med.convert_layout import convert
 from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.pixels import image_pixels
 from cxrgen.train import FitSettings, fit
-from cxrgen.train.trainable import choose, fold_rows, mode_of
-from cxrgen.train.trainer import StepRecord, Watcher
+from cxrgen.train.config import TrainableConfig
+from cxrgen.train.trainable import fold_rows, set_trainable
+from cxrgen.train.trainer import Callback, StepRecord
 
 RECORDED = json.loads((GOLDEN / "model.json").read_text())["forward_two_images"]
 ROWS = [801, 802]  # <im_start>, <im_end>
@@ -36,11 +37,12 @@ def start(tmp_path: Path, v1_folder: Path, clip_folder: Path) -> Any:  # noqa: F
     return open_checkpoint(tmp_path / "stock")
 
 
-def micro_batches(bundle: Any) -> list[Batch]:
+def micro_batches(checkpoint: Any) -> list[Batch]:
     """Batches of two, one and one samples of uneven length, for ever the same; no text-only sample among them."""
     images = {name: GOLDEN / f"images/000{int(name[1]) + 1}-0001.png" for name in RECORDED["samples"]}
     ids, labels = torch.tensor(RECORDED["input_ids"]), torch.tensor(RECORDED["labels"])
-    pixels = image_pixels([images[name] for name in RECORDED["samples"]], bundle.processor.image_processor, "square")
+    names, processor = RECORDED["samples"], checkpoint.processor.image_processor
+    pixels = image_pixels([images[name] for name in names], processor, checkpoint.format)
     rows = ([0, 1], [0], [1])
     return [
         {
@@ -95,11 +97,11 @@ def reference(model: Any, batches: list[Batch]) -> tuple[list[float], list[torch
     return losses, [each.detach().clone() for each in trained]
 
 
-class Rates(Watcher):
+class Rates(Callback):
     def __init__(self) -> None:
         self.seen: list[float] = []
 
-    def after(self, state: Any, record: StepRecord) -> bool:
+    def on_step_end(self, state: Any, record: StepRecord) -> bool:
         self.seen.append(record.learning_rate)
         return False
 
@@ -108,7 +110,7 @@ def test_fit_in_projector_mode_is_the_original_run(start: Any, tmp_path: Path) -
     batches = micro_batches(start)
     expected, values = reference(open_checkpoint(tmp_path / "stock").model, batches)
     model = start.model
-    choose(model, mode_of("projector"), rows=ROWS)
+    set_trainable(model, TrainableConfig("projector"), ROWS)
     settings = FitSettings(
         steps=STEPS,
         learning_rate=PEAK,
@@ -131,6 +133,6 @@ def test_fit_in_projector_mode_is_the_original_run(start: Any, tmp_path: Path) -
 
 
 def test_the_first_loss_is_the_recorded_one(start: Any) -> None:
-    choose(start.model, mode_of("projector"), rows=ROWS)
+    set_trainable(start.model, TrainableConfig("projector"), ROWS)
     history = fit(start.model, micro_batches(start), FitSettings(1, 0.0, loss_rule="original", train=None))
     assert history == pytest.approx([RECORDED["loss"]], rel=1e-5)

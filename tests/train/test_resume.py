@@ -17,9 +17,10 @@ import pytest
 from tests.train.material import assert_equal, small, weights, write_prepared
 
 from cxrgen.core.errors import InputError, Interrupted
-from cxrgen.train.callbacks import RunWatcher
-from cxrgen.train.checkpoints import checkpoints, locked
-from cxrgen.train.run import train
+from cxrgen.core.folders import locked
+from cxrgen.train.callbacks import RunCallback
+from cxrgen.train.checkpoints import checkpoints
+from cxrgen.train.pipeline import train
 from cxrgen.train.trainer import FitState, StepRecord
 
 ROOT = Path(__file__).parents[2]
@@ -42,14 +43,14 @@ def losses(out: Path) -> list[float]:
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
     """Do something when a step is done and logged, before any checkpoint of it."""
-    log = RunWatcher.after
+    log = RunCallback.on_step_end
 
-    def after(self: RunWatcher, state: FitState, record: StepRecord) -> bool:
+    def on_step_end(self: RunCallback, state: FitState, record: StepRecord) -> bool:
         if record.step == step:
             act()
         return log(self, state, record)
 
-    monkeypatch.setattr(RunWatcher, "after", after)
+    monkeypatch.setattr(RunCallback, "on_step_end", on_step_end)
 
 
 def crash() -> None:
@@ -61,19 +62,19 @@ def test_a_broken_run_goes_on_bit_by_bit(
     unbroken: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Steps 1 (no checkpoint yet) to 7 (second epoch), with both warm-ups and drawn views."""
-    told = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
+    settings = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
     with monkeypatch.context() as patch:
         at_step(patch, step, crash)
         with pytest.raises(Crash):
-            train(small(prepared, tmp_path / "run", **told))
-    train(small(prepared, tmp_path / "run", **told, resume=True))
+            train(small(prepared, tmp_path / "run", **settings))
+    train(small(prepared, tmp_path / "run", **settings, resume=True))
     assert losses(tmp_path / "run") == losses(unbroken)
     assert_equal(weights(tmp_path / "run"), weights(unbroken))
 
 
 def test_loader_workers_change_nothing(unbroken: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
-    train(small(prepared, tmp_path / "run", **told, dataloader_num_workers=2))
+    settings = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
+    train(small(prepared, tmp_path / "run", **settings, dataloader_num_workers=2))
     assert losses(tmp_path / "run") == losses(unbroken)
 
 
@@ -83,7 +84,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 import cxrgen.train.checkpoints as module
 from tests.train.material import small
-from cxrgen.train.run import train
+from cxrgen.train.pipeline import train
 save, calls = module.save_file, []
 def cut(tensors, path):
     calls.append(path)
@@ -141,7 +142,7 @@ def test_an_earlier_run_is_never_overwritten_by_accident(
         at_step(patch, 3, crash)
         with pytest.raises(Crash):
             train(small(prepared, out))
-    with pytest.raises(InputError, match="holds checkpoint-2 of an earlier run; --resume goes on"):
+    with pytest.raises(InputError, match="holds checkpoint-2 of an earlier run; --resume continues from it"):
         train(small(prepared, out))
     with pytest.raises(InputError, match=r"learning_rate was 0\.01, is 0\.02"):
         train(small(prepared, out, learning_rate=0.02, resume=True))
@@ -153,17 +154,17 @@ def test_an_earlier_run_is_never_overwritten_by_accident(
 
 
 def test_a_finished_run_without_checkpoints_stays_too(prepared: Path, tmp_path: Path) -> None:
-    told = {"max_steps": 1, "save_strategy": "no"}
-    train(small(prepared, tmp_path / "run", **told))
+    settings = {"max_steps": 1, "save_strategy": "no"}
+    train(small(prepared, tmp_path / "run", **settings))
     for more in ({}, {"resume": True}):
         with pytest.raises(InputError, match="holds a finished run, without checkpoints"):
-            train(small(prepared, tmp_path / "run", **told, **more))
-    train(small(prepared, tmp_path / "run", **told, overwrite_output_dir=True))
+            train(small(prepared, tmp_path / "run", **settings, **more))
+    train(small(prepared, tmp_path / "run", **settings, overwrite_output_dir=True))
 
 
 def test_a_checkpoint_by_its_name(unbroken: Path, prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
+    settings = {"tower_steps": 2, "warmup_labels": "dataset", "text_steps": 1, "view_dropout": 0.5}
     shutil.copytree(unbroken, out)
     assert [step for step, _ in checkpoints(out)] == [6, 8]
     for named, message in (
@@ -173,9 +174,9 @@ def test_a_checkpoint_by_its_name(unbroken: Path, prepared: Path, tmp_path: Path
         (out / "checkpoint-6", "checkpoint-8 of .* comes after it"),
     ):
         with pytest.raises(InputError, match=message):
-            train(small(prepared, out, **told, resume=str(named)))
+            train(small(prepared, out, **settings, resume=str(named)))
     (out / "log.jsonl").write_text("".join((out / "log.jsonl").read_text().splitlines(keepends=True)[:7]))
-    train(small(prepared, out, **told, resume=str(out / "checkpoint-6"), overwrite_output_dir=True))
+    train(small(prepared, out, **settings, resume=str(out / "checkpoint-6"), overwrite_output_dir=True))
     assert losses(out) == losses(unbroken)
     assert_equal(weights(out), weights(unbroken))
 
@@ -220,7 +221,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tests.train.material import small
 from cxrgen.cli import main
-import cxrgen.train.run as run
+import cxrgen.train.run as command
+import cxrgen.train.pipeline as run
 args = small(Path(sys.argv[1]), Path(sys.argv[2]), max_steps=2, save_strategy="no")
 def limited(function, size):
     def inner(*given, **named):
@@ -229,7 +231,7 @@ def limited(function, size):
     return inner
 name, size = sys.argv[4].split(":")
 setattr(run, name, limited(getattr(run, name), int(size)))
-run.resolve = lambda options: args
+command.resolve = lambda options: args
 sys.exit(main(["train"]))
 """
 
@@ -252,15 +254,16 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tests.train.material import small
 from cxrgen.cli import main
-from cxrgen.train.callbacks import RunWatcher
-import cxrgen.train.run as run
-save, args = RunWatcher._save, small(Path(sys.argv[1]), Path(sys.argv[2]))
+from cxrgen.train.callbacks import RunCallback
+import cxrgen.train.run as command
+import cxrgen.train.pipeline as run
+save, args = RunCallback._save, small(Path(sys.argv[1]), Path(sys.argv[2]))
 def full(self, state):
     if state.step == 4:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     save(self, state)
-RunWatcher._save = full
-run.resolve = lambda options: args
+RunCallback._save = full
+command.resolve = lambda options: args
 sys.exit(main(["train"]))
 """
 

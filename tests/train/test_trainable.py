@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from transformers import AutoModelForImageTextToText, LlavaForConditionalGenerat
 
 from cxrgen.core.errors import UsageError
 from cxrgen.model.checkpoint import open_checkpoint
-from cxrgen.train.run import train
-from cxrgen.train.trainable import MODES, LoraSettings, choose, fold_rows, mode_of
+from cxrgen.train.config import TRAIN_MODULES, TrainableConfig
+from cxrgen.train.pipeline import train
+from cxrgen.train.trainable import MODES, fold_rows, mode_of, set_trainable
 
 HIDDEN, MLP, LAYERS, TOWER = 32, 48, 2, 16
 PROJECTOR = TOWER * HIDDEN + HIDDEN + HIDDEN * HIDDEN + HIDDEN
@@ -26,8 +28,8 @@ def model(llava: Path) -> Any:
     return LlavaForConditionalGeneration.from_pretrained(llava)
 
 
-def counted(model: Any, mode: str, **more: Any) -> int:
-    return choose(model, mode_of(mode), **more)[0]
+def counted(model: Any, mode: str, rows: Sequence[int] = (), **more: Any) -> int:
+    return set_trainable(model, TrainableConfig(mode, **more), rows)[0]
 
 
 def test_numbers_of_parameters(llava: Path, model: Any) -> None:
@@ -45,18 +47,18 @@ def test_numbers_of_parameters(llava: Path, model: Any) -> None:
     assert counted(fresh(), "llm") == language
     assert counted(fresh(), "projector+llm") == PROJECTOR + language
     assert counted(fresh(), "full") == PROJECTOR + language + tower - unused
-    assert counted(fresh(), "projector", tower="last-1") == PROJECTOR + tower_layer
-    assert counted(fresh(), "projector", tower="last-2") == PROJECTOR + 2 * tower_layer
+    assert counted(fresh(), "projector", train_tower="last-1") == PROJECTOR + tower_layer
+    assert counted(fresh(), "projector", train_tower="last-2") == PROJECTOR + 2 * tower_layer
     adapters = LAYERS * 4 * (4 * 2 * HIDDEN + 3 * (HIDDEN + MLP))  # rank 4: four square and three other matrices
-    lora = LoraSettings(rank=4)
-    assert counted(fresh(), "lora", lora=lora) == PROJECTOR + adapters
-    assert counted(fresh(), "lora", lora=lora, rows=[rows - 1]) == PROJECTOR + adapters + HIDDEN
-    with pytest.raises(UsageError, match="last-1 to last-2"):
-        counted(fresh(), "projector", tower="last-3")
-    with pytest.raises(UsageError, match="there are projector, llm"):
+    assert counted(fresh(), "lora", lora_rank=4) == PROJECTOR + adapters
+    assert counted(fresh(), "lora", [rows - 1], lora_rank=4) == PROJECTOR + adapters + HIDDEN
+    with pytest.raises(UsageError, match="choose from frozen, last-1, last-2, full"):
+        counted(fresh(), "projector", train_tower="last-3")
+    with pytest.raises(UsageError, match="choose from projector, llm"):
         mode_of("everything")
     documented = Path(__file__).parents[2] / "src" / "cxrgen" / "train" / "trainable.py"
     assert all(f"| {name} |" in documented.read_text() for name in MODES)
+    assert tuple(MODES) == TRAIN_MODULES
 
 
 def test_an_identity_that_only_fits_the_stock_class_stays(model: Any) -> None:
@@ -70,7 +72,7 @@ def test_an_identity_that_only_fits_the_stock_class_stays(model: Any) -> None:
 def test_trained_rows_are_the_rows_of_the_matrix(model: Any) -> None:
     ids = torch.tensor([[1, 5, 6, 5, 9]])
     before = copy.deepcopy(model.get_input_embeddings().weight)
-    choose(model, mode_of("projector"), rows=[5, 9])
+    set_trainable(model, TrainableConfig("projector"), [5, 9])
     embedding = model.get_input_embeddings()
     assert torch.equal(embedding(ids), before[ids])
     with torch.no_grad():
@@ -83,8 +85,8 @@ def test_trained_rows_are_the_rows_of_the_matrix(model: Any) -> None:
 
 
 def test_projector_mode_with_rows_changes_nothing_else(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"model_name_or_path": str(llava), "train_modules": "projector", "version": "v0"}
-    train(small(prepared, tmp_path / "run", **told, mm_use_im_start_end=True, max_steps=3))
+    settings = {"model_name_or_path": str(llava), "train_modules": "projector", "version": "v0"}
+    train(small(prepared, tmp_path / "run", **settings, mm_use_im_start_end=True, max_steps=3))
     before, after = LlavaForConditionalGeneration.from_pretrained(llava).state_dict(), None
     after = LlavaForConditionalGeneration.from_pretrained(tmp_path / "run").state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -95,9 +97,9 @@ def test_projector_mode_with_rows_changes_nothing_else(llava: Path, prepared: Pa
 
 
 def test_adapters_stay_adapters_or_are_merged(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"model_name_or_path": str(llava), "train_modules": "lora", "version": "v1", "lora_rank": 4}
-    train(small(prepared, tmp_path / "adapter", **told, max_steps=3))
-    train(small(prepared, tmp_path / "merged", **told, max_steps=3, merge_adapter=True))
+    settings = {"model_name_or_path": str(llava), "train_modules": "lora", "version": "v1", "lora_rank": 4}
+    train(small(prepared, tmp_path / "adapter", **settings, max_steps=3))
+    train(small(prepared, tmp_path / "merged", **settings, max_steps=3, merge_adapter=True))
     assert open_checkpoint(tmp_path / "adapter").format == open_checkpoint(tmp_path / "merged").format
     files = {path.name for path in (tmp_path / "adapter").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "cxrgen.json", "tokenizer.json"} <= files
@@ -116,22 +118,22 @@ def test_a_broken_adapter_run_goes_on_bit_by_bit(
     llava: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout in front of the adapters: the random state goes on too."""
-    from cxrgen.train.callbacks import RunWatcher
+    from cxrgen.train.callbacks import RunCallback
 
-    told = {"model_name_or_path": str(llava), "train_modules": "lora", "version": "v1", "max_steps": 5}
-    train(small(prepared, tmp_path / "whole", **told))
-    after = RunWatcher.after
+    settings = {"model_name_or_path": str(llava), "train_modules": "lora", "version": "v1", "max_steps": 5}
+    train(small(prepared, tmp_path / "whole", **settings))
+    after = RunCallback.on_step_end
 
-    def crash(self: RunWatcher, state: Any, record: Any) -> bool:
+    def crash(self: RunCallback, state: Any, record: Any) -> bool:
         if record.step == 3:
             raise KeyboardInterrupt
         return after(self, state, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunWatcher, "after", crash)
+        patch.setattr(RunCallback, "on_step_end", crash)
         with pytest.raises(KeyboardInterrupt):
-            train(small(prepared, tmp_path / "broken", **told))
-    train(small(prepared, tmp_path / "broken", **told, resume=True))
+            train(small(prepared, tmp_path / "broken", **settings))
+    train(small(prepared, tmp_path / "broken", **settings, resume=True))
     from safetensors.torch import load_file
 
     name = "adapter_model.safetensors"
@@ -139,9 +141,9 @@ def test_a_broken_adapter_run_goes_on_bit_by_bit(
 
 
 def test_gradient_checkpointing_changes_no_number(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    told = {"model_name_or_path": str(llava), "train_modules": "projector", "version": "v1", "max_steps": 3}
-    plain = train(small(prepared, tmp_path / "plain", **told))
-    assert train(small(prepared, tmp_path / "again", **told, gradient_checkpointing=True)) == pytest.approx(plain)
+    settings = {"model_name_or_path": str(llava), "train_modules": "projector", "version": "v1", "max_steps": 3}
+    plain = train(small(prepared, tmp_path / "plain", **settings))
+    assert train(small(prepared, tmp_path / "again", **settings, gradient_checkpointing=True)) == pytest.approx(plain)
 
 
 def test_qlora_says_what_it_needs(llava: Path, prepared: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.train.material import Gradients, assert_close
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from cxrgen.core.errors import InputError
@@ -85,11 +86,13 @@ def test_accumulation_weighs_tokens_and_equals_one_batch() -> None:
     some = samples(6)
     settings = FitSettings(steps=1, learning_rate=1e-2, train=("model.language_model", "model.multi_modal_projector"))
     freeze_norms(whole), freeze_norms(parts)
-    one = fit(whole, batches([some]), settings)
-    two = fit(parts, batches([some[:1], some[1:3], some[3:]]), FitSettings(**{**vars(settings), "accumulation": 3}))
+    first, second = Gradients(), Gradients()
+    one = fit(whole, batches([some]), settings, first)
+    cut = batches([some[:1], some[1:3], some[3:]])
+    two = fit(parts, cut, dataclasses.replace(settings, accumulation=3), second)
     assert one == pytest.approx(two, rel=1e-5)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(value, parts.state_dict()[name], rtol=1e-5, atol=1e-6)
+    assert first.seen.keys() == {name for name, each in whole.named_parameters() if each.requires_grad}
+    assert_close(second.seen, first.seen)
 
 
 def freeze_norms(model: LlavaForConditionalGeneration) -> None:
@@ -143,18 +146,17 @@ def test_bad_runs_are_stopped_with_their_step() -> None:
 
 def test_gradients_are_clipped_or_not() -> None:
     """0 is no clipping, as in other trainers; clipped to nought, nothing would be learnt without a word."""
-    from tests.train.material import Gradients, small
+    from tests.train.material import small
 
-    from cxrgen.train.stages import order_of, settings_of
-    from cxrgen.train.trainer import join_processes
+    from cxrgen.train.stages import fit_settings, sampler_config
 
     norms = []
     for most in (0.0, 1e-3):
-        arguments = small(Path("data"), Path("out"), max_grad_norm=most, max_steps=1)
-        watcher = Gradients()
-        settings = settings_of(arguments, 6, order_of(arguments, join_processes()))
-        fit(tiny_model(), batches([samples(6)]), dataclasses.replace(settings, train=("",)), watcher)
-        norms.append(math.sqrt(sum(float((each**2).sum()) for each in watcher.seen.values())))
+        optim = small(Path("data"), Path("out"), max_grad_norm=most, max_steps=1).optim
+        callback = Gradients()
+        settings = fit_settings(optim, 6, sampler_config(optim, seed=0, view_dropout=0.0, processes=1))
+        fit(tiny_model(), batches([samples(6)]), dataclasses.replace(settings, train=("",)), callback)
+        norms.append(math.sqrt(sum(float((each**2).sum()) for each in callback.seen.values())))
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(1e-3, rel=1e-3)
 
@@ -181,14 +183,14 @@ def test_the_projector_starts_with_all_directions_alike() -> None:
     from cxrgen.model.checkpoint import Checkpoint
     from cxrgen.model.conversation import Format
     from cxrgen.model.tiny import NewModel, new_model
-    from cxrgen.train.warmup import level_projector
+    from cxrgen.train.warmup import whiten_projector_init
 
     sizes = NewModel(image_size=32, image_tokens=4, vocabulary=300, layers=1, hidden_size=64, tower_size=16)
     model, processor = new_model(sizes, ["The heart is enlarged."], seed=0)
     generator = torch.Generator().manual_seed(0)
     loudness = torch.logspace(1, -1, 16)  # the faintest direction a hundredth of the loudest
     features = torch.randn(500, 4, 16, generator=generator) * loudness + 3.0
-    level_projector(Checkpoint(model, processor, Format(image_tokens=4)), features, seed=1)
+    whiten_projector_init(Checkpoint(model, processor, Format(image_tokens=4)), features, seed=1)
     heard = model.model.multi_modal_projector.linear_1(features.flatten(0, 1))
     assert heard.mean(dim=0).abs().max() < 1e-3
     spread = torch.linalg.eigvalsh(torch.cov((heard.T).double()))[-16:]

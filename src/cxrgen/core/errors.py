@@ -11,9 +11,20 @@ from difflib import get_close_matches
 
 
 class InputError(Exception):
-    """An input cannot be used: missing file, wrong columns, damaged record."""
+    """An input cannot be used: missing file, wrong columns, damaged record.
+
+    `detail` is what may hold a user's data (a cell, a column name, a path found on disk); it is shown on request only.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+    def shown(self, show_values: bool = False) -> str:
+        """The message for the screen."""
+        return f"{self} ({self.detail})" if show_values and self.detail else str(self)
 
 
 class UsageError(InputError):

@@ -41,13 +41,17 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
 
 def require_space(folder: Path, needed: float) -> None:
     """Raise InputError when the disk under `folder`, which need not be there yet, has no room for `needed` bytes."""
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(there).free
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free on this disk; "
+            f"{folder}: {_size(needed)} are needed, {_size(free)} are free on this disk; "
             "make room or choose another place"
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager

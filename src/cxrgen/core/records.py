@@ -6,10 +6,10 @@ lower-case name ("findings", "impression", "indication", ...) to its text; an ab
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,39 +87,22 @@ class Prediction:
     report: str
 
 
-_PAIRS = pa.map_(pa.string(), pa.string())
-STUDY_SCHEMA = pa.schema(
-    [
-        ("study_id", pa.string()),
-        ("subject_id", pa.string()),
-        ("split", pa.string()),
-        ("order_key", pa.string()),
-        (
-            "views",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("path", pa.string()),
-                        ("view", pa.string()),
-                        ("raw_view", pa.string()),
-                        ("width", pa.int32()),
-                        ("height", pa.int32()),
-                        ("sha256", pa.string()),
-                    ]
-                )
-            ),
-        ),
-        ("sections", _PAIRS),
-        ("report", pa.string()),
-        ("prior_study_id", pa.string()),
-        ("labels", pa.map_(pa.string(), pa.int8())),
-        ("flags", pa.list_(pa.string())),
-        ("source", pa.string()),
-        ("sex", pa.string()),
-        ("age", pa.int16()),
-    ],
-    metadata={"cxrgen_schema": str(SCHEMA_VERSION)},
-)
+def _struct(record: type, types: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Arrow's fields of a dataclass, from its annotations."""
+    return [(name, types[annotation]) for name, annotation in get_type_hints(record).items()]
+
+
+_TYPES: dict[Any, Any] = {str: pa.string(), int: pa.int32()}
+_STUDY_TYPES: dict[Any, Any] = {
+    **_TYPES,
+    str | None: pa.string(),
+    int | None: pa.int16(),
+    dict[str, str]: pa.map_(pa.string(), pa.string()),
+    dict[str, int] | None: pa.map_(pa.string(), pa.int8()),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[View, ...]: pa.list_(pa.struct(_struct(View, _TYPES))),
+}
+STUDY_SCHEMA = pa.schema(_struct(Study, _STUDY_TYPES), metadata={"cxrgen_schema": str(SCHEMA_VERSION)})
 
 
 def write_studies(path: Path, studies: Iterable[Study]) -> None:

@@ -17,12 +17,12 @@ COLUMNS = ("row", "id", "code", "hint")
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     """Write the table of rejects, readable by its owner only: ids and file names can be a patient's."""
-    write_csv(path, COLUMNS, [(each.row, each.id, each.code, each.hint) for each in rejects], private=True)
+    write_csv(path, COLUMNS, [(reject.row, reject.id, reject.code, reject.hint) for reject in rejects], private=True)
 
 
 def counted_codes(rejects: Sequence[Reject]) -> str:
-    """How often each code occurs: "image-missing 2, text-empty 1"."""
-    counts = Counter(each.code for each in rejects)
+    """How often reject code occurs: "image-missing 2, text-empty 1"."""
+    counts = Counter(reject.code for reject in rejects)
     return ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
 
 

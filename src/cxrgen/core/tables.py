@@ -31,9 +31,9 @@ _DATA = re.compile(r"[.!?]\s*$|[.!?]\s|[/\\^]|^[\d\s.,:-]+$")  # sentences, path
 
 @dataclass(frozen=True)
 class CsvRow:
-    """One data row: `place` is "name.csv:17" (the line it ends on), `cells` maps column name to verbatim text."""
+    """One data row: `row_ref` is "name.csv:17" (the line it ends on), `cells` maps column name to verbatim text."""
 
-    place: str
+    row_ref: str
     cells: dict[str, str]
 
 
@@ -74,13 +74,13 @@ def read_csv(path: Path) -> CsvTable:
                 if twice:
                     raise InputError(f"{path}: column {sorted(twice)[0]!r} stands twice in the header; rename one")
                 continue
-            place = f"{path.name}:{reader.line_num}"
+            row_ref = f"{path.name}:{reader.line_num}"
             if len(fields) != len(columns):
                 raise InputError(
-                    f"{place}: {len(fields)} fields, the header has {len(columns)}; "
+                    f"{row_ref}: {len(fields)} fields, the header has {len(columns)}; "
                     "quote cells that hold the separator, or export the file again"
                 )
-            rows.append(CsvRow(place, dict(zip(columns, fields))))
+            rows.append(CsvRow(row_ref, dict(zip(columns, fields))))
     except csv.Error as error:
         raise InputError(f"{path.name}:{reader.line_num}: {error}; look for an unbalanced quote from here on") from None
     return CsvTable(path, tuple(columns), tuple(rows), tuple(notes))

@@ -22,7 +22,7 @@ _EXAMPLES = """examples:
 """
 _REMARK = (
     "Synthetic studies: the scores say nothing about real images. "
-    "The vision tower was warmed up on labels read from the training reports."
+    "The vision encoder was warmed up on labels read from the training reports."
 )
 _SHOWN = (
     ("finding F1", "finding_f1_macro"),
@@ -78,10 +78,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> dict[str, Path]:
     """What the findings could be told by, with both images and with the frontal alone: a file for each."""
-    from cxrgen.demo.tower_probe import tower_ceiling
+    from cxrgen.demo.tower_probe import linear_probe_scores
 
     optimum = read_json(phantom / "optimum.json")["optimum"]
-    ceiling = tower_ceiling(model, prepared, phantom / "findings.csv")
+    ceiling = linear_probe_scores(model, prepared, phantom / "findings.csv")
     paths = {}
     for views in ("both", "frontal"):
         paths[views] = other / f"limits_{views}.json"

@@ -33,7 +33,7 @@ _SLICE = 64  # images
 _FEW = 50  # studies below which the valid split sets no thresholds
 
 
-def tower_ceiling(model: Path, prepared: Path, truth: Path) -> dict[str, dict[str, float]]:
+def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, dict[str, float]]:
     """View set -> score name -> F1 on split test of the reader fitted on split train.
 
     The threshold of each finding is the best one on split valid, or on train where valid is small. Raises InputError
@@ -99,9 +99,7 @@ def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, ki
     found: list[tuple[int, NDArray[np.float64]]] = []
     slices = list(in_slices(list(paths.items()), _SLICE))
     for some in track(slices, f"reading {kind} images", len(slices)):
-        pixels = image_pixels(
-            [path for _, path in some], checkpoint.processor.image_processor, checkpoint.format.aspect
-        )
+        pixels = image_pixels([path for _, path in some], checkpoint.processor.image_processor, checkpoint.format)
         values = tower_features(checkpoint.model, pixels).flatten(1).double().numpy()
         found += zip((row for row, _ in some), values)
     width = len(found[0][1]) if found else 1
@@ -118,7 +116,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("truth", type=Path, help="findings.csv of the phantoms")
     options = parser.parse_args(words)
     try:
-        print(json.dumps(tower_ceiling(options.model, options.prepared, options.truth), indent=2, sort_keys=True))
+        print(json.dumps(linear_probe_scores(options.model, options.prepared, options.truth), indent=2, sort_keys=True))
     except InputError as error:
         print(f"ceiling: {error}", file=sys.stderr)
         return error.exit_code

@@ -26,6 +26,7 @@ from cxrgen.model.conversation import recorded_format
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
+from cxrgen.model.tower import ConvTowerConfig
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
 STOCK, V1, V15, DELTA, BASE = (
@@ -50,7 +51,7 @@ def describe(path: Path) -> tuple[str, list[Row]]:
             return "adapter (LoRA)", [("base", "not here", str(error))]
     config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
     if isinstance(config, dict) and config.get("model_type") in ("clip", "clip_vision_model"):
-        return "vision tower (CLIP)", [("use", "as --vision_tower of `cxrgen merge` and `cxrgen convert`", "")]
+        return "vision encoder (CLIP)", [("use", "as --vision_tower of `cxrgen merge` and `cxrgen convert`", "")]
     layout = read_layout(path)
     try:
         tensors = original_tensors(read_weights(path), layout)
@@ -58,7 +59,14 @@ def describe(path: Path) -> tuple[str, list[Row]]:
         return "checkpoint whose weights cannot be read", [("weights", str(error), "bring these files again")]
     kind = _kind(tensors, layout)
     rows = [_sizes(tensors), *_weights(tensors, layout, kind), *_tokenizer(path, layout, kind)]
-    return kind, [*rows, _next(path, kind)] if not any(row[2] for row in rows) else rows
+    return kind, [*rows, *_opens_with(layout), _next(path, kind)] if not any(row[2] for row in rows) else rows
+
+
+def _opens_with(layout: Layout) -> list[Row]:
+    """How transformers alone opens a checkpoint with this package's small vision encoder."""
+    vision = layout.config.get("vision_config")
+    small = isinstance(vision, dict) and vision.get("model_type") == ConvTowerConfig.model_type
+    return [("with transformers alone", "`import cxrgen.model` first; it registers the vision encoder", "")] * small
 
 
 def _kind(tensors: Mapping[str, LazyTensor], layout: Layout) -> str:
@@ -96,17 +104,17 @@ def _weights(tensors: Mapping[str, LazyTensor], layout: Layout, kind: str) -> li
         rows.append(("tensors of another shape", f"{other[0]} {shape}", "bring the config.json that belongs to them"))
     if kind == V1:
         tower = layout.config.get("mm_vision_tower", "not named")
-        rows.append(("vision tower", f"in none of the original's v1.0 files; the config says {tower}", ""))
+        rows.append(("vision encoder", f"in none of the original's v1.0 files; the config says {tower}", ""))
     elif kind in (STOCK, V15) and not any(name.startswith(TOWER) for name in tensors):
-        rows.append(("vision tower", "missing from the weights", "bring all shards of the weights"))
+        rows.append(("vision encoder", "missing from the weights", "bring all shards of the weights"))
     return rows
 
 
 def _tokenizer(path: Path, layout: Layout, kind: str) -> list[Row]:
     """Tokenizer files, cxrgen.json, and whether the fast tokenizer gives the ids that the weights know."""
     if kind != STOCK:
-        there = (path / MODEL_FILE).is_file()
-        return [("tokenizer", "there", "")] if there else [("tokenizer", f"no {MODEL_FILE}", f"bring {MODEL_FILE}")]
+        present = (path / MODEL_FILE).is_file()
+        return [("tokenizer", "present", "")] if present else [("tokenizer", f"no {MODEL_FILE}", f"bring {MODEL_FILE}")]
     if not (path / FORMAT_FILE).is_file():
         way = f"`cxrgen convert {path} OUT --to stock` writes one"
         return [("conversation format", f"no {FORMAT_FILE}, so train and generate cannot know it", way)]
@@ -114,8 +122,8 @@ def _tokenizer(path: Path, layout: Layout, kind: str) -> list[Row]:
         format = recorded_format(path / FORMAT_FILE)
     except InputError as error:
         return [("conversation format", str(error), f"bring {FORMAT_FILE} again")]
-    told = f"template {format.template}, {format.image_tokens} {format.image_token} an image, images {format.aspect}"
-    rows: list[Row] = [("conversation format", told, "")]
+    state = f"template {format.template}, {format.image_tokens} {format.image_token} an image, images {format.aspect}"
+    rows: list[Row] = [("conversation format", state, "")]
     if format.template == "plain":
         return rows
     from transformers import AutoTokenizer

@@ -2,7 +2,7 @@
 
 A check that lacks something is skipped with the reason, so that the list says what a machine can do and what it would
 need for the rest. Models are made on the spot; only the comparison with vLLM needs a checkpoint folder, because vLLM
-opens stock towers only.
+opens stock vision encoders only.
 """
 
 from __future__ import annotations
@@ -141,16 +141,20 @@ def _qlora(_: Path | None) -> str:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    from cxrgen.train.init_model import four_bits
-    from cxrgen.train.trainable import LoraSettings, choose, mode_of
+    from cxrgen.model.quantization import quantization
+    from cxrgen.train.config import TrainableConfig
+    from cxrgen.train.trainable import set_trainable
     from cxrgen.train.trainer import FitSettings, fit
 
     with tempfile.TemporaryDirectory() as folder:
         _small_model().save_pretrained(folder)
         model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=torch.float32, quantization_config=four_bits(), local_files_only=True
+            folder,
+            dtype=torch.float32,
+            quantization_config=quantization(4, torch.bfloat16, "QLoRA"),
+            local_files_only=True,
         )
-    choose(model, mode_of("qlora"), lora=LoraSettings(dropout=0.0))
+    set_trainable(model, TrainableConfig("qlora", lora_dropout=0.0))
     history = fit(model, [_batch()] * 20, FitSettings(20, 1e-2, train=None, bf16=True))
     if not history[-1] < history[0]:
         raise AssertionError(f"the loss went from {history[0]:.4f} to {history[-1]:.4f}")

@@ -1,6 +1,6 @@
-"""What is installed and usable, and what is missing for the rest; with MODEL: what that folder is and what it lacks.
+"""Show what is installed and usable, and what is missing for the rest; with MODEL: what that folder is and lacks.
 
-Nothing is changed or fetched. Exit code 1 says that something is lacking: a package of the core, or a part of MODEL.
+Nothing is changed or downloaded. Exit code 1: something is missing, a package of the core or a part of MODEL.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from cxrgen.core.errors import InputError
 
@@ -54,9 +55,11 @@ class Report:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="checkpoint folder or projector file")
-    parser.add_argument("--gpu", action="store_true", help="try what needs a GPU; takes minutes where there is one")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "model", nargs="?", type=Path, metavar="MODEL", help="checkpoint folder or projector file to inspect"
+    )
+    parser.add_argument("--gpu", action="store_true", help="test what needs a GPU; takes minutes")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,16 +78,13 @@ def run(options: argparse.Namespace) -> int:
 
 def installed() -> Report:
     """Which of the package's requirements are there, extra by extra, by the package's own metadata."""
-    wanted: dict[str, list[str]] = {}
-    for line in importlib.metadata.requires("cxrgen") or ():
-        requirement, _, condition = line.partition(";")
-        match = re.search(r"extra\s*==\s*['\"]([^'\"]+)", condition)
-        wanted.setdefault(match[1] if match else "", []).append(requirement.strip())
     findings, lacking = [], False
-    for extra, requirements in wanted.items():
-        if extra in _UNSHOWN:
+    requirements = [Requirement(line) for line in importlib.metadata.requires("cxrgen") or ()]
+    for extra in ("", *(importlib.metadata.metadata("cxrgen").get_all("Provides-Extra") or ())):
+        needed = [each for each in requirements if _is_for(each, extra)]
+        if extra in _UNSHOWN or not needed:
             continue
-        faults = [fault for fault in map(_fault, requirements) if fault]
+        faults = [fault for fault in map(_fault, needed) if fault]
         name = f"[{extra}]" if extra else "core"
         what = f"{name}: {_USES[extra]}" if extra in _USES else name
         way_out = f'pip install "cxrgen{name if extra else ""}"' if faults else ""
@@ -95,25 +95,21 @@ def installed() -> Report:
     )
 
 
-def _fault(requirement: str) -> str:
+def _is_for(requirement: Requirement, extra: str) -> bool:
+    """Whether this Python needs a requirement for an extra; "" is the core."""
+    marker = requirement.marker
+    for_core = marker is None or marker.evaluate({"extra": ""})
+    return for_core if not extra else not for_core and marker is not None and marker.evaluate({"extra": extra})
+
+
+def _fault(requirement: Requirement) -> str:
     """Why a requirement such as `torch>=2.6` is not met; "" when it is."""
-    match = re.match(r"([A-Za-z0-9][\w.\-]*)(?:\[[^\]]*\])?\s*(.*)", requirement)
-    assert match is not None
-    name, conditions = match[1], match[2].strip("() ")
     try:
-        version = importlib.metadata.version(name)
+        version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
-        return name
-    for condition in filter(None, map(str.strip, conditions.split(","))):
-        sign, bound = re.match(r"(>=|<=|==|!=|<|>|~=)?\s*(.*)", condition).groups()  # type: ignore[union-attr]
-        have, limit = _numbers(version), _numbers(bound)
-        if (sign in (">=", "~=") and have < limit) or (sign == "<" and have >= limit):
-            return f"{name} {condition} (it is {version})"
-    return ""
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)  # type: ignore[index]
+        return requirement.name
+    unmet = [str(each) for each in requirement.specifier if not each.contains(version, prereleases=True)]
+    return f"{requirement.name} {','.join(sorted(unmet))} (it is {version})" if unmet else ""
 
 
 def machine() -> Report:
@@ -128,7 +124,7 @@ def machine() -> Report:
     try:
         torch = importlib.import_module("torch")
     except ImportError:
-        findings.append(Finding("torch", "not there", 'pip install "cxrgen[model]"'))
+        findings.append(Finding("torch", "not installed", 'pip install "cxrgen[model]"'))
         return Report("This machine", findings)
     except Exception as error:  # a broken installation fails in many ways
         findings.append(Finding("torch", f"cannot be imported ({type(error).__name__})", "install it again"))
@@ -147,7 +143,7 @@ def _model(path: Path) -> Report:
     try:
         importlib.import_module("torch")
     except ImportError:
-        raise InputError('to look into a checkpoint torch is needed: pip install "cxrgen[model]"') from None
+        raise InputError('reading a checkpoint needs torch; pip install "cxrgen[model]"') from None
     from cxrgen.doctor.checkpoint import describe
 
     kind, rows = describe(path)

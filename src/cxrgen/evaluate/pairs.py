@@ -84,7 +84,7 @@ def read_truth(path: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
     for row in table.rows:
         name = row.cells[str(column)].strip()
         if name in rows:
-            raise InputError(f"{row.place}: study {name!r} is given twice; keep one row a study")
+            raise InputError(f"{row.row_ref}: study {name!r} is given twice; keep one row a study")
         rows[name] = row.cells
     missing = tuple(name for name in study_ids if name not in rows)
     if missing:
@@ -137,7 +137,7 @@ def _read(path: Path) -> tuple[dict[str, tuple[str, str]], set[str], list[str]]:
     for row in rows:
         name = row.cells[id_column].strip()
         if not name:
-            raise InputError(f"{row.place}: empty {id_column}; every report needs its study id")
+            raise InputError(f"{row.row_ref}: empty {id_column}; every report needs its study id")
         if name in reports:
             doubled.add(name)
         reports[name] = (row.cells[report_column], row.cells[subject_column] if subject_column else "")

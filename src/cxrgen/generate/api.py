@@ -9,11 +9,13 @@ from typing import Any
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
-from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
+from cxrgen.core.records import Study
 from cxrgen.generate.decoding.decode import write_reports
-from cxrgen.generate.engine import make_sampler, open_on_device
+from cxrgen.generate.decoding.sampling import make_sampler
+from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.settings import Settings, read_format, with_options
-from cxrgen.imaging.views import view_class
+from cxrgen.imaging.stored import views_of_study
+from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.text.prompts import study_conversation, tells_prior
 
 Paths = str | os.PathLike[str]
@@ -27,6 +29,7 @@ class ReportGenerator:
             raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
+        self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
 
     def report(
         self,
@@ -37,27 +40,29 @@ class ReportGenerator:
     ) -> str:
         """The report of a study.
 
-        `views` are the files of its images, `shown` what each of them shows (frontal, lateral, other, unknown); without
-        it DICOM files say so themselves, and of others the first is taken for a frontal, the rest for laterals.
-        Only what the checkpoint was trained to see is shown to it. Raises InputError for an image that cannot be read.
+        `views` are the files of its images in any order, `shown` what each of them shows (frontal, lateral, other,
+        unknown, or a word such as PA); without it DICOM files are asked, and of others the first is taken for a
+        frontal, the rest for laterals. Images are read, named and ordered as in the set that the checkpoint was trained
+        on, and only those are shown that it was trained to see. Raises InputError for an image that cannot be read.
         """
         paths = [Path(views)] if isinstance(views, (str, os.PathLike)) else [Path(view) for view in views]
-        kinds = view_kinds(paths, shown)
-        sections = {"indication": indication} if indication else {}
-        images = tuple(View(str(path), kind) for path, kind in zip(paths, kinds))
-        study = Study("study", "", views=images, sections=sections)
         format = self.settings.format
+        sections = {"indication": indication} if indication else {}
+        study = Study("study", "", views=order_views(views_of_study(paths, shown, format.images)), sections=sections)
+        if format.view_rules not in ("", VIEW_RULES):
+            say(
+                f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
+            )
         if prior and not tells_prior(format.prompt):
             say("this checkpoint was trained without prior reports, so the prior is left out")
         conversation = study_conversation(study, format.views, format.prompt, prior)
         if not conversation.images:
             raise InputError(
-                f"no image left to show: the checkpoint takes {format.views} images, given are {', '.join(kinds)}"
+                f"no image left to show: the checkpoint takes {format.views} images, given are "
+                f"{', '.join(view.view for view in study.views)}; --image-views says what images show"
             )
-        settings = self.settings
-        written = write_reports(
-            self.checkpoint, [conversation], Path(), 1, settings.max_new_tokens, make_sampler(settings)
-        )
+        most = self.settings.max_new_tokens
+        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
         return next(report for _, report in written).report
 
 
@@ -67,30 +72,3 @@ def load(
     """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
     folder = Path(model)
     return ReportGenerator(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))
-
-
-def view_kinds(paths: Sequence[Path], shown: Sequence[str] | None) -> list[str]:
-    """What each image shows. Raises UsageError when `shown` has another length or an unknown word."""
-    if not paths:
-        raise UsageError("a study without an image; give at least one")
-    if shown is not None:
-        known = (FRONTAL, LATERAL, OTHER, UNKNOWN)
-        if len(shown) != len(paths) or not set(shown) <= set(known):
-            raise UsageError(f"--image-views: one of {', '.join(known)} for each of the {len(paths)} images")
-        return list(shown)
-    return [_said_by_file(path) or (LATERAL if place else FRONTAL) for place, path in enumerate(paths)]
-
-
-def _said_by_file(path: Path) -> str:
-    """What a DICOM file says that it shows; "" for other files and other words."""
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
-        return ""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ViewPosition"])
-    except (InvalidDicomError, OSError, ValueError):
-        return ""  # whoever reads the image says what is wrong with it
-    kind = view_class(str(header.get("ViewPosition", "")))
-    return "" if kind == UNKNOWN else kind

@@ -1,14 +1,13 @@
 """All questions of a file, from options to the two CSVs.
 
-Reports go to append-only files while they are written; the CSVs are made of these at the end, so they are whole or not
-there, and they are the same however often the run was interrupted and by however many processes it was done.
+Reports go to append-only files while they are written, and the CSVs are made of these at the end. So the CSVs are whole
+or absent, and the same however often the run was interrupted and by however many processes it was done.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -18,7 +17,7 @@ from typing import Any
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.core.records import Conversation, Prediction, Reject
-from cxrgen.core.rejects import write_rejects
+from cxrgen.core.rejects import check_share, write_rejects
 from cxrgen.generate.distributed import (
     Event,
     Job,
@@ -30,7 +29,7 @@ from cxrgen.generate.distributed import (
     write_in_processes,
 )
 from cxrgen.generate.questions import Questions, read_questions, references, write_answers, write_reports_csv
-from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished
+from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
 from cxrgen.generate.settings import Settings, settings_of
 
 _SHOWN = 20  # studies that failed, on the screen; the file lists all
@@ -42,18 +41,18 @@ def write_test_set(options: argparse.Namespace) -> int:
     questions = read_questions(options.question_file, options.image_folder, options.split, settings.format)
     predictions: Path = options.answers_file_pred
     rank, count = torchrun_rank()
-    if rank == 0:
-        _say_doubled(questions.conversations)
     if options.num_chunks < 1:
         raise UsageError("--num-chunks is at least 1")
     if count > 1 and (options.num_chunks > 1 or options.restart):
-        raise UsageError("torchrun has started the processes: leave out --num-chunks; remove .partial files yourself")
+        raise UsageError(
+            "torchrun has started the processes; leave out --num-chunks and --restart, and remove .partial files"
+        )
     for path in partial_paths(predictions) if options.restart else ():
-        path.unlink()
+        remove_partial(path)
     with process_group(count):
         identity = _agreed(_identity(settings, questions.conversations), count)
         job = Job(settings, questions.conversations, questions.folder, predictions, identity)
-        finished = read_finished(predictions, identity)
+        finished = read_finished(predictions, identity, job.conversations, job.folder)
         failed = _write_reports(job, options.num_chunks, rank, count, finished)
         if rank == 0:
             _list_failures(predictions, questions, finished, failed)
@@ -61,19 +60,12 @@ def write_test_set(options: argparse.Namespace) -> int:
         complete = broadcast_object(len(finished) == len(questions.conversations), count)
     if complete:  # each process its own, for nodes without a common disk
         for path in partial_paths(predictions) if rank == 0 else [partial_path(predictions, rank)]:
-            path.unlink(missing_ok=True)
+            remove_partial(path)
     return _outcome(options, questions, finished) if rank == 0 else 0
 
 
-def _say_doubled(conversations: Sequence[Conversation]) -> None:
-    counts = Counter(each.id for each in conversations)
-    doubled = [name for name, count in counts.items() if count > 1]
-    if doubled:
-        say(f"{len(doubled)} ids stand at several questions, {doubled[0]} for one; scores need one report an id")
-
-
 def _write_reports(job: Job, processes: int, rank: int, count: int, finished: dict[int, Prediction]) -> dict[int, str]:
-    """Let the missing reports be written, into `finished`, and show how it goes; returns what failed, and why."""
+    """Write the missing reports into `finished` and show the progress; returns what failed, and why."""
     total = len(job.conversations)
     if finished and rank == 0:
         say(f"{len(finished)} of {total} reports are there from an earlier run")
@@ -87,30 +79,31 @@ def _write_reports(job: Job, processes: int, rank: int, count: int, finished: di
         events = generate_shard(job, 0, 1, finished)
     failed = {number: why for number, why in _watched(events, mine, quiet=rank > 0) if why}
     if count == 1:
-        finished.update(read_finished(job.predictions, job.identity))
+        finished.update(read_finished(job.predictions, job.identity, job.conversations))
     return failed
 
 
 def _agreed(identity: dict[str, Any], count: int) -> dict[str, Any]:
-    """The identity that process 0 has. Copies of a checkpoint may differ in their times, and in nothing else."""
+    """The identity of process 0, which that of every process must equal."""
     first: dict[str, Any] = broadcast_object(identity, count)
     for key in identity:
-        if key != "checkpoint" and identity[key] != first[key]:
+        if identity[key] != first[key]:
             raise InputError(f"this process was started with {key} {identity[key]!r}, process 0 with {first[key]!r}")
     return first
 
 
 def _identity(settings: Settings, conversations: Sequence[Conversation]) -> dict[str, Any]:
-    """What the reports depend on. Batch size, processes, drafts and places of files are not among it."""
+    """What the reports depend on: not batch size, processes, speculative decoding or the places of files."""
     asked = sha256()
     for each in conversations:
         asked.update(repr((each.id, each.images, each.turns[:1])).encode())
-    depends = {key: value for key, value in asdict(settings).items() if key in Settings.decides}
+    options = {key: value for key, value in asdict(settings).items() if key in Settings.decides}
     return {
         "cxrgen": "reports of an unfinished run",
+        "version": 2,  # of this file
         "checkpoint": checkpoint_digest(settings.model),
         "questions": asked.hexdigest()[:16],
-        **depends,
+        **options,
     }
 
 
@@ -160,16 +153,16 @@ def _write_files(
 ) -> None:
     """Truth, then predictions. Raises InputError when there is no room for them; the partial files stay."""
     predictions: Path = options.answers_file_pred
-    there = sorted(finished)
+    numbers = sorted(finished)
     try:
         if options.answers_file_gt:
             truth = references(conversations)
             write_reports_csv(options.answers_file_gt, truth)
             if len(truth) < len(conversations):
                 say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
-        written = [finished[number] for number in there]
+        written = [finished[number] for number in numbers]
         if predictions.suffix == ".jsonl":
-            write_answers(predictions, [conversations[number] for number in there], written, options.model_name.name)
+            write_answers(predictions, [conversations[number] for number in numbers], written, options.model_name.name)
         else:
             write_reports_csv(predictions, written)
     except OSError as error:
@@ -186,6 +179,5 @@ def _outcome(options: argparse.Namespace, questions: Questions, finished: dict[i
             f"{total - len(finished)} of {total} failed, see {_rejects_path(predictions)}; "
             "the others are written, and the same command tries only these again"
         )
-    if unusable > options.max_rejects * (total + unusable):
-        raise TooManyRejects(f"{unusable} unusable questions, see {_rejects_path(predictions)}; the others are written")
+    check_share(unusable, total + unusable, options.max_rejects, "questions", _rejects_path(predictions))
     return 0

@@ -2,7 +2,7 @@
 
 Process r of n takes every n-th question, from r on. It needs none of the others, and so the reports are the same by
 however many they are written. Processes of one machine are started here, one a GPU or a share of the CPU's cores; under
-`torchrun` they are there already, and the first one gathers the reports, so that nodes need no disk in common.
+`torchrun` they run already, and rank 0 gathers the reports, so that nodes need no disk in common.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.core.workers import end_with_parent
-from cxrgen.generate.resume import Identity, Partial, partial_path, read_finished
+from cxrgen.generate.resume import Identity, Partial, images_digest, partial_path, read_finished
+
+if TYPE_CHECKING:
+    from cxrgen.generate.settings import Settings
 
 # The number of a question that is done and "", or what is wrong with it.
 Event = tuple[int, str]
@@ -28,9 +31,9 @@ Event = tuple[int, str]
 
 @dataclass(frozen=True)
 class Job:
-    """What every process of a run is told."""
+    """What every process of a run needs to know."""
 
-    settings: Any  # engine.Settings; that module imports torch, this one need not
+    settings: Settings
     conversations: Sequence[Conversation]
     folder: Path
     predictions: Path
@@ -54,11 +57,11 @@ def generate_shard(job: Job, rank: int, count: int, finished: Mapping[int, Predi
         failures: list[Event] = []
         asked = [job.conversations[number] for number in numbers]
         engine = open_engine(job.settings, max(len(each.images) for each in asked))
-        for place, prediction in engine(asked, job.folder, lambda place, why: failures.append((numbers[place], why))):
-            partial.add(numbers[place], prediction)
+        for index, prediction in engine(asked, job.folder, lambda index, why: failures.append((numbers[index], why))):
+            partial.add(numbers[index], prediction, images_digest(job.folder, asked[index].images))
             yield from failures
             failures.clear()
-            yield numbers[place], ""
+            yield numbers[index], ""
         yield from failures
     finally:
         partial.close()
@@ -102,8 +105,8 @@ def write_in_processes(job: Job, count: int, finished: Mapping[int, Prediction])
 
 
 def _work(job: Job, rank: int, count: int, finished: Mapping[int, Prediction], end: Connection) -> None:
-    """What a started process does: its share, every event told through `end`."""
-    end_with_parent()  # or nobody would join the reports, and the files would stay locked
+    """What a started process does: its share; every event is sent through `end`."""
+    end_with_parent()  # else it would go on alone and keep its file locked
     os.environ["LOCAL_RANK"] = str(rank)
     os.environ["LOCAL_WORLD_SIZE"] = str(count)
     try:
@@ -115,23 +118,23 @@ def _work(job: Job, rank: int, count: int, finished: Mapping[int, Prediction], e
 
 @contextmanager
 def process_group(count: int) -> Iterator[None]:
-    """While the processes that torchrun started talk to each other; nothing when there is one."""
+    """The process group of the processes that torchrun started; nothing when there is one."""
     if count == 1:
         yield
         return
     import torch.distributed as distributed
 
-    # Shares differ in length by far more than a message takes, so the first to be done waits as long as it must.
+    # The first to finish its share waits for the longest share, which may take days.
     distributed.init_process_group("gloo", timeout=timedelta(days=30))
     try:
         yield
-        distributed.barrier()  # one that leaves while another still talks can take that one down with it
+        distributed.barrier()  # a rank that exits while another still communicates can abort it
     finally:
         distributed.destroy_process_group()
 
 
 def broadcast_object(value: Any, count: int) -> Any:
-    """What process 0 gives as `value`, in all processes."""
+    """The `value` of process 0, in all processes."""
     if count == 1:
         return value
     import torch.distributed as distributed
@@ -142,7 +145,7 @@ def broadcast_object(value: Any, count: int) -> Any:
 
 
 def write_as_launched(job: Job, rank: int, count: int, finished: dict[int, Prediction]) -> Iterator[Event]:
-    """The same under torchrun: every process its share, then all reports come to rank 0, into `finished`.
+    """The same under torchrun: every process its share, then rank 0 gathers all reports into `finished`.
 
     Rank 0 yields its own events, then what failed elsewhere.
     """
@@ -154,7 +157,7 @@ def write_as_launched(job: Job, rank: int, count: int, finished: dict[int, Predi
             failures.append(event)
         if rank == 0:
             yield event
-    mine = (read_finished(job.predictions, job.identity), failures)
+    mine = (read_finished(job.predictions, job.identity, job.conversations), failures)
     gathered: list[Any] | None = [None] * count if rank == 0 else None
     distributed.gather_object(mine, gathered)
     for other, (reports, failed) in enumerate(gathered or []):

@@ -1,7 +1,8 @@
 """What is asked: a prepared set, LLaVA JSON, JSON lines, or chat questions; each as conversations.
 
-A prepared set is asked as the checkpoint was trained, unless options say otherwise; a study of which no image is to be
-shown is not asked about. The answer turn of an item is its reference; an item without one has none.
+A prepared set is asked as the checkpoint was trained, unless options say otherwise; a study without an image of the
+wanted view is left out. The answer turn of an item is its reference; an item without one has none. An id names one
+report, so of several items with one id the first is asked and the others are listed as rejects.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_csv, write_text
 from cxrgen.core.records import Conversation, Prediction, Reject, read_studies
-from cxrgen.model.conversation import Format
 from cxrgen.text.llava_json import read_conversations
 from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
+
+if TYPE_CHECKING:
+    from cxrgen.model.conversation import Format
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
         rejects = [Reject("study", each.id, "no-image", f"no {kind} to show") for each in asked if not each.images]
     else:
         conversations, rejects = read_conversations(path)
+    conversations, doubled = _one_per_id(conversations, path.name)
+    rejects = [*rejects, *doubled]
     if not conversations:
         why = f"; {rejects[0].hint} in any of {len(rejects)} studies" if rejects else ""
         raise InputError(f"{path}: nothing to report on in split {split!r}{why}")
@@ -52,6 +57,20 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
     if paths and not any(path.is_file() for path in paths):
         raise InputError(f"{paths[0]}: no such image, nor any other of {len(paths)}; is --image-folder right?")
     return Questions(conversations, folder, rejects)
+
+
+def _one_per_id(conversations: Sequence[Conversation], name: str) -> tuple[list[Conversation], list[Reject]]:
+    """The first conversation of each id, and the others as rejects."""
+    first: dict[str, int] = {}
+    kept, rejects = [], []
+    for number, each in enumerate(conversations, 1):
+        if each.id in first:
+            hint = f"question {first[each.id]} has this id too; give each question its own id"
+            rejects.append(Reject(f"{name}: question {number}", each.id, "id-doubled", hint))
+        else:
+            first[each.id] = number
+            kept.append(each)
+    return kept, rejects
 
 
 def references(conversations: Iterable[Conversation]) -> list[Prediction]:

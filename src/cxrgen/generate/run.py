@@ -1,7 +1,7 @@
 """Write reports for a test set: a prediction CSV and a ground-truth CSV (study_id, report), in the same order.
 
 --question-file is a prepared folder, LLaVA JSON or JSON lines; --image-folder defaults to its folder. Rows without a
-report have no ground-truth row. Reports are kept as they are finished: after an interruption the same command goes on.
+report have no ground-truth row. Finished reports are saved at once: after an interruption the same command continues.
 --answers-file-pred X.jsonl gives answers to chat questions as JSON lines. --images prints the report of one study.
 With --baseline no model is needed: the reports come from the training split.
 """
@@ -9,6 +9,7 @@ With --baseline no model is needed: the reports come from the training split.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxrgen.core.errors import InputError, UsageError
@@ -30,46 +31,71 @@ _EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("--model-name", type=Path, help="checkpoint folder")
-    parser.add_argument("--question-file", type=Path, help="prepared folder, LLaVA JSON or JSON lines")
-    parser.add_argument("--image-folder", type=Path, help="where image paths start; default: beside the questions")
-    parser.add_argument("--answers-file-pred", type=Path, help="CSV for the reports that are written, or .jsonl")
-    parser.add_argument("--answers-file-gt", type=Path, help="CSV for the reports they are scored against")
-    parser.add_argument("--num-chunks", type=int, default=1, help="processes, or GPUs (default: 1)")
-    parser.add_argument("--batch-size", type=int, default=16, help="studies at a time in each process (default: 16)")
-    parser.add_argument("--split", default="test", help="split of a prepared folder (default: test)")
-    parser.add_argument(
-        "--max-rejects", type=share, default=0.02, help="unusable questions, as a share or percent (default: 2%%)"
+    _add_files(parser.add_argument_group("a test set"))
+    _add_study(parser.add_argument_group("one study"))
+    _add_input(parser.add_argument_group("model and prompt"))
+    _add_decoding(parser.add_argument_group("decoding"))
+    _add_machine(parser.add_argument_group("speed and memory"))
+
+
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--question-file", type=Path, metavar="PATH", help="prepared folder, LLaVA JSON or JSON lines")
+    add("--image-folder", type=Path, metavar="DIR", help="where image paths start (default: beside the questions)")
+    add("--answers-file-pred", type=Path, metavar="FILE", help="CSV for the reports that are written, or .jsonl")
+    add("--answers-file-gt", type=Path, metavar="CSV", help="CSV for the reports they are scored against")
+    add("--split", default="test", metavar="NAME", help="split of a prepared folder (default: test)")
+    add(
+        "--max-rejects",
+        type=share,
+        default=0.02,
+        metavar="SHARE",
+        help="unusable questions: 0.02 or 2%% (default: 2%%)",
     )
-    parser.add_argument("--restart", action="store_true", help="forget what an earlier run has written of these files")
-    one = parser.add_argument_group("one study")
-    one.add_argument("--images", type=Path, nargs="+", help="images of one study; its report is printed")
-    one.add_argument("--image-views", nargs="+", help="what each image shows: frontal or lateral")
-    one.add_argument("--indication", help="why the study was made")
-    one.add_argument("--prior", help="text of the report before this one")
-    how = parser.add_argument_group("what is shown and how reports are written")
-    how.add_argument("--views", help="images that are shown: all, frontal or lateral (default: as in training)")
-    how.add_argument("--conv-mode", help="prompt by name or FILE.json; default: as in training")
-    how.add_argument("--compat", choices=("original",), help="start from LLaVA-Med's own prompt")
-    how.add_argument("--max-new-tokens", type=int, default=1024, help="longest report in tokens (default: 1024)")
-    how.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default: 0)")
-    how.add_argument("--top-p", type=float, default=1.0, help="with a temperature: the likeliest tokens of this total")
-    how.add_argument("--seed", type=int, default=0, help="with a temperature (default: 0)")
-    how.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    bits = how.add_mutually_exclusive_group()
-    bits.add_argument(
-        "--load-in-4bit", action="store_true", help="quantise the language model to 4 bits (bitsandbytes)"
-    )
-    bits.add_argument(
-        "--load-in-8bit", action="store_true", help="quantise the language model to 8 bits (bitsandbytes)"
-    )
-    how.add_argument("--engine", default="transformers", choices=("transformers", "vllm"), help="vllm needs a GPU")
-    how.add_argument(
+    add("--restart", action="store_true", help="discard what an earlier run has written for these files")
+    add("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
+
+
+def _add_study(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--images", type=Path, nargs="+", metavar="FILE", help="images of one study; its report is printed")
+    add("--image-views", nargs="+", metavar="VIEW", help="of each image: frontal, lateral, other or unknown")
+    add("--indication", metavar="TEXT", help="why the study was made")
+    add("--prior", metavar="TEXT", help="the report before this one")
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model-name", type=Path, metavar="DIR", help="checkpoint folder")
+    add("--views", metavar="VIEWS", help="images that are given: all, frontal or lateral (default: as in training)")
+    add("--conv-mode", metavar="MODE", help="prompt by name or FILE.json (default: as in training)")
+    add("--compat", choices=("original",), help="start from LLaVA-Med's own inference prompt")
+
+
+def _add_decoding(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--max-new-tokens", type=int, default=1024, metavar="N", help="longest report in tokens (default: 1024)")
+    add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default: 0)")
+    add("--top-p", type=float, default=1.0, metavar="P", help="with a temperature: nucleus sampling (default: 1)")
+    add("--seed", type=int, default=0, metavar="N", help="with a temperature (default: 0)")
+
+
+def _add_machine(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--batch-size", type=int, default=16, metavar="N", help="studies at a time in each process (default: 16)")
+    add("--num-chunks", type=int, default=1, metavar="N", help="processes, or GPUs (default: 1)")
+    add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    bits = group.add_mutually_exclusive_group()
+    bits.add_argument("--load-in-4bit", action="store_true", help="quantise the language model (bitsandbytes)")
+    bits.add_argument("--load-in-8bit", action="store_true", help="quantise the language model (bitsandbytes)")
+    add("--engine", default="transformers", choices=("transformers", "vllm"), help="vllm needs a GPU")
+    add(
+        "--speculative",
         "--drafts",
         default="auto",
-        help="training reports that give drafts: auto, off, a prepared folder, or nearest (of the images most alike)",
+        metavar="WAY",
+        help="speculative decoding (n-gram drafts from training reports): auto, ngram, none, or a prepared folder",
     )
-    how.add_argument("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,9 +104,10 @@ def run(options: argparse.Namespace) -> int:
     if options.images:
         if options.question_file or options.baseline:
             raise UsageError("--images is one study by a model; leave out --question-file and --baseline")
+        _check_images(options.images)
         return _one_study(options)
     if options.indication or options.prior or options.image_views:
-        raise UsageError("--indication, --prior and --image-views are of one study, given by --images")
+        raise UsageError("--indication, --prior and --image-views describe one study, given by --images")
     if options.question_file is None or options.answers_file_pred is None:
         raise UsageError("--question-file and --answers-file-pred are needed, or --images for one study")
     _check_outputs(options)
@@ -91,8 +118,18 @@ def run(options: argparse.Namespace) -> int:
     return write_test_set(options)
 
 
+def _check_images(paths: Sequence[Path]) -> None:
+    """Raises UsageError for a folder, which is not one study."""
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(
+                f"--images {path}: a folder; list the image files of one study, as in --images {path}/*.png, or make a "
+                f"prepared set of many studies with `cxrgen prepare {path} --out SET` and give --question-file SET"
+            )
+
+
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Told before the work, not after it: a place where no file can be, or where another one is."""
+    """Raises UsageError, before the work, for output paths that are a folder, the question file or each other."""
     written = [path for path in (options.answers_file_pred, options.answers_file_gt) if path]
     for path in written:
         if path.is_dir():
@@ -125,13 +162,9 @@ def _from_training(options: argparse.Namespace) -> int:
 
 
 def _one_study(options: argparse.Namespace) -> int:
-    # Only here, because it brings torch.
-    from cxrgen.generate.api import ReportGenerator
+    from cxrgen.generate.api import ReportGenerator  # brings torch
     from cxrgen.generate.settings import settings_of
 
-    print(
-        ReportGenerator(settings_of(options)).report(
-            options.images, options.indication, options.prior, options.image_views
-        )
-    )
+    writer = ReportGenerator(settings_of(options))
+    print(writer.report(options.images, options.indication, options.prior, options.image_views))
     return 0

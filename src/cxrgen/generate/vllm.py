@@ -66,7 +66,7 @@ class VllmEngine:
             ) from None
 
     def _weights(self) -> tuple[Path, dict[str, Any]]:
-        """The folder of whole weights, and what vLLM is told of the adapter over them, where there is one."""
+        """The folder of whole weights, and vLLM's options for the adapter over them, if there is one."""
         folder, self.adapter = self.settings.model, None
         if base_of(folder) is None:
             return folder, {}
@@ -105,7 +105,7 @@ class VllmEngine:
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
         ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format))
-        images = [open_image(folder / name, format.aspect) for name in conversation.images]
+        images = [open_image(folder / name, format) for name in conversation.images]
         return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}
 
     def _sampling(self, study: str) -> Any:
@@ -125,8 +125,8 @@ def _one_token_an_image(format: Format) -> Format:
 
 
 def _take_one_gpu() -> None:
-    """Of the GPUs that are visible, the one of this process; it must be said before CUDA starts."""
-    rank, together = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if together > 1:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(together)))).split(",")
+    """Of the GPUs that are visible, the one of this process; it must be chosen before CUDA starts."""
+    rank, count = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if count > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[rank % len(visible)]

@@ -1,4 +1,4 @@
-"""One image file of any kind to 8-bit grey pixels, or a reject code."""
+"""One image file of any kind to 8-bit grey pixels, or a reject code; and what a DICOM file says that it shows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import unknown
 from cxrgen.imaging.pictures import MAGIC, fitted, read_picture
 from cxrgen.imaging.rejects import ImageReject
+from cxrgen.imaging.views import VIEW_TAGS, view_of_tags
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # where nothing in the file says what it is
 RENDERINGS = ("window", "percentile", "mimic")
@@ -33,21 +34,27 @@ class GreyImage:
     mode: str = ""  # Pillow's (L, I;16, RGB, ...) or DICOM's photometric interpretation
     bits: int = 0  # a channel, as the file says
 
+    @property
+    def is_reduced(self) -> bool:
+        """Whether the file's own picture has more pixels than these."""
+        height, width = self.pixels.shape
+        return (self.width, self.height) != (width, height)
+
 
 def read_image(
     path: Path, rendering: str = "window", max_pixels: int = 200_000_000, longest_side: int = 0
 ) -> GreyImage:
-    """Read one image of any kind, told by its content and not by its name, as (H, W) uint8.
+    """Read one image of any kind, recognised by its content and not by its name, as (H, W) uint8.
 
     `rendering` (window, percentile, mimic) is how a DICOM's values become grey. `longest_side` > 0 reduces a larger
     image to that longest side and never enlarges; 0 keeps the size. Raises ImageReject if it cannot be used.
     """
     path = Path(path)
     if rendering not in RENDERINGS:
-        raise UsageError(f"rendering {rendering!r}: there are {', '.join(RENDERINGS)}")
+        raise unknown("--rendering", rendering, RENDERINGS)
     try:
         head = _head(path)
-        if head[128:132] == b"DICM" or (path.suffix.lower() in DICOM_SUFFIXES and not head.startswith(MAGIC)):
+        if _is_dicom(path, head):
             from cxrgen.imaging.dicom import render
 
             pixels, notes, (mode, bits) = render(path, rendering, max_pixels)
@@ -66,6 +73,28 @@ def read_image(
         return GreyImage(pixels, tuple(notes), width, height, mode, bits)
     except ImageReject as reject:
         raise ImageReject(reject.code, reject.hint, path.name) from None
+
+
+def read_view(path: Path) -> str | None:
+    """The view position that a DICOM file's tags give, "" where they give none; None for any other file.
+
+    A damaged file gives none either: `read_image` says what is wrong with it.
+    """
+    try:
+        if not _is_dicom(path, _head(path)):
+            return None
+    except ImageReject:
+        return None
+    from cxrgen.imaging.dicom import read_tags
+
+    try:
+        return view_of_tags(read_tags(path, VIEW_TAGS))
+    except ImageReject:
+        return ""
+
+
+def _is_dicom(path: Path, head: bytes) -> bool:
+    return head[128:132] == b"DICM" or (path.suffix.lower() in DICOM_SUFFIXES and not head.startswith(MAGIC))
 
 
 def _head(path: Path) -> bytes:

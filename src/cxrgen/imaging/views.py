@@ -1,18 +1,22 @@
-"""What an image shows, from what its source calls it, and which frontal of a study is taken first.
+"""What an image shows, from its DICOM tags or from what its source calls it, and the order of a study's images.
 
 Sources write PA, AP, LL, LATERAL, "Left lateral", "P->A" and more; the table below knows them in any case and spacing.
-A word it does not know is `unknown`, is counted and shown, and never guessed at. Images are ordered once, when a study
-is prepared: frontals by rank, larger images first, then by name; so "the first frontal" means the same everywhere.
+A word it does not know is `unknown`, is counted and shown, and never guessed at. A study's images are ordered by what
+they show, by rank, by size and then by content, never by name or by the order in which they were given; so "the first
+frontal" is the same image in a prepared set and in a single study. Rules that change get another `VIEW_RULES`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
+
+VIEW_RULES = "1"  # recorded in a set's recipe.json and a checkpoint's cxrgen.json
+VIEW_TAGS = ("ViewPosition", "ViewCodeSequence", "SeriesDescription", "ProtocolName")  # DICOM, most trusted first
 
 _WORDS = {
     FRONTAL: (
@@ -41,6 +45,26 @@ def view_class(raw_view: str) -> str:
     return CLASSES.get(_folded(raw_view), UNKNOWN)
 
 
+def view_of_tags(tags: Mapping[str, str]) -> str:
+    """The view as the first of position, code, series and protocol gives it; never the whole text of a tag.
+
+    `tags` holds texts by keyword, as `read_tags` gives them.
+    """
+    position = tags.get("ViewPosition", "")
+    if view_class(position) != UNKNOWN:
+        return position
+    meaning = tags.get("ViewCodeSequence", "")
+    if view_class(meaning) != UNKNOWN:
+        return meaning
+    for keyword in ("SeriesDescription", "ProtocolName"):
+        text = tags.get(keyword, "").upper().replace("P.A", "PA").replace("A.P", "AP")
+        words: set[str] = {word for word in re.findall("[A-Z]+", text) if len(word) > 1}
+        views = sorted(word for word in words if view_class(word) != UNKNOWN)
+        if len({view_class(word) for word in views}) == 1:  # "CHEST PA AND LATERAL" is the examination, not this image
+            return views[0]
+    return position if re.fullmatch("[A-Z]{1,12}", position) else ""
+
+
 def view_from_procedure(procedure: str) -> str:
     """The view of an image whose source names none, from the name of an examination that has a single view; else "".
 
@@ -64,13 +88,13 @@ def class_views(study: Study) -> Study:
     )
 
 
-def order_views(study: Study) -> Study:
-    """The study with its images in the fixed order: frontals, unknown ones, laterals, others."""
+def order_views(views: Iterable[View]) -> tuple[View, ...]:
+    """The images of a study in the fixed order: frontals, unknown ones, laterals, others."""
 
-    def key(view: View) -> tuple[int, int, int, str]:
-        return _ORDER.index(view.view), _rank(view.raw_view), -view.width * view.height, view.path
+    def key(view: View) -> tuple[int, int, int, str, str]:
+        return _ORDER.index(view.view), _rank(view.raw_view), -view.width * view.height, view.sha256, view.path
 
-    return replace(study, views=tuple(sorted(study.views, key=key)))
+    return tuple(sorted(views, key=key))
 
 
 def unknown_views(studies: Iterable[Study]) -> Counter[str]:

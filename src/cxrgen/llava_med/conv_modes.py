@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.tables import read_json
 from cxrgen.model.conversation import INFERENCE_PROMPTS, QUESTION
 from cxrgen.text.prompts import IMAGE
@@ -38,9 +38,11 @@ def conversation_mode(asked: str | os.PathLike[str]) -> tuple[str, str]:
     if name.endswith(".json"):
         return _read_mode(Path(name))
     if name not in _MODES:
-        own = "its wording is LLaVA-Med's own, so give it as a file (docs/generation.md); " * (name in _BY_FILE)
-        known = ", ".join(_MODES)
-        raise UsageError(f"--conv-mode {name}: {own}there are {known}, FILE.json; left out, it is the checkpoint's own")
+        if name in _BY_FILE:
+            raise UsageError(
+                f"--conv-mode {name}: its wording is LLaVA-Med's own; give it as FILE.json (docs/generation.md)"
+            )
+        raise unknown("--conv-mode", name, (*_MODES, "FILE.json"))
     return _MODES[name]
 
 
@@ -60,7 +62,7 @@ def _read_mode(path: Path) -> tuple[str, str]:
     if any(mark in text for text in texts for mark in (QUESTION, IMAGE)):
         raise InputError(f"{path}: {QUESTION} and {IMAGE} are put in where the question stands; leave them out")
     if (sep, sep2) not in (("###", None), (" ", "</s>")):
-        raise InputError(f"{path}: separators {sep!r}, {sep2!r}; known are '###', null and ' ', '</s>'")
+        raise InputError(f"{path}: unknown separators {sep!r}, {sep2!r}; choose from '###', null and ' ', '</s>'")
     seps = (sep, sep2 or sep)
     turns = [*said, (human, QUESTION + end)]
     text = "".join(

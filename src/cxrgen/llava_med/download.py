@@ -3,7 +3,7 @@
 NAMES are groups (alignment, instruct, eval, image-urls, delta), `data` (all but the delta), single file names, or
 `figures`. Every file is tried at each known address in turn, continued where a run before stopped, and checked against
 its published size and hash. When no address gives it, the message says what to bring by hand and where to put it: a
-file that is there already is checked and used.
+file that exists already is checked and used.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
 from cxrgen.core.rejects import share
-from cxrgen.llava_med.http import Patience, SourceFailed, fetch
+from cxrgen.llava_med.http import RetryPolicy, SourceFailed, fetch
 from cxrgen.llava_med.pmc_figures import ALLOWED_HOSTS, Figures, fetch_figures
 from cxrgen.llava_med.published_files import FILES, GROUPS, Published
 
@@ -35,19 +35,20 @@ _EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    add = parser.add_argument
-    add("names", metavar="NAME", nargs="*", help="what to fetch; none with --input-path means figures")
-    add("--out", type=Path, default=Path("data"), help="folder for the files (default: data)")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="what to fetch; none with --input-path means figures")
+    add = parser.add_argument_group("files").add_argument
+    add("--out", type=Path, default=Path("data"), metavar="DIR", help="folder for the files (default: data)")
     add("--mirror", action="append", default=[], metavar="URL", help="a folder's address to try first; may be repeated")
     add("--dry-run", action="store_true", help="say what would be fetched, from where and to where; no network")
-    add("--tries", type=int, default=6, help="tries at an address that bring nothing (default: 6)")
-    add("--input-path", type=Path, help="figures: the list of addresses (default: OUT/llava_med_image_urls.jsonl)")
-    add("--pmc-output-path", type=Path, help="figures: folder of archives that you hold already; nothing is kept there")
-    add("--images-output-path", type=Path, help="figures: folder for the images (default: OUT/images)")
-    add("--workers", type=int, default=4, help="figures: archives at a time (default: 4)")
-    add("--rate", type=float, default=3.0, help="figures: requests a second, all workers together (default: 3)")
-    add("--allow-host", action="append", default=[], metavar="HOST", help="figures: one more host to fetch from")
-    add("--max-rejects", type=share, default=0.02, help="figures: share or percent that may be missing (default: 2%%)")
+    add("--tries", type=int, default=6, metavar="N", help="tries at an address without progress (default: 6)")
+    add = parser.add_argument_group("figures").add_argument
+    add("--input-path", type=Path, metavar="FILE", help="list of addresses (default: OUT/llava_med_image_urls.jsonl)")
+    add("--pmc-output-path", type=Path, metavar="DIR", help="archives that you have already; nothing is written there")
+    add("--images-output-path", type=Path, metavar="DIR", help="folder for the images (default: OUT/images)")
+    add("--workers", type=int, default=4, metavar="N", help="archives at a time (default: 4)")
+    add("--rate", type=float, default=3.0, metavar="N", help="requests a second, all workers together (default: 3)")
+    add("--allow-host", action="append", default=[], metavar="HOST", help="one more host to fetch from")
+    add("--max-rejects", type=share, default=0.02, metavar="SHARE", help="may be missing: 0.02 or 2%% (default: 2%%)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,12 +57,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"name what to fetch: data, {', '.join(GROUPS)}, figures, or a file of the README")
     figures = "figures" in names or not names
     files = chosen_files([name for name in names if name != "figures"])
-    patience = Patience(tries=options.tries)
+    retry = RetryPolicy(tries=options.tries)
     if files and options.dry_run:
         for file in files:
             print(_plan(file, options.out, options.mirror))
     elif files:
-        for path in download_files(files, options.out, options.mirror, patience):
+        for path in download_files(files, options.out, options.mirror, retry):
             print(path)
     if figures:
         wanted = Figures(
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             options.rate,
             options.max_rejects,
         )
-        print(fetch_figures(wanted, patience, options.dry_run))
+        print(fetch_figures(wanted, retry, options.dry_run))
     return 0
 
 
@@ -85,14 +86,13 @@ def chosen_files(names: Sequence[str]) -> list[Published]:
             file for file in FILES if name in (file.group, file.name) or (name == "data" and file.group != "delta")
         ]
         if not found:
-            known = ", ".join(("data", *GROUPS, "figures", *(file.name for file in FILES)))
-            raise UsageError(f"nothing is called {name!r}; there are {known}")
+            raise unknown("NAME", name, ("data", *GROUPS, "figures", *(file.name for file in FILES)))
         wanted.update(file.place for file in found)
     return [file for file in FILES if file.place in wanted]
 
 
-def download_files(files: Sequence[Published], out: Path, mirrors: Sequence[str], patience: Patience) -> list[Path]:
-    """Fetch what is not there yet, log all hashes in SHA256SUMS, and return the paths.
+def download_files(files: Sequence[Published], out: Path, mirrors: Sequence[str], retry: RetryPolicy) -> list[Path]:
+    """Fetch what is missing, log all hashes in SHA256SUMS, and return the paths.
 
     Raises InputError after all files were tried, naming those that no address gave and how to bring them by hand.
     """
@@ -104,11 +104,11 @@ def download_files(files: Sequence[Published], out: Path, mirrors: Sequence[str]
         try:
             if target.is_file():
                 digest = _checked(target, file)
-                say(f"{head}: already there")
+                say(f"{head}: present already")
             else:
                 require_space(out, file.bytes)
                 say(f"{head}: {_size(file)}")
-                digest = _from_any(file, target, mirrors, patience)
+                digest = _from_any(file, target, mirrors, retry)
         except SourceFailed as error:
             say(f"{head}: {error}")
             lacking.append(file)
@@ -126,11 +126,11 @@ def sources_of(file: Published, mirrors: Sequence[str]) -> list[str]:
     return [*(f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors), *file.sources]
 
 
-def _from_any(file: Published, target: Path, mirrors: Sequence[str], patience: Patience) -> str:
+def _from_any(file: Published, target: Path, mirrors: Sequence[str], retry: RetryPolicy) -> str:
     reasons = []
     for url in sources_of(file, mirrors):
         try:
-            return fetch(url, target, file.bytes, file.slack, file.sha256, patience)
+            return fetch(url, target, file.bytes, file.slack, file.sha256, retry)
         except SourceFailed as error:
             reasons.append(f"{urlsplit(url).netloc}: {error}")
             say(f"  {reasons[-1]}")
@@ -138,7 +138,7 @@ def _from_any(file: Published, target: Path, mirrors: Sequence[str], patience: P
 
 
 def _checked(path: Path, file: Published) -> str:
-    """The hash of a file that is there. Raises InputError when it is not the published one."""
+    """The hash of a file that exists already. Raises InputError when it is not the published one."""
     size, digest = path.stat().st_size, sha256_file(path)
     if abs(size - file.bytes) > file.slack or (file.sha256 and digest != file.sha256):
         raise InputError(f"{path}: {size:,} bytes, not the published file ({_size(file)}); remove it and run again")
@@ -146,7 +146,7 @@ def _checked(path: Path, file: Published) -> str:
 
 
 def _plan(file: Published, out: Path, mirrors: Sequence[str]) -> str:
-    state = "there" if (out / file.place).is_file() else "to fetch"
+    state = "present" if (out / file.place).is_file() else "to fetch"
     return "\n  ".join([f"{out / file.place}: {_size(file)}, {state}", *sources_of(file, mirrors)])
 
 

@@ -34,8 +34,8 @@ class SourceFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to keep at it: tries without progress, seconds of the first wait (then doubled), seconds of silence."""
+class RetryPolicy:
+    """Retry policy: tries without progress, seconds of the first wait (then doubled), seconds until a timeout."""
 
     tries: int = 6
     first_wait: float = 1.0
@@ -51,7 +51,7 @@ class Patience:
         self.sleep(min(seconds, self.longest_wait))
 
 
-def fetch(url: str, target: Path, size: int, slack: int, sha256: str, patience: Patience) -> str:
+def fetch(url: str, target: Path, size: int, slack: int, sha256: str, retry: RetryPolicy) -> str:
     """Download `url` to `target` and return its SHA-256; what was fetched before is continued.
 
     Raises SourceFailed when the server has no such file, another size than `size` (give or take `slack`), other bytes
@@ -61,7 +61,7 @@ def fetch(url: str, target: Path, size: int, slack: int, sha256: str, patience: 
     part.parent.mkdir(parents=True, exist_ok=True)
     continued = part.is_file()
     while True:
-        _fill(url, part, size, slack, patience)
+        _fill(url, part, size, slack, retry)
         digest = sha256_file(part)
         if not sha256 or digest == sha256:
             break
@@ -74,20 +74,20 @@ def fetch(url: str, target: Path, size: int, slack: int, sha256: str, patience: 
     return digest
 
 
-def _fill(url: str, part: Path, size: int, slack: int, patience: Patience) -> None:
+def _fill(url: str, part: Path, size: int, slack: int, retry: RetryPolicy) -> None:
     """Fetch until `part` is whole, however often the connection breaks, as long as tries bring something."""
     failures = 0
     while True:
         before = part.stat().st_size if part.is_file() else 0
         try:
-            _continue(url, part, size, slack, patience.timeout)
+            _continue(url, part, size, slack, retry.timeout)
             return
         except (OSError, http.client.HTTPException) as error:
             asked_for = refusal(error)
             failures = 1 if part.is_file() and part.stat().st_size > before else failures + 1
-            if failures >= patience.tries:
-                raise SourceFailed(f"{short(error)} after {patience.tries} tries") from None
-            patience.wait(failures, asked_for)
+            if failures >= retry.tries:
+                raise SourceFailed(f"{short(error)} after {retry.tries} tries") from None
+            retry.wait(failures, asked_for)
 
 
 def open_url(url: str, timeout: float, hosts: Collection[str] = (), headers: dict[str, str] | None = None) -> Any:

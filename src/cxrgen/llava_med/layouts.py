@@ -46,7 +46,7 @@ class ConvertOptions:
     model_type: str = ""
 
 
-KEEP = ConvertOptions()
+DEFAULTS = ConvertOptions()
 
 
 def write_stock(
@@ -55,7 +55,7 @@ def write_stock(
     layout: Layout,
     tokenizer: Path,
     tower: Path | None,
-    choices: ConvertOptions = KEEP,
+    options: ConvertOptions = DEFAULTS,
 ) -> Written:
     """A stock LLaVA folder from tensors under the original's names and the tokenizer files of folder `tokenizer`."""
     from transformers import CLIPVisionConfig, GenerationConfig, LlamaConfig, LlavaConfig, MistralConfig
@@ -63,7 +63,7 @@ def write_stock(
     original, tower_config = _with_tower(original, layout, tower)
     text, vision = text_settings(layout), CLIPVisionConfig(**_only_clip(vision_settings(original, tower_config)))
     check_complete(original, text, vision.to_dict())
-    format = _format(original, layout, tokenizer, vision, choices)
+    format = _format(original, layout, tokenizer, vision, options)
     tokens = read_llama_tokens(tokenizer, format.added_tokens)
     rows = original[EMBEDDINGS].count
     needed = max(tokens.special[token] for token in format.added_tokens) + 1
@@ -124,7 +124,7 @@ def _only_clip(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _format(
-    original: Mapping[str, LazyTensor], layout: Layout, tokenizer: Path, vision: Any, choices: ConvertOptions
+    original: Mapping[str, LazyTensor], layout: Layout, tokenizer: Path, vision: Any, options: ConvertOptions
 ) -> Format:
     """How the checkpoint's conversations become tokens: recorded in a stock folder, else by its family."""
     recorded = tokenizer / FORMAT_FILE
@@ -149,7 +149,7 @@ def _format(
             max_length=int(layout.config.get("tokenizer_model_max_length", 2048)),
             prompt="original",
         )
-    changes = {name: value for name, value in asdict(choices).items() if value and name != "model_type"}
+    changes = {name: value for name, value in asdict(options).items() if value and name != "model_type"}
     return Format(**{**asdict(format), **changes})
 
 

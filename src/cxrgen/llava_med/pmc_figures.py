@@ -27,7 +27,7 @@ from cxrgen.core.errors import InputError, TooManyRejects
 from cxrgen.core.files import make_folder, replacing, write_csv
 from cxrgen.core.journal import Journal, read_journal
 from cxrgen.core.progress import track
-from cxrgen.llava_med.http import Patience, SourceFailed, open_url, refusal, short
+from cxrgen.llava_med.http import RetryPolicy, SourceFailed, open_url, refusal, short
 
 ALLOWED_HOSTS = ("ftp.ncbi.nlm.nih.gov", "www.ncbi.nlm.nih.gov")
 MANIFEST, MISSING = "manifest.jsonl", "missing.csv"
@@ -65,7 +65,7 @@ class Outcome:
     lacking: tuple[str, ...]
 
 
-def fetch_figures(wanted: Figures, patience: Patience, dry_run: bool = False) -> str:
+def fetch_figures(wanted: Figures, retry: RetryPolicy, dry_run: bool = False) -> str:
     """Write the images that are not there yet; returns a line that sums it up.
 
     Raises InputError for a list that cannot be read, TooManyRejects when more than the allowed share is lacking.
@@ -84,7 +84,7 @@ def fetch_figures(wanted: Figures, patience: Patience, dry_run: bool = False) ->
     limit = _Rate(wanted.rate)
     outcomes = [each for each in settled.values() if each.url in archives]
     with ThreadPoolExecutor(max(1, wanted.workers)) as pool, Journal(wanted.images / MANIFEST) as manifest:
-        jobs = [pool.submit(_one_archive, url, members, wanted, patience, limit) for url, members in open_ones.items()]
+        jobs = [pool.submit(_one_archive, url, members, wanted, retry, limit) for url, members in open_ones.items()]
         try:
             for job in track(as_completed(jobs), "archives", len(jobs)):
                 outcome = job.result()
@@ -127,14 +127,14 @@ def read_list(path: Path) -> dict[str, dict[str, str]]:
     return archives
 
 
-def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, patience: Patience, limit: _Rate) -> Outcome:
+def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, retry: RetryPolicy, limit: _Rate) -> Outcome:
     """Take the wanted members out of one archive, trying again when the stream breaks."""
     open_members = {member: pair for member, pair in members.items() if not _image(wanted, pair).is_file()}
     failures = 0
     while open_members:
         before = len(open_members)
         try:
-            with _stream(url, wanted, patience.timeout, limit) as stream:
+            with _stream(url, wanted, retry.timeout, limit) as stream:
                 _take(stream, open_members, wanted)
             break
         except SourceFailed as error:
@@ -145,9 +145,9 @@ def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, patience
             except SourceFailed as final:
                 return _lacking(url, open_members, "gone" if final.gone else "failed", str(final))
             failures = 1 if len(open_members) < before else failures + 1
-            if failures >= patience.tries:
-                return _lacking(url, open_members, "failed", f"{short(error)} after {patience.tries} tries")
-            patience.wait(failures, asked_for)
+            if failures >= retry.tries:
+                return _lacking(url, open_members, "failed", f"{short(error)} after {retry.tries} tries")
+            retry.wait(failures, asked_for)
     return _lacking(url, open_members, "done", "not in the archive" if open_members else "")
 
 

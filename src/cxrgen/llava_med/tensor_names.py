@@ -123,10 +123,12 @@ def tower_tensors(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
 
 
 def read_projector(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """A projector file under the original's names, prefixed or not, one layer or two, with embedding rows or not."""
+    """A projector file under the original's names: the original's or stock ones, one layer or two, with rows or not."""
     found = {}
     for name, tensor in tensors.items():
-        match = re.fullmatch(r"(?:.*mm_projector\.)?((?:[02]\.)?(?:weight|bias))", name)
+        original = name.replace("multi_modal_projector.linear_1.", "mm_projector.0.")
+        original = original.replace("multi_modal_projector.linear_2.", "mm_projector.2.")
+        match = re.fullmatch(r"(?:.*mm_projector\.)?((?:[02]\.)?(?:weight|bias))", original)
         if match:
             found[PROJECTOR + match[1]] = tensor
         elif name.endswith("embed_tokens.weight"):

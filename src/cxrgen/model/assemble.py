@@ -23,7 +23,7 @@ from transformers import (
     LlavaProcessor,
 )
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.checkpoint import quiet
 from cxrgen.model.tiny import small_processor
 from cxrgen.model.tower import ConvTowerConfig
@@ -57,7 +57,7 @@ def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any,
         vision: Any = None if isinstance(tower, ConvTowerConfig) else _vision_part(tower)
     vision_config: Any = tower if vision is None else vision.config
     if vision_config.model_type not in _READINGS:
-        raise InputError(f"{tower}: a tower of type {vision_config.model_type!r}; known are {', '.join(_READINGS)}")
+        raise InputError(f"{tower}: {unknown('vision encoder', vision_config.model_type, _READINGS)}")
     reading = _READINGS[vision_config.model_type]
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
     tokenizer.padding_side = "left"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 IGNORE = -100
-BUCKET_BATCHES = 50  # batches that are sorted by length together
+BUCKET_BATCHES = 50  # batches whose samples are sorted by length together
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Sample:
 
 
 def without_loss(sample: Sample) -> Sample:
-    """A sample like this one that teaches nothing: what a process computes that has none of its own."""
+    """The same sample without labels: what a process computes that has no sample of its own in a step."""
     return replace(sample, labels=(IGNORE,) * len(sample.labels))
 
 

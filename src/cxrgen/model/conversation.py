@@ -13,9 +13,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import Turn
 from cxrgen.core.tables import read_json
+from cxrgen.imaging.read import RENDERINGS
+from cxrgen.imaging.stored import ImageRule
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,
     IMAGE_PATCH,
@@ -66,6 +68,9 @@ class Format:
     text: str = ""  # cleaning recipe of the report text
     prompt: str = "study"  # wording of the human turn
     views: str = "all"  # images of a study that are shown
+    rendering: str = "window"  # of DICOM values: window | percentile | mimic; see `imaging.stored.ImageRule`
+    longest_side: int = 0  # to which images were reduced, pixels; 0: unknown, they are taken as they are
+    view_rules: str = ""  # version of the rules for view positions; "": unknown
     tokens: str = ""  # fingerprint of the tokenizer's ids, where it is known
     compat: str = ""  # v0 and v1: generation starts from this text, with the question for QUESTION, as LLaVA-Med's does
 
@@ -74,11 +79,19 @@ class Format:
             ("template", self.template, TEMPLATES),
             ("spacing", self.spacing, SPACINGS),
             ("label rule", self.label_rule, LABEL_RULES),
+            ("rendering", self.rendering, RENDERINGS),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value!r}: there are {', '.join(map(repr, known))}")
+                raise unknown(name, value, known)
+        if self.longest_side < 0:
+            raise UsageError(f"longest_side is {self.longest_side}; it is 0 or a number of pixels")
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
+
+    @property
+    def images(self) -> ImageRule:
+        """How image files become pixels."""
+        return ImageRule(self.rendering, self.longest_side)
 
     @property
     def added_tokens(self) -> tuple[str, ...]:
@@ -154,7 +167,7 @@ def encode_conversation(
     transformers before and since 4.34. `label_rule` "original" gives the original's labels, drifting borders included.
     """
     if template not in ("v0", "v1"):
-        raise UsageError(f"template {template!r}: there are 'v0' and 'v1'")
+        raise unknown("template", template, ("v0", "v1"))
     format = llava_med_format(
         template, start_end, spacing=spacing, image_tokens=image_tokens, label_rule=label_rule, max_length=max_length
     )

@@ -61,7 +61,7 @@ def fast_tokenizer(folder: Path, tokens: Tokens, spacing: str) -> PreTrainedToke
         strips = spacing == "strip" and text not in tokens.no_strip
         result.add_special_tokens([AddedToken(text, lstrip=strips, rstrip=strips, normalized=False, special=True)])
         if result.token_to_id(text) != number:
-            raise InputError(f"{folder}: token {text} has id {number}, but there are only {count} pieces before it")
+            raise InputError(f"{folder}: token {text} has id {number}, but only {count} pieces come before it")
     names = {number: text for text, number in tokens.special.items()}
     named = {"eos_token": names[tokens.eos], "pad_token": names[tokens.pad], "unk_token": pieces[model.unk_id()]}
     if tokens.bos is not None:

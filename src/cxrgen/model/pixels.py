@@ -4,8 +4,9 @@ Aspect rules: `square` leaves everything to the processor (CLIP: short side to s
 sides of a wide image), `pad` first makes a square in CLIP's mean colour as LLaVA-Med does, `black` the same in black,
 which is what lies beside an X-ray.
 
-Pictures of 8 bits keep their colours, which figures and slides need. All else, DICOM and deeper pictures, goes through
-`data.images`, which knows how such values become grey.
+A checkpoint that was trained on a prepared set sees every image as that set would hold it: `imaging.stored`. Without
+such a record, pictures of 8 bits keep their size and their colours, which figures and slides need; DICOM and deeper
+pictures become grey by `imaging.read`.
 """
 
 from __future__ import annotations
@@ -18,46 +19,54 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxrgen.core.errors import InputError
-from cxrgen.imaging.read import read_image
+from cxrgen.imaging.stored import read_as_stored
+from cxrgen.model.conversation import Format
 
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
 _PAD_COLOURS = {"pad": (122, 116, 104), "black": (0, 0, 0)}
 
 
-def open_image(path: Path, aspect: str) -> Image.Image:
-    """An RGB image after the aspect rule. Raises InputError for a file that is missing or no whole image."""
-    try:
-        with Image.open(path) as file:
-            shallow = file.mode in _EIGHT_BITS
-            image = ImageOps.exif_transpose(file).convert("RGB") if shallow else _grey_image(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image; is the image folder right?") from None
-    except UnidentifiedImageError:
-        image = _grey_image(path)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: no readable image ({type(error).__name__})") from None
-    if aspect == "square" or image.width == image.height:
+def open_image(path: Path, format: Format) -> Image.Image:
+    """An RGB image after the checkpoint's image and aspect rules.
+
+    Raises InputError for a file that is missing or no whole image.
+    """
+    image = _as_stored(path, format) if format.longest_side else _as_it_is(path, format)
+    if format.aspect == "square" or image.width == image.height:
         return image
     side = max(image.size)
-    square = Image.new("RGB", (side, side), _PAD_COLOURS[aspect])
+    square = Image.new("RGB", (side, side), _PAD_COLOURS[format.aspect])
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
 
 
-def _grey_image(path: Path) -> Image.Image:
-    return Image.fromarray(read_image(path).pixels).convert("RGB")
+def _as_it_is(path: Path, format: Format) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            shallow = file.mode in _EIGHT_BITS
+            return ImageOps.exif_transpose(file).convert("RGB") if shallow else _as_stored(path, format)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image; is the image folder right?") from None
+    except UnidentifiedImageError:
+        return _as_stored(path, format)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: no readable image ({type(error).__name__})") from None
 
 
-def image_pixels(paths: Sequence[Path], image_processor: Any, aspect: str) -> torch.Tensor:
+def _as_stored(path: Path, format: Format) -> Image.Image:
+    return Image.fromarray(read_as_stored(path, format.images)).convert("RGB")
+
+
+def image_pixels(paths: Sequence[Path], image_processor: Any, format: Format) -> torch.Tensor:
     """Pixel values (N, 3, S, S), float32, normalised."""
-    images = [open_image(path, aspect) for path in paths]
+    images = [open_image(path, format) for path in paths]
     values: torch.Tensor = image_processor(images=images, return_tensors="pt")["pixel_values"]
     return values
 
 
-def grey_pixels(paths: Sequence[Path], image_processor: Any, aspect: str) -> torch.Tensor:
+def grey_pixels(paths: Sequence[Path], image_processor: Any, format: Format) -> torch.Tensor:
     """One channel of the same pixels before normalising, (N, S, S) uint8: a data set of them fits in memory."""
-    images = [open_image(path, aspect) for path in paths]
+    images = [open_image(path, format) for path in paths]
     options = {"do_rescale": False, "do_normalize": False}
     values: torch.Tensor = image_processor(images=images, return_tensors="pt", **options)["pixel_values"]
     return values[:, 0].round().to(torch.uint8)

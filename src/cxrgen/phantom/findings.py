@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrgen.phantom.rng import happens, pick, uniform
+from cxrgen.phantom.rng import bernoulli, pick, uniform
 
 SIDES = ("right", "left")
 SIZES = ("small", "moderate", "large")
@@ -90,7 +90,7 @@ class Extent:
 
 def draw_findings(generator: np.random.Generator) -> Findings:
     """A random table; each finding is present with its share, on either side, in any lobe and of any size alike."""
-    there = {name: happens(generator, share) for name, share in SHARES.items()}
+    there = {name: bernoulli(generator, share) for name, share in SHARES.items()}
     side = {name: pick(generator, SIDES) for name in SIDED}
     size, rim = pick(generator, SIZES), pick(generator, RIMS)
     lobe, distance = pick(generator, LOBES), pick(generator, DISTANCES)
@@ -111,7 +111,7 @@ def draw_findings(generator: np.random.Generator) -> Findings:
 
 def draw_extent(findings: Findings, generator: np.random.Generator) -> Extent:
     """Numbers that fit the table's words."""
-    borderline = happens(generator, _BORDERLINE_SHARE)
+    borderline = bernoulli(generator, _BORDERLINE_SHARE)
     heart = _HEART_LARGE if findings.cardiomegaly else _HEART_BORDERLINE if borderline else _HEART
     return Extent(
         heart=uniform(generator, *heart),

@@ -11,9 +11,9 @@ import re
 from dataclasses import fields
 
 from cxrgen.phantom.findings import CAUSES, CHANGES, CHANGING, LOBES, RIMS, SIDED, SIDES, SIZES, Findings
+from cxrgen.text.sentences import sentences
 
 UNKNOWN = "unknown"  # said to be there, but not where or how large
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _NEGATED = re.compile(r"\b(?:no|not|without|free of)\b")
 _AGAIN = re.compile(r"\b(?:but|however|although)\b|;")  # what comes after stands outside a negation
 _GONE = re.compile(r"\b(?:resolved|removed|is absent|are absent)\b")
@@ -40,7 +40,7 @@ _FLAGS = {field.name for field in fields(Findings) if field.type == "bool"}
 def parse(text: str) -> Findings:
     """The findings that `text` states."""
     found: dict[str, str | bool] = {}
-    for sentence in _SENTENCE_END.split(" ".join(text.lower().split())):
+    for sentence in (" ".join(each.lower().split()) for each in sentences(text)):
         for name, pattern in _MENTIONS.items():
             mention = pattern.search(sentence)
             if mention:

@@ -2,7 +2,7 @@
 
 numpy promises a fixed stream for its bit generators only, not for what `Generator` makes of them, and functions such as
 exp or a matrix product may differ in the last bit between processors. So everything here is made of 53-bit uniforms,
-raw words and whole numbers. The trade-off: noise is a sum of four dice, not a true normal variate.
+raw words and whole numbers. The trade-off: noise is a sum of four bytes, not a true normal variate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 NOISE_SD = 147.8  # of one value of `noise`
 
 
-def dice(*seed: int) -> np.random.Generator:
+def make_rng(*seed: int) -> np.random.Generator:
     """A generator of its own for each tuple of whole numbers; draws of one never move those of another."""
     return np.random.Generator(np.random.PCG64(list(seed)))
 
@@ -26,7 +26,7 @@ def uniform(generator: np.random.Generator, low: float, high: float) -> float:
     return low + (high - low) * generator.random()
 
 
-def happens(generator: np.random.Generator, share: float) -> bool:
+def bernoulli(generator: np.random.Generator, share: float) -> bool:
     return generator.random() < share
 
 
@@ -37,7 +37,7 @@ def pick(generator: np.random.Generator, words: Sequence[T]) -> T:
 
 def shuffled(generator: np.random.Generator, words: Sequence[T]) -> list[T]:
     keys = generator.random(len(words))
-    return [words[place] for place in np.argsort(keys, kind="stable")]
+    return [words[index] for index in np.argsort(keys, kind="stable")]
 
 
 def noise(generator: np.random.Generator, count: int) -> NDArray[np.int32]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.phantom.findings import Extent, Findings
-from cxrgen.phantom.rng import NOISE_SD, dice, noise, uniform
+from cxrgen.phantom.rng import NOISE_SD, make_rng, noise, uniform
 from cxrgen.phantom.structures import (
     Canvas,
     Places,
@@ -109,7 +109,7 @@ def draw_images(scene: Scene, size: int) -> tuple[GreyImage, GreyImage, frozense
 
     A lesion is faint when the greatest contrast to noise of a pixel, in either view, is under a fixed limit.
     """
-    generator = dice(*scene.noise)
+    generator = make_rng(*scene.noise)
     canvases = attenuation(scene, size)
     frontal, lateral = (_expose(canvas.plane, scene.framing, generator) for canvas in canvases)
     contrast: dict[str, float] = {}

@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrgen.phantom import phrases
 from cxrgen.phantom.findings import DEVICES, NAMES, Findings
-from cxrgen.phantom.rng import happens, pick, shuffled
+from cxrgen.phantom.rng import bernoulli, pick, shuffled
 
 STYLES = ("varied", "plain")
 TEMPLATES = {"both": 0.60, "impression": 0.20, "findings": 0.12, "paragraphs": 0.05, "odd": 0.03}
@@ -69,15 +69,15 @@ def draw_style(generator: np.random.Generator, kind: str = "varied") -> Style:
     return Style(
         kind=kind,
         template=template,
-        order=tuple(devices + order if happens(generator, 0.5) else order + devices),
+        order=tuple(devices + order if bernoulli(generator, 0.5) else order + devices),
         voices={name: generator.random() for name in occasions},
-        denied=frozenset(name for name in NAMES if happens(generator, _MENTION_SHARE)),
-        grouped=happens(generator, _GROUP_SHARE),
-        aside=tuple(text for text in phrases.ALWAYS_TRUE if happens(generator, 0.25)),
-        notified=happens(generator, _NOTIFY_SHARE),
-        compared=happens(generator, _COMPARE_SHARE),
-        remarked=happens(generator, _REMARK_SHARE),
-        stray=happens(generator, STRAY_SHARE),
+        denied=frozenset(name for name in NAMES if bernoulli(generator, _MENTION_SHARE)),
+        grouped=bernoulli(generator, _GROUP_SHARE),
+        aside=tuple(text for text in phrases.ALWAYS_TRUE if bernoulli(generator, 0.25)),
+        notified=bernoulli(generator, _NOTIFY_SHARE),
+        compared=bernoulli(generator, _COMPARE_SHARE),
+        remarked=bernoulli(generator, _REMARK_SHARE),
+        stray=bernoulli(generator, STRAY_SHARE),
         indication_for=cause,
         indication=pick(generator, phrases.INDICATIONS[cause]),
         header=pick(generator, tuple(phrases.ODD_HEADERS)),

@@ -23,7 +23,7 @@ from cxrgen.phantom.findings import COLUMNS, as_row
 from cxrgen.phantom.oracle import optimum
 from cxrgen.phantom.patients import Drawn, draw_patient, visits
 from cxrgen.phantom.png import png_bytes
-from cxrgen.phantom.rng import dice, shuffled
+from cxrgen.phantom.rng import make_rng, shuffled
 
 _VALID_SHARE = 0.05
 _FIRST_SUBJECT = 10_000_000
@@ -90,7 +90,7 @@ def _plans(studies: int, test_studies: int, seed: int, style: str) -> list[_Plan
             counts.append(min(visits(seed, patients, style), end - sum(counts)))
             splits.append(split)
             patients += 1
-    names = dice(seed)
+    names = make_rng(seed)
     study_numbers = iter(shuffled(names, range(1, total + 1)))
     subject_numbers = shuffled(names, range(patients))
     width = max(4, len(str(total)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import replacing
 from cxrgen.imaging.read import read_image
 from cxrgen.imaging.rejects import ImageReject
-
-_JPEG_QUALITY = 95
-
+from cxrgen.imaging.stored import encoded
 
 _FEW_BITS = 3  # of 64
 
@@ -70,7 +67,7 @@ def dhash(picture: Image.Image) -> str:
     return np.packbits(cells[:, :-1] > cells[:, 1:]).tobytes().hex()
 
 
-def look_alike(one: str, other: str) -> bool:
+def is_near_duplicate(one: str, other: str) -> bool:
     """Do two images differ in so few of the bits of `dhash` that they may be one exposure?"""
     return bool(one and other) and (int(one, 16) ^ int(other, 16)).bit_count() <= _FEW_BITS
 
@@ -99,23 +96,17 @@ def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
         code, _, words = image.notes[0].partition(": ")
         return StoredImage(job.key, stamp, code=code, hint=f"{words}; without --strict it is taken")
     height, width = image.pixels.shape
-    full = max(height, width) >= options.size
-    path = Path("images") / job.key[:2] / f"{job.key}.{'jpg' if full else 'png'}"
-    data = io.BytesIO()
-    picture = Image.fromarray(image.pixels)
-    if full:
-        picture.save(data, "JPEG", quality=_JPEG_QUALITY)
-    else:
-        picture.save(data, "PNG", compress_level=1)
+    data, suffix = encoded(image)
+    path = Path("images") / job.key[:2] / f"{job.key}.{suffix}"
     try:
         with replacing(out / path) as temporary:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(data.getbuffer())
+                file.write(data)
     except OSError as error:
         raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
+    brightness, look = round(float(image.pixels.mean()), 2), dhash(Image.fromarray(image.pixels))
     return StoredImage(
-        job.key, stamp, str(path), width, height, hashlib.sha256(data.getbuffer()).hexdigest(),
-        round(float(image.pixels.mean()), 2), dhash(picture), image.mode, image.bits, image.width, image.height,
-        image.notes,
+        job.key, stamp, str(path), width, height, hashlib.sha256(data).hexdigest(), brightness, look, image.mode,
+        image.bits, image.width, image.height, image.notes,
     )  # fmt: skip

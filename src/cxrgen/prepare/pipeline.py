@@ -1,28 +1,30 @@
 """From what a source holds to the studies of a prepared set: the same few steps for every source, each counted.
 
-A step takes studies and gives studies; what it leaves out becomes a Reject with a code, or a row of the waterfall when
+A step takes studies and gives studies; what it leaves out becomes a Reject with a code, or a row of the flow chart when
 leaving out is what was asked for. Steps before the images need no pixels, so mistakes in tables are found in seconds.
+A study is built once by its source and replaced when it gets its split, its text and its images.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import FRONTAL, UNKNOWN, Reject, Study, View
-from cxrgen.imaging.views import class_views, order_views
-from cxrgen.prepare.image_store import ImageJob, StoredImage, image_key, look_alike
-from cxrgen.prepare.prior_studies import link_priors
-from cxrgen.prepare.splits import assign_splits, with_subjects
+from cxrgen.imaging.views import view_class
+from cxrgen.prepare.image_store import ImageJob, image_key
+from cxrgen.prepare.splits import assign_splits, subject_of
 from cxrgen.prepare.targets import remarks, target_texts
 from cxrgen.sources import Found
 
 _MISSING_LIMIT = 0.2
 _FEW_MISSING = 5  # images; fewer are no sign of a wrong folder
+
+
+Views = Mapping[str, tuple[View, ...]]  # by study id
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Count:
-    """A row of the waterfall: what is left after a step."""
+class FlowRow:
+    """A row of the flow chart: what is left after a step."""
 
     step: str
     studies: int
@@ -55,62 +57,63 @@ class Count:
 
 
 @dataclass
-class Chosen:
+class Selection:
     """Studies on their way, with everything that has to be said about those that were left behind."""
 
     studies: list[Study]
     rejects: list[Reject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    waterfall: list[Count] = field(default_factory=list)
+    flow_chart: list[FlowRow] = field(default_factory=list)
 
-    def after(self, step: str, studies: Sequence[Study], rejects: Sequence[Reject] = ()) -> None:
-        """Go on with `studies`; the step is counted when it changed how many there are."""
+    def record(
+        self, step: str, studies: Sequence[Study], rejects: Sequence[Reject] = (), stored: Views | None = None
+    ) -> None:
+        """Go on with `studies`; the step is counted when it changed how many there are.
+
+        `stored` has the images by study id where the studies do not have them yet.
+        """
         self.studies = list(studies)
         self.rejects += rejects
-        images = sum(len(study.views) for study in self.studies)
-        count = Count(step, len(self.studies), images, len({study.subject_id for study in self.studies}))
-        last = self.waterfall[-1] if self.waterfall else None
-        if last is None or (count.studies, count.images) != (last.studies, last.images):
-            self.waterfall.append(count)
+        images = sum(len(study.views if stored is None else stored[study.study_id]) for study in self.studies)
+        row = FlowRow(step, len(self.studies), images, len(set(map(subject_of, self.studies))))
+        last = self.flow_chart[-1] if self.flow_chart else None
+        if last is None or (row.studies, row.images) != (last.studies, last.images):
+            self.flow_chart.append(row)
 
 
-def before_images(found: Found, settings: Settings) -> Chosen:
+def before_images(found: Found, settings: Settings) -> Selection:
     """Every step that needs no pixels. Raises InputError for splits that leak and texts that are not understood."""
-    studies, alone = with_subjects(found.studies)
-    chosen = Chosen([], list(found.rejects), list(found.notes))
+    selection = Selection([], list(found.rejects), list(found.notes))
+    alone = sum(not study.subject_id for study in found.studies)
     if alone:
-        chosen.notes.append(f"{alone} studies have no patient and count as patients of their own")
-    if not any(study.views for study in studies):
-        chosen.notes.append("no study has an image: a set of texts alone")
-    chosen.after("found", studies)
-    chosen.after("have images", *_with_images(chosen.studies))
-    studies, how = assign_splits(
-        chosen.studies, settings.valid_share, settings.test_share, settings.seed, settings.resplit
-    )
-    chosen.notes.append(f"splits: {how}")
-    studies = [class_views(study) for study in studies]
+        selection.notes.append(f"{alone} studies have no patient and count as patients of their own")
+    if not any(study.views for study in found.studies):
+        selection.notes.append("no study has an image: a set of texts alone")
+    selection.record("found", found.studies)
+    selection.record("have images", *with_images(selection.studies))
+    studies = _with_splits(selection, settings)
     if settings.select == "mgca":
         for step, left in _mgca(studies):
-            chosen.after(step, left)
+            selection.record(step, left)
     else:
-        chosen.after("have a split", studies)
+        selection.record("have a split", studies)
     if settings.no_frontal == "reject":
-        chosen.after("have a frontal or unknown view", *_with_frontal(chosen.studies))
-    if settings.priors == "match":  # the limit holds for what is left when it is known who has a prior
-        _target(chosen, replace(settings, priors="keep", max_words=0))
+        selection.record("have a frontal or unknown view", *with_frontal(selection.studies))
+    if settings.priors == "match":  # texts are made when it is known who has a prior; here it shows who has a text
+        before = {study.study_id: study for study in selection.studies}
+        record_targets(selection, replace(settings, priors="keep", max_words=0))
+        selection.notes += remarks(selection.studies)
+        selection.studies = [before[study.study_id] for study in selection.studies]
     else:
-        _target(chosen, settings)
-    chosen.notes += remarks(chosen.studies)
+        record_targets(selection, settings)
+        selection.notes += remarks(selection.studies)
     if settings.by == "image":
-        chosen.after("one row a frontal image", _by_image(chosen.studies))
-    return chosen
+        selection.record("one row a frontal image", _by_image(selection.studies))
+    return selection
 
 
-def image_jobs(studies: Sequence[Study], private: bool = False) -> list[ImageJob]:
-    """One job an image; raises InputError when so many are missing that the folder must be wrong.
-
-    With `private` the error names no file, for a file's name may be a patient's.
-    """
+def image_jobs(studies: Sequence[Study]) -> list[ImageJob]:
+    """One job an image; raises InputError when so many are missing that the folder must be wrong."""
     jobs = [
         ImageJob(image_key(study.study_id, number), view.path)
         for study in studies
@@ -124,65 +127,23 @@ def image_jobs(studies: Sequence[Study], private: bool = False) -> list[ImageJob
     ):
         first = Path(missing[0])
         folder = next(parent for parent in first.parents if parent.is_dir())
-        holds = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
-        names = "" if private else f"; the first expected is {first}, and {folder} holds {holds}, …"
+        names = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
         raise InputError(
-            f"{len(missing)} of {len(jobs)} images are missing{names}; say where images are with --image-folder"
+            f"{len(missing)} of {len(jobs)} images are missing; say where images are with --image-folder",
+            detail=f"the first expected is {first}, and {folder} holds {names}, …",
         )
     return jobs
 
 
-def after_images(chosen: Chosen, images: dict[str, StoredImage], settings: Settings) -> None:
-    """Give studies their stored images; leave out images that could not be read, and studies without any left."""
-    read, rejects, repeated = [], [], 0
-    for study in chosen.studies:
-        views: list[View] = []
-        for number, view in enumerate(study.views):
-            image = images[image_key(study.study_id, number)]
-            if image.code:
-                rejects.append(Reject(Path(view.path).name, study.study_id, image.code, image.hint))
-            elif any(image.sha256 == other.sha256 for other in views):
-                repeated += 1
-            else:
-                views.append(
-                    replace(view, path=image.path, width=image.width, height=image.height, sha256=image.sha256)
-                )
-        if views or not study.views:
-            flags = study.flags + (("images-alike",) if _some_alike(study, images) else ())
-            read.append(order_views(replace(study, views=tuple(views), flags=flags)))
-        else:
-            rejects.append(
-                Reject(f"study {study.study_id}", study.study_id, "no-image", "none of its images is usable")
-            )
-    unusual = Counter(note for image in images.values() for note in image.notes)
-    chosen.notes += [f"{n} images: {note}" for note, n in sorted(unusual.items())]
-    if repeated:
-        chosen.notes.append(f"{repeated} images stand twice in their study and are kept once")
-    chosen.after("have an image that can be read", read, rejects)
-    if settings.no_frontal == "reject":
-        chosen.after("have a frontal or unknown view that can be read", *_with_frontal(chosen.studies))
-    chosen.after("share no image with another split", *_without_shared(chosen, settings.on_leak))
-    if settings.by == "study":
-        chosen.studies = link_priors(chosen.studies)  # only now is it known which studies are there
-    if settings.priors == "match":
-        _target(chosen, settings)
-
-
-def _some_alike(study: Study, images: Mapping[str, StoredImage]) -> bool:
-    """Does a study hold two images that look like one exposure, processed twice? They are marked and both kept."""
-    mine = [images[image_key(study.study_id, number)] for number in range(len(study.views))]
-    looks = list({image.sha256: image.look for image in mine if image.path}.values())
-    return any(look_alike(one, other) for one, other in combinations(looks, 2))
-
-
-def _target(chosen: Chosen, settings: Settings) -> None:
+def record_targets(selection: Selection, settings: Settings) -> None:
+    """The step that gives studies their report, and leaves out those without one."""
     targeted = target_texts(
-        chosen.studies, settings.target, settings.text, settings.priors, settings.max_words, settings.too_long
+        selection.studies, settings.target, settings.text, settings.priors, settings.max_words, settings.too_long
     )
-    chosen.after(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
+    selection.record(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
 
 
-def _with_images(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
+def with_images(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
     """Studies with images; where no study has any, the set is one of texts alone and all stay."""
     if not any(study.views for study in studies):
         return list(studies), []
@@ -194,11 +155,15 @@ def _with_images(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
     return [study for study in studies if study.views], rejects
 
 
-def _with_frontal(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
-    """Studies with an image that is, or may be, a frontal; those without images are another step's business."""
+def with_frontal(studies: Sequence[Study], stored: Views | None = None) -> tuple[list[Study], list[Reject]]:
+    """Studies with an image that is, or may be, a frontal; those without any image pass.
+
+    `stored` has the images by study id where the studies do not have them yet.
+    """
 
     def may_be(study: Study) -> bool:
-        return not study.views or any(view.view in (FRONTAL, UNKNOWN) for view in study.views)
+        views = study.views if stored is None else stored[study.study_id]
+        return not views or any(view.view in (FRONTAL, UNKNOWN) for view in views)
 
     hint = "no image of the study is a frontal; --no-frontal keep takes it all the same"
     rejects = [
@@ -207,15 +172,34 @@ def _with_frontal(studies: Sequence[Study]) -> tuple[list[Study], list[Reject]]:
     return [study for study in studies if may_be(study)], rejects
 
 
+def _with_splits(selection: Selection, settings: Settings) -> list[Study]:
+    """The studies with patient, split and classed views."""
+    split_of, how = assign_splits(
+        selection.studies, settings.valid_share, settings.test_share, settings.seed, settings.resplit
+    )
+    selection.notes.append(f"splits: {how}")
+    return [
+        replace(
+            study, subject_id=subject_of(study), split=split_of[study.study_id], views=tuple(map(_classed, study.views))
+        )
+        for study in selection.studies
+    ]
+
+
+def _classed(view: View) -> View:
+    """The image with its class; one that the source itself gave stays."""
+    return replace(view, view=view_class(view.raw_view)) if view.view == UNKNOWN else view
+
+
 def _mgca(studies: Sequence[Study]) -> list[tuple[str, list[Study]]]:
     """The selection of MGCA's script, step by step: images called PA or AP, a findings or impression, two splits."""
     frontals = [
         replace(study, views=tuple(view for view in study.views if view.raw_view in ("PA", "AP"))) for study in studies
     ]
-    with_images = [study for study in frontals if study.views]
-    with_text = [study for study in with_images if any(study.sections.get(name) for name in ("findings", "impression"))]
+    kept = [study for study in frontals if study.views]
+    with_text = [study for study in kept if any(study.sections.get(name) for name in ("findings", "impression"))]
     joined = [replace(study, split="train" if study.split == "train" else "valid") for study in with_text]
-    return [("MGCA: images are PA or AP", with_images), ("MGCA: have findings or impression", joined)]
+    return [("MGCA: images are PA or AP", kept), ("MGCA: have findings or impression", joined)]
 
 
 def _by_image(studies: Sequence[Study]) -> list[Study]:
@@ -229,37 +213,3 @@ def _by_image(studies: Sequence[Study]) -> list[Study]:
                 name = stem if stems[stem] == 1 else f"{study.study_id}-{stem}"
                 rows.append(replace(study, study_id=name, views=(view,)))
     return rows
-
-
-def _without_shared(chosen: Chosen, on_leak: str) -> tuple[list[Study], list[Reject]]:
-    """Mark studies that share an image with another; an image in two splits stops, or costs the training study."""
-    holders: defaultdict[str, list[Study]] = defaultdict(list)
-    for study in chosen.studies:
-        for view in study.views:
-            holders[view.sha256].append(study)
-    shared = [studies for studies in holders.values() if len(studies) > 1]
-    marked = {study.study_id for studies in shared for study in studies}
-    leaks = [studies for studies in shared if len({study.split for study in studies}) > 1]
-    if leaks and on_leak == "stop":
-        one, other = leaks[0][0].study_id, leaks[0][1].study_id
-        raise InputError(
-            f"image-shared: {len(leaks)} images are in studies of two splits (first: {one} and {other}); "
-            "correct the source, or --on-leak drop leaves out the training studies"
-        )
-    if marked:
-        chosen.notes.append(f"image-shared: {len(marked)} studies share an image with another study; one text is wrong")
-    order = ("train", "valid", "test")
-    dropped = set()
-    for studies in leaks:
-        latest = max(order.index(study.split) for study in studies)
-        dropped |= {study.study_id for study in studies if order.index(study.split) < latest}
-    rejects = [
-        Reject(f"study {name}", name, "image-shared", "a study of a test or validation split has the same image")
-        for name in sorted(dropped)
-    ]
-    kept = [
-        replace(study, flags=(*study.flags, "image-shared")) if study.study_id in marked else study
-        for study in chosen.studies
-        if study.study_id not in dropped
-    ]
-    return kept, rejects

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cxrgen.core.records import Study
 
 
-def link_priors(studies: Sequence[Study]) -> list[Study]:
-    """Each study with the id of its prior, or None."""
+def prior_ids(studies: Sequence[Study]) -> dict[str, str]:
+    """Study id -> id of its prior, for studies that have one."""
     timelines: defaultdict[tuple[str, str], list[Study]] = defaultdict(list)
     for study in studies:
         if study.order_key:
@@ -29,5 +28,5 @@ def link_priors(studies: Sequence[Study]) -> list[Study]:
                 earlier, present = present, []
             present.append(study)
             if earlier:
-                prior_of[study.study_id] = min(each.study_id for each in earlier)
-    return [replace(study, prior_study_id=prior_of.get(study.study_id)) for study in studies]
+                prior_of[study.study_id] = min(study.study_id for study in earlier)
+    return prior_of

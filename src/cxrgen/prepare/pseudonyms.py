@@ -1,4 +1,4 @@
-"""Ids that lead back to nobody without a secret: for a hospital's own studies before a set is shown to others.
+"""Pseudonymised ids: for a hospital's own studies before a set is shown to others.
 
 A pseudonym is the keyed hash (HMAC-SHA-256, 16 hex digits) of an id; the key lies in a file outside the prepared set
 and is made on first use. The same key gives the same pseudonyms, so sets can be made again and joined in the house.
@@ -48,14 +48,14 @@ def pseudonymise(studies: Sequence[Study], key: bytes) -> list[Study]:
     for study in studies:
         if study.order_key:
             moments[study.subject_id].add(study.order_key)
-    place = {subject: {key: f"{i:04}" for i, key in enumerate(sorted(keys))} for subject, keys in moments.items()}
+    order = {subject: {key: f"{i:04}" for i, key in enumerate(sorted(keys))} for subject, keys in moments.items()}
     return [
         replace(
             study,
             study_id=named(study.study_id),
             subject_id=named(study.subject_id),
             prior_study_id=study.prior_study_id and named(study.prior_study_id),
-            order_key=place[study.subject_id][study.order_key] if study.order_key else "",
+            order_key=order[study.subject_id][study.order_key] if study.order_key else "",
             age=shown_age(study.age),
         )
         for study in studies
@@ -67,11 +67,11 @@ def without_names(rejects: Sequence[Reject], key: bytes, ids: bool = True) -> li
     named = _namer(key)
     return [
         replace(
-            each,
-            id=named(each.id) if ids and each.id else each.id,
-            row=each.row if _is_line(each.row) else named(each.row),
+            reject,
+            id=named(reject.id) if ids and reject.id else reject.id,
+            row=reject.row if _is_row(reject.row) else named(reject.row),
         )
-        for each in rejects
+        for reject in rejects
     ]
 
 
@@ -79,7 +79,7 @@ def _namer(key: bytes) -> Callable[[str], str]:
     return lambda text: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def _is_line(place: str) -> bool:
-    """Is a place like export.csv:17, and not the id of a study or the name of an image?"""
-    name, _, line = place.rpartition(":")
+def _is_row(row_ref: str) -> bool:
+    """Is it like export.csv:17, and not the id of a study or the name of an image?"""
+    name, _, line = row_ref.rpartition(":")
     return bool(name) and line.strip().removeprefix("item ").isdigit()

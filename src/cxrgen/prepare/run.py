@@ -19,19 +19,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.errors import InputError, TooManyRejects, UsageError
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
-from cxrgen.core.rejects import share
-from cxrgen.imaging.views import unknown_views
+from cxrgen.core.rejects import REJECTS, check_share, counted_codes, share
+from cxrgen.imaging.views import VIEW_RULES, unknown_views
 from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
-from cxrgen.prepare.pipeline import Chosen, Settings, after_images, before_images, image_jobs
+from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
 from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.prepare.store_images import JOURNAL, bytes_needed, read_stored, store_images, time_per_image, write_stored
+from cxrgen.prepare.stored_views import after_images
 from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
 from cxrgen.prepare.write import input_hashes, write_recipe, write_set
-from cxrgen.sources import SOURCES, Found, SourceOptions, choose, read
+from cxrgen.sources import SOURCES, Found, SourceOptions, detect_source, own_options, read, source
 from cxrgen.sources.text_table import add_texts
 from cxrgen.text.cleaning import RECIPES
 from cxrgen.text.prompts import PROMPTS
@@ -48,7 +50,7 @@ _MINUTE = 60
 # Options that say where a set lies and how it is made, and do not shape it.
 _PASSING = frozenset(
     {"source", "out", "kind", "image_folder", "text_file", "map", "tokenizer", "pseudonyms", "max_rejects", "workers"}
-    | {"engine", "dry_run", "force", "json"}
+    | {"engine", "dry_run", "force", "json", "show_values"}
 )
 
 
@@ -94,6 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
     parser.add_argument("--force", action="store_true", help="replace a set that was made with other options")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument("--show-values", action="store_true", help="messages may show cells, paths and ids of the data")
+    for kind in SOURCES:
+        source(kind).add_arguments(parser.add_argument_group(f"options of {kind} sources"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -105,42 +110,42 @@ def run(options: argparse.Namespace) -> int:
     image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
     tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
-    kind, reason = choose(options.source, options.kind)
+    kind, reason = detect_source(options.source, options.kind)
     recorded = _recorded(options, kind)
     if not options.dry_run:
         _refuse_to_mix(out, recorded, options.force)
     say(f"{options.source}: {kind} ({reason})")
     found = _read(options, kind)
-    chosen = before_images(found, settings)
-    if not chosen.studies:
-        raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
+    selection = before_images(found, settings)
+    if not selection.studies:
+        raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
     key = read_key(options.pseudonyms, out) if options.pseudonyms else None
     if key:
-        chosen.studies = pseudonymise(chosen.studies, key)
-        chosen.rejects = without_names(chosen.rejects, key)
-    jobs = image_jobs(chosen.studies, private=key is not None)
-    for note in chosen.notes:
+        selection.studies = pseudonymise(selection.studies, key)
+        selection.rejects = without_names(selection.rejects, key)
+    jobs = image_jobs(selection.studies)
+    for note in selection.notes:
         say(f"  {note}")
     if options.dry_run:
-        print(_plan(found, chosen, jobs, out, image_options, options.workers))
+        print(_plan(found, selection, jobs, out, image_options, options.workers))
         return 0
-    _check_disk(out, bytes_needed(jobs, options.size))
+    require_space(out, bytes_needed(jobs, options.size))
     if options.force:  # only now, when the source has proved to be usable
         shutil.rmtree(out / "images", ignore_errors=True)
         (out / JOURNAL).unlink(missing_ok=True)
     with _writing(out):
         images = store_images(jobs, out, image_options, options.workers, recorded, options.engine)
-    said, known = len(chosen.notes), len(chosen.rejects)
-    after_images(chosen, images, settings)
+    notes, rejects = len(selection.notes), len(selection.rejects)
+    after_images(selection, images, settings)
     if key:
-        chosen.rejects[known:] = without_names(chosen.rejects[known:], key, ids=False)
-    for note in chosen.notes[said:]:
+        selection.rejects[rejects:] = without_names(selection.rejects[rejects:], key, ids=False)
+    for note in selection.notes[notes:]:
         say(f"  {note}")
-    if not chosen.studies:
-        raise InputError(f"{options.source}: not one study can be used{_codes(chosen)}")
+    if not selection.studies:
+        raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
     with _writing(out):
-        _finish(options, found, chosen, jobs, images, recorded, tokens)
-    _print_result(options, found, chosen, jobs)
+        _finish(options, found, selection, jobs, images, recorded, tokens)
+    _print_result(options, selection)
     return 0
 
 
@@ -151,11 +156,22 @@ def _read(options: argparse.Namespace, kind: str) -> Found:
         columns=_mapping(options.map),
         section_style=options.section_style,
         on_duplicate=options.on_duplicate,
+        own=_own_options(options, kind),
     )
     found = read(kind, options.source, source_options)
     if options.text_file:
         found = add_texts(found, options.text_file, replace(source_options, columns={}))
     return found
+
+
+def _own_options(options: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The options that this kind of source declares. Raises UsageError for one of another kind."""
+    own = own_options(kind)
+    for other in SOURCES:
+        for name, default in own_options(other).items():
+            if name not in own and getattr(options, name) != default:
+                raise UsageError(f"--{name.replace('_', '-')} is an option of {other} sources; this one is {kind}")
+    return {name: getattr(options, name) for name in own}
 
 
 def _mapping(words: list[str]) -> dict[str, str]:
@@ -170,15 +186,17 @@ def _mapping(words: list[str]) -> dict[str, str]:
 
 def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The options that shape the set; where it lies and how fast it is made do not."""
-    kept = {name: value for name, value in vars(options).items() if name not in _PASSING}
+    others = {name for other in SOURCES if other != kind for name in own_options(other)} - own_options(kind).keys()
+    shaping = {name: value for name, value in vars(options).items() if name not in _PASSING | others}
     if options.pseudonyms:
-        kept["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
+        shaping["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
     return {
-        **kept,
+        **shaping,
         "text": f"{options.text}/{RECIPES[options.text]}",
         "kind": kind,
         "map": sorted(options.map),
         "text_file": bool(options.text_file),
+        "view_rules": VIEW_RULES,
     }
 
 
@@ -199,10 +217,10 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
         return
     other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
     if other:
-        flag = other[0].replace("_", "-")
+        name, was, now = other[0], before.get(other[0]), recorded.get(other[0])
+        flag = "another version's view rules," if name == "view_rules" else f"--{name.replace('_', '-')}"
         raise InputError(
-            f"{out}: was made with --{flag} {before.get(other[0])}, not {recorded.get(other[0])}; "
-            "give another --out, or --force to make it anew"
+            f"{out}: was made with {flag} {was}, not {now}; give another --out, or --force to make it anew"
         )
 
 
@@ -215,36 +233,27 @@ def _writing(out: Path) -> Iterator[None]:
         raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
 
 
-def _check_disk(out: Path, needed: float) -> None:
-    folder = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{out}: about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; choose another --out"
-        )
-
-
 def _plan(
-    found: Found, chosen: Chosen, jobs: list[ImageJob], out: Path, image_options: ImageOptions, workers: int
+    found: Found, selection: Selection, jobs: list[ImageJob], out: Path, image_options: ImageOptions, workers: int
 ) -> str:
     """What would be done, for people."""
     lines = [f"columns: {', '.join(f'{name} = {column}' for name, column in sorted(found.columns.items())) or 'none'}"]
-    lines += _waterfall(chosen)
-    lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in _splits(chosen).items()))
-    words = unknown_views(chosen.studies)
+    lines += _flow_lines(selection)
+    lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in _splits(selection).items()))
+    words = unknown_views(selection.studies)
     if words:
         lines.append("views not understood: " + ", ".join(f"{word or 'none'} {n}" for word, n in words.most_common(10)))
-    lines.append(f"left out: {len(chosen.rejects)}{_codes(chosen)}")
+    lines.append(f"left out: {len(selection.rejects)}{_codes(selection)}")
     disk = bytes_needed(jobs, image_options.size)
     seconds = time_per_image(jobs, image_options) * len(jobs) / workers
     lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
     return "\n".join(lines)
 
 
-def _waterfall(chosen: Chosen) -> list[str]:
+def _flow_lines(selection: Selection) -> list[str]:
     return [
-        f"{count.step}: {count.studies} studies, {count.images} images, {count.subjects} patients"
-        for count in chosen.waterfall
+        f"{row.step}: {row.studies} studies, {row.images} images, {row.subjects} patients"
+        for row in selection.flow_chart
     ]
 
 
@@ -252,20 +261,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} minutes"
 
 
-def _splits(chosen: Chosen) -> dict[str, int]:
-    counts = Counter(study.split for study in chosen.studies)
+def _splits(selection: Selection) -> dict[str, int]:
+    counts = Counter(study.split for study in selection.studies)
     return {name: counts[name] for name in ("train", "valid", "test")}
 
 
-def _codes(chosen: Chosen) -> str:
-    counts = Counter(reject.code for reject in chosen.rejects)
-    return " (" + ", ".join(f"{code} {n}" for code, n in sorted(counts.items())) + ")" if counts else ""
+def _codes(selection: Selection) -> str:
+    return f" ({counted_codes(selection.rejects)})" if selection.rejects else ""
 
 
 def _finish(
     options: argparse.Namespace,
     found: Found,
-    chosen: Chosen,
+    selection: Selection,
     jobs: list[ImageJob],
     images: dict[str, StoredImage],
     recorded: Mapping[str, Any],
@@ -273,11 +281,11 @@ def _finish(
 ) -> None:
     """Write the tables and the card; the journal goes last into its final order."""
     out: Path = options.out
-    write_set(out, chosen.studies, chosen.rejects, options.prompt)
+    write_set(out, selection.studies, selection.rejects, options.prompt)
     stored = [images[key] for key in sorted({job.key for job in jobs})]
     recipe = write_recipe(out, recorded, input_hashes(found, stored))
-    write_card(out, chosen, [images[job.key] for job in jobs], recipe, tokens)
-    used = {view.path for study in chosen.studies for view in study.views}
+    write_card(out, selection, [images[job.key] for job in jobs], recipe, tokens)
+    used = {view.path for study in selection.studies for view in study.views}
     for path in {image.path for image in read_stored(out / JOURNAL)[1].values() if image.path} - used:
         (out / path).unlink(missing_ok=True)
     for left in (out / "images").glob("*/.*.tmp"):  # of workers that were ended while writing
@@ -285,24 +293,26 @@ def _finish(
     write_stored(out / JOURNAL, recorded, [image for image in stored if image.path in used or image.code])
 
 
-def _print_result(options: argparse.Namespace, found: Found, chosen: Chosen, jobs: list[ImageJob]) -> None:
+def _print_result(options: argparse.Namespace, selection: Selection) -> None:
     """Say what came out; raises TooManyRejects when more was left out than allowed."""
-    images = sum(len(study.views) for study in chosen.studies)
-    counts = {"studies": len(chosen.studies), "images": images, "rejects": len(chosen.rejects), **_splits(chosen)}
+    studies, images = len(selection.studies), sum(len(study.views) for study in selection.studies)
     if options.json:
+        counts = {"studies": studies, "images": images, "rejects": len(selection.rejects), **_splits(selection)}
         print(json.dumps({**counts, "out": str(options.out)}))
     else:
-        for line in _waterfall(chosen):
+        for line in _flow_lines(selection):
             say(f"  {line}")
-        splits = ", ".join(f"{name} {n}" for name, n in _splits(chosen).items())
-        say(f"{len(chosen.studies)} studies with {images} images ({splits})")
-        say(f"left out: {len(chosen.rejects)}{_codes(chosen)}")
+        splits = ", ".join(f"{name} {n}" for name, n in _splits(selection).items())
+        say(f"{studies} studies with {images} images ({splits})")
+        say(f"left out: {len(selection.rejects)}{_codes(selection)}")
         say(f"look at {options.out / 'card.html'}")
         print(options.out)
-    everything = max(1, len(chosen.studies) + len(chosen.rejects))
-    if len(chosen.rejects) > options.max_rejects * everything:
-        raise TooManyRejects(
-            f"{options.out}: done, but {len(chosen.rejects)} inputs were left out, "
-            f"{len(chosen.rejects) / everything:.1%} (limit {options.max_rejects:.1%}); "
-            "see rejects.csv, or raise --max-rejects"
-        )
+    left_out = _studies_left_out(selection)
+    check_share(left_out, studies + left_out, options.max_rejects, "studies", options.out / REJECTS)
+
+
+def _studies_left_out(selection: Selection) -> int:
+    """Studies with a reject that are not in the set; what belongs to no study counts as one of its own."""
+    kept = {study.study_id for study in selection.studies}
+    named = {reject.id for reject in selection.rejects if reject.id}
+    return len(named - kept) + sum(not reject.id for reject in selection.rejects)

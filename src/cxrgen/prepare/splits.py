@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import SPLITS, Study
@@ -23,42 +22,40 @@ _SYNONYMS = {
 _SPLIT_OF = {word: split for split, words in _SYNONYMS.items() for word in words}
 
 
-def named_split(word: str, place: str) -> str:
-    """train, valid or test for a source's word; "" stays "". Raises InputError for any other."""
-    folded = word.strip().lower()
-    if folded and folded not in _SPLIT_OF:
-        raise InputError(f"{place}: unknown split {word.strip()[:20]!r}; there are {', '.join(SPLITS)} and synonyms")
-    return _SPLIT_OF.get(folded, "")
-
-
-def with_subjects(studies: Sequence[Study]) -> tuple[list[Study], int]:
-    """Studies without a patient become patients of their own; returns how many there were."""
-    missing = sum(not study.subject_id for study in studies)
-    return [replace(study, subject_id=study.subject_id or study.study_id) for study in studies], missing
+def subject_of(study: Study) -> str:
+    """The patient; a study without one is a patient of its own."""
+    return study.subject_id or study.study_id
 
 
 def assign_splits(
     studies: Sequence[Study], valid_share: float, test_share: float, seed: int, resplit: bool = False
-) -> tuple[list[Study], str]:
-    """Every study with a split, and how it got it. With `resplit` what the source says is forgotten.
+) -> tuple[dict[str, str], str]:
+    """Study id -> split, and how the splits came about. With `resplit` what the source says is forgotten.
 
-    Raises InputError when a patient is in two splits (unless `resplit`), or only some studies have one.
+    Raises InputError when a patient is in two splits (unless `resplit`), when only some studies have one, or when words
+    are none of the synonyms.
     """
-    if resplit:
-        studies = [replace(study, split="") for study in studies]
-    named = [replace(study, split=named_split(study.split, f"study {study.study_id}")) for study in studies]
-    given = sum(bool(study.split) for study in named)
-    if given == len(named):
-        _one_split_each(named)
-        return named, "given by the source"
+    words = {study.study_id: "" if resplit else study.split.strip().lower() for study in studies}
+    strange = sum(bool(word) and word not in _SPLIT_OF for word in words.values())
+    if strange:
+        raise InputError(
+            f"{strange} of {len(studies)} studies have an unknown split; write {', '.join(SPLITS)} or a usual synonym, "
+            "or draw all with --resplit",
+            detail=f"for instance {next(word for word in words.values() if word and word not in _SPLIT_OF)!r}",
+        )
+    given = {name: _SPLIT_OF[word] for name, word in words.items() if word}
+    if len(given) == len(words):
+        _one_split_each(studies, given)
+        return given, "given by the source"
     if given:
         raise InputError(
-            f"{len(named) - given} of {len(named)} studies have no split; fill the column, or draw all with --resplit"
+            f"{len(words) - len(given)} of {len(words)} studies have no split; fill the column, or draw all with "
+            "--resplit"
         )
-    if not any(study.sections for study in named):
-        return [replace(study, split="test") for study in named], "all for testing: no study has text"
-    split_of = draw_splits(Counter(study.subject_id for study in named), valid_share, test_share, seed)
-    drawn = [replace(study, split=split_of[study.subject_id]) for study in named]
+    if not any(study.sections for study in studies):
+        return dict.fromkeys(words, "test"), "all for testing: no study has text"
+    split_of = draw_splits(Counter(map(subject_of, studies)), valid_share, test_share, seed)
+    drawn = {study.study_id: split_of[subject_of(study)] for study in studies}
     return drawn, f"drawn by patient, seed {seed}: valid {valid_share:.0%}, test {test_share:.0%}"
 
 
@@ -75,11 +72,11 @@ def draw_splits(studies_of: Counter[str], valid_share: float, test_share: float,
     return split_of
 
 
-def _one_split_each(studies: Sequence[Study]) -> None:
+def _one_split_each(studies: Sequence[Study], split_of: Mapping[str, str]) -> None:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for study in studies:
-        splits[study.subject_id].add(study.split)
-    torn = sum(len(each) > 1 for each in splits.values())
+        splits[subject_of(study)].add(split_of[study.study_id])
+    torn = sum(len(names) > 1 for names in splits.values())
     if torn:
         raise InputError(
             f"{torn} patients are in two splits, so a test would leak; draw anew by patient with --resplit"

@@ -1,9 +1,8 @@
 """Images to stored pictures, by all cores, and a journal by which an interrupted run continues.
 
-A stored image is 8-bit grey, its longest side at most `--size`, never padded or cropped. Names are made from study and
-place, never taken from input, in 256 folders. An image that reached the full size is stored as JPEG of quality 95 (a
-third smaller, four times faster to read); a smaller one keeps its pixels exactly, as PNG. Each line of images.jsonl
-says what became of one image; an image whose line, source and stored file agree is not made again.
+A stored image is 8-bit grey, its longest side at most `--size`, never padded or cropped (see `imaging.stored`). Names
+are made from study and number, never taken from input, in 256 folders. Each line of images.jsonl says what became of
+one image; an image whose line, source and stored file agree is not made again.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ def store_images(
     when a worker dies or the disk is full.
     """
     journal = out / JOURNAL
-    known = read_stored(journal)[1]
-    done = {job.key: known[job.key] for job in jobs if _still_true(known.get(job.key), job, out)}
+    before = read_stored(journal)[1]
+    done = {job.key: before[job.key] for job in jobs if _still_true(before.get(job.key), job, out)}
     waiting = [job for job in jobs if job.key not in done]
     make_folder(out)
-    write_stored(journal, header, known.values())
+    write_stored(journal, header, before.values())
     left_out: Counter[str] = Counter()
     with Journal(journal) as file:
         made = (_by_ray if engine == "ray" else _make)(waiting, out, options, workers)

@@ -73,7 +73,7 @@ def target_texts(
     written. Raises InputError when the headers of too many reports were not recognised.
     """
     _check_headers(studies)
-    kept, rejects = [], []
+    targeted, rejects = [], []
     for study in studies:
         findings, impression, flags = _parts(study, target)
         wanted = [findings, impression]
@@ -96,9 +96,9 @@ def target_texts(
             continue
         if code:
             flags += ("no-target", "too-long") if code == "too-long" else ("no-target",)
-        known = tuple(flag for flag in study.flags if flag not in _OF_THE_TEXT)
-        kept.append(replace(study, report=None if code else report, flags=tuple(dict.fromkeys(known + flags))))
-    return Targeted(kept, rejects)
+        others = tuple(flag for flag in study.flags if flag not in _OF_THE_TEXT)
+        targeted.append(replace(study, report=None if code else report, flags=tuple(dict.fromkeys(others + flags))))
+    return Targeted(targeted, rejects)
 
 
 def remarks(studies: Sequence[Study]) -> list[str]:
@@ -124,7 +124,7 @@ def _looks_foreign(report: str) -> bool:
     return len(words) >= 8 and not _ENGLISH.intersection(words)
 
 
-def said(text: str | None) -> str:
+def stated(text: str | None) -> str:
     """A section's text, "" for one that says only that there is none."""
     text = (text or "").strip()
     return "" if _folded(text) in _EMPTY else text
@@ -137,18 +137,18 @@ def _folded(text: str | None) -> str:
 
 def _parts(study: Study, target: str) -> tuple[str, str, tuple[str, ...]]:
     """(findings, impression) as far as they are wanted and there, and flags for what is not."""
-    findings, impression = (said(study.sections.get(name)) for name in ("findings", "impression"))
+    findings, impression = (stated(study.sections.get(name)) for name in ("findings", "impression"))
     flags = tuple(f"no-{name}" for name, text in (("findings", findings), ("impression", impression)) if not text)
     if target == "both" and not findings and not impression:
-        last = said(study.sections.get("last_paragraph"))
+        last = stated(study.sections.get("last_paragraph"))
         return last, "", (*flags, "last-paragraph") if last else flags
     return findings if target != "impression" else "", impression if target != "findings" else "", flags
 
 
 def _why_none(study: Study, target: str) -> tuple[str, str]:
-    if target != "both" and any(said(study.sections.get(name)) for name in _REPORTING):
+    if target != "both" and any(stated(study.sections.get(name)) for name in _REPORTING):
         return f"no-{target}", f"the report has no {target}; --target both takes what there is"
-    if any(said(text) for text in study.sections.values()):
+    if any(stated(text) for text in study.sections.values()):
         return "no-sections", "the report has neither findings nor impression, or its headers are not known"
     return "text-empty", "the study has no report text; only test studies may have none"
 
@@ -156,7 +156,7 @@ def _why_none(study: Study, target: str) -> tuple[str, str]:
 def _check_headers(studies: Sequence[Study]) -> None:
     """Stop when many reports have text but neither findings nor impression: their headers are not understood."""
     texts = [study.sections for study in studies if study.sections]
-    lost = [each for each in texts if not any(said(each.get(name)) for name in _REPORTING)]
+    lost = [sections for sections in texts if not any(stated(sections.get(name)) for name in _REPORTING)]
     if len(texts) >= _FEWEST and len(lost) > _UNPARSED_LIMIT * len(texts):
         starts = Counter(
             line.split(":")[0].strip()[:30]

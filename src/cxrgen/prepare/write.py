@@ -59,7 +59,7 @@ def input_hashes(found: Found, images: Iterable[StoredImage]) -> dict[str, str]:
     """SHA-256 of what a set was made from: tables and archives by name, all texts as read, all images as stored."""
     texts = (
         json.dumps([study.study_id, sorted(study.sections.items())])
-        for study in sorted(found.studies, key=lambda each: each.study_id)
+        for study in sorted(found.studies, key=lambda study: study.study_id)
     )
     return {
         **{path.name: sha256_file(path) for path in found.files},

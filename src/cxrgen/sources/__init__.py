@@ -1,20 +1,24 @@
-"""Where studies come from: one module a kind of source, one row of `SOURCES` a module.
+"""Where studies come from: one module a kind of source, one line of `SOURCES` a module.
 
-A source says whether it knows a path (`recognise(path)`, the reason in words or "") and reads it
-(`read(path, options)`). It takes the dataset's own words and changes as little as it can: views have absolute paths
-and the view as the source calls it, texts become sections, `report` stays None. Everything that is the same for all
-kinds (view classes, target text, splits, images) is done once, by `cxrgen.prepare.run`.
+A source says whether it knows a path, declares the options that are its own, and reads complete studies (`Source`). It
+keeps the dataset's own words: views have absolute paths and the view position as the source calls it, texts become
+sections, `report` stays None. Everything that is the same for all kinds (view classes, target text, splits, images) is
+done once, by `cxrgen.prepare.run`.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol, cast
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, unknown
 from cxrgen.core.records import Reject, Study
+
+ArgumentGroup = argparse._ActionsContainer  # a parser or a group of it
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class SourceOptions:
     columns: Mapping[str, str] = field(default_factory=dict)  # our field -> the source's column, from --map
     section_style: str = "tolerant"  # how raw report text is split: tolerant or mimic
     on_duplicate: str = "reject"  # rows of one study that contradict each other: reject the study, or believe the last
+    own: Mapping[str, Any] = field(default_factory=dict)  # options that the source itself declares, by name
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,19 @@ class Found:
     files: tuple[Path, ...] = ()  # tables and archives that were read; recipe.json keeps their hashes
 
 
+class Source(Protocol):
+    """A kind of source: a module with these functions."""
+
+    def recognise(self, path: Path) -> str:
+        """Why `path` is of this kind, in words; "" where it is not."""
+
+    def add_arguments(self, parser: ArgumentGroup) -> None:
+        """Declare the options that this kind alone has; `read` finds them in `options.own`."""
+
+    def read(self, path: Path, options: SourceOptions) -> Found:
+        """All studies, each complete. Raises InputError where the source as a whole cannot be used."""
+
+
 # Tried in this order by `--kind auto`, the most particular first.
 SOURCES: dict[str, str] = {
     "course": "cxrgen.sources.course",
@@ -50,22 +68,33 @@ SOURCES: dict[str, str] = {
 }
 
 
-def choose(path: Path, kind: str = "auto") -> tuple[str, str]:
+def source(kind: str) -> Source:
+    """The module of a kind."""
+    return cast(Source, importlib.import_module(SOURCES[kind]))
+
+
+def own_options(kind: str) -> dict[str, Any]:
+    """Name -> default of the options that a kind declares itself."""
+    parser = argparse.ArgumentParser(add_help=False)
+    source(kind).add_arguments(parser)
+    return vars(parser.parse_args([]))
+
+
+def detect_source(path: Path, kind: str = "auto") -> tuple[str, str]:
     """(kind, reason in words) for a path. Raises InputError when no source knows it, UsageError for an unknown kind."""
     if kind != "auto":
         if kind not in SOURCES:
-            raise UsageError(f"--kind {kind}: there are auto, {', '.join(SOURCES)}")
+            raise unknown("--kind", kind, ("auto", *SOURCES))
         return kind, "by --kind"
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    for name, module in SOURCES.items():
-        reason = importlib.import_module(module).recognise(path)
+    for name in SOURCES:
+        reason = source(name).recognise(path)
         if reason:
             return name, reason
-    raise InputError(f"{path}: no kind of source is recognised ({', '.join(SOURCES)}); say which with --kind")
+    raise InputError(f"{path}: no kind of source is recognised; choose one of {', '.join(SOURCES)} with --kind")
 
 
 def read(kind: str, path: Path, options: SourceOptions) -> Found:
     """Read `path` as `kind`; raises InputError naming the place when the source as a whole cannot be used."""
-    reader: Callable[[Path, SourceOptions], Found] = importlib.import_module(SOURCES[kind]).read
-    return reader(path, options)
+    return source(kind).read(path, replace(options, own={**own_options(kind), **options.own}))

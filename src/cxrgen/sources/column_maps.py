@@ -108,4 +108,4 @@ COLUMN_MAPS = (
 def find_map(columns: tuple[str, ...]) -> ColumnMap | None:
     """The dataset whose marks are all among a table's columns."""
     folded = {column.strip().lower() for column in columns}
-    return next((each for each in COLUMN_MAPS if all(mark.lower() in folded for mark in each.marks)), None)
+    return next((dataset for dataset in COLUMN_MAPS if all(mark.lower() in folded for mark in dataset.marks)), None)

@@ -10,18 +10,19 @@ by its name. What the metadata table knows (patient, view, date) is used in both
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import UNKNOWN, Reject, Study, View
+from cxrgen.core.records import UNKNOWN, Reject, View
 from cxrgen.core.tables import CsvTable, find_column, read_csv
 from cxrgen.imaging.views import view_from_procedure
-from cxrgen.sources import Found, SourceOptions
+from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import locator
-from cxrgen.sources.merge_rows import gather
+from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import FIELDS, RowReader, image_study, label_columns, map_columns, order_key, read_rows
 from cxrgen.text.sections import split_sections
 
@@ -33,7 +34,7 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff")
 class _Image:
     """A row of the metadata table."""
 
-    place: str
+    row_ref: str
     study_id: str
     subject_id: str
     raw_view: str
@@ -44,53 +45,57 @@ def recognise(path: Path) -> str:
     """A folder with images/ and train.csv, test.csv or a metadata CSV."""
     if not (path / "images").is_dir():
         return ""
-    found = [table.name for table in [*_tables(path).values(), *_metadata_files(path)]]
-    return f"a folder with images/ and {', '.join(found)}" if found else ""
+    names = [table.name for table in [*_tables(path).values(), *_metadata_files(path)]]
+    return f"a folder with images/ and {', '.join(names)}" if names else ""
+
+
+def add_arguments(parser: ArgumentGroup) -> None:
+    """None of its own."""
 
 
 def read(path: Path, options: SourceOptions) -> Found:
     """All studies of the folder; raises InputError when a table cannot be read or lacks a column."""
-    images = options.image_folder or path / "images"
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder; say where images are with --image-folder")
+    folder = options.image_folder or path / "images"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; say where images are with --image-folder")
     tables = {split: read_csv(file) for split, file in _tables(path).items()}
-    notes = [f"{table.path.name}: {each}" for table in tables.values() for each in table.notes]
-    known: dict[str, _Image] = {}
+    notes = [f"{table.path.name}: {note}" for table in tables.values() for note in table.notes]
+    metadata: dict[str, _Image] = {}
     for file in _metadata_files(path)[:1]:
         table = read_csv(file)
-        notes += [f"{file.name}: {each}" for each in table.notes]
-        known = _metadata(table)
+        notes += [f"{file.name}: {note}" for note in table.notes]
+        metadata = _metadata(table)
     columns: dict[str, str] = {}
-    parts: list[tuple[str, Study]] = []
+    rows: list[StudyRow] = []
     rejects: list[Reject] = []
     for split, table in tables.items():
-        mapped, remark, read_parts = _read_table(table, split, images, options)
+        mapped, remark, read_table = _read_table(table, split, folder, options)
         columns.update(mapped)
         notes += [remark] if remark else []
-        for part in read_parts:
-            if isinstance(part, Reject):
-                rejects.append(part)
+        for row in read_table:
+            if isinstance(row, Reject):
+                rejects.append(row)
             else:
-                parts.append((part[0], _with_metadata(part[1], known)))
-    there = _images(images)
+                rows.append(_with_metadata(row, metadata))
+    on_disk = _images(folder)
     if not tables:
-        parts = [_study_of_image(stem, image, there, images) for stem, image in known.items()]
-    studies, conflicts, repeats = gather(parts, options.on_duplicate)
-    studies, joined, strangers = _add_unlisted(studies, there, images, known)
-    studies = [_with_report_file(study, path / "reports", options.section_style) for study in studies]
-    notes += [f"{repeats} rows repeat others"] if repeats else []
-    notes += [f"{joined} images that no table lists joined their study by name"] if joined else []
+        rows = [_row_of_image(stem, image, on_disk, folder) for stem, image in metadata.items()]
+    joined, strangers = _unlisted(rows, on_disk, folder, metadata)
+    texts = _with_report_files([*rows, *joined], path / "reports", options.section_style)
+    merged = merge_rows(texts, "course", options.on_duplicate)
+    notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
+    notes += [f"{len(joined)} images that no table lists joined their study by name"] if joined else []
     files = (*_tables(path).values(), *_metadata_files(path)[:1])
-    return Found(studies, rejects + conflicts + strangers, notes, columns, files)
+    return Found(merged.studies, rejects + merged.rejects + strangers, notes, columns, files)
 
 
 def _tables(path: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
     for name, split in _TABLES.items():
         for file in (path / f"{name}.csv", path / f"{name}.csv.gz"):
             if file.is_file():
-                found.setdefault(split, file)
-    return found
+                tables.setdefault(split, file)
+    return tables
 
 
 def _metadata_files(path: Path) -> list[Path]:
@@ -98,15 +103,16 @@ def _metadata_files(path: Path) -> list[Path]:
 
 
 def _read_table(
-    table: CsvTable, split: str, images: Path, options: SourceOptions
-) -> tuple[dict[str, str], str, Iterator[tuple[str, Study] | Reject]]:
+    table: CsvTable, split: str, folder: Path, options: SourceOptions
+) -> tuple[dict[str, str], str, Iterator[StudyRow | Reject]]:
     """(column map, a remark on paths, the rows) of train.csv or test.csv."""
     mapped = map_columns(table.columns, options.columns, str(table.path), FIELDS, needed=("image",))
     names = [row.cells[mapped["image"]] for row in table.rows]
-    locate, remark = locator(names, [images.parent, images])
-    labels = label_columns(table.columns)
-    reader = RowReader(mapped, labels, locate, options.section_style, split, "course", image_study)
-    return mapped, remark, read_rows(((row.place, row.cells) for row in table.rows), reader)
+    locate, remark = locator(names, [folder.parent, folder])
+    reader = RowReader(
+        mapped, label_columns(table.columns), locate, options.section_style, split, study_of_image=image_study
+    )
+    return mapped, remark, read_rows(((row.row_ref, row.cells) for row in table.rows), reader)
 
 
 def _metadata(table: CsvTable) -> dict[str, _Image]:
@@ -123,29 +129,29 @@ def _metadata(table: CsvTable) -> dict[str, _Image]:
         def cell(column: str | None, cells: Mapping[str, str] = row.cells) -> str:
             return cells[column].strip() if column else ""
 
-        stem = clean_id(cell(dicom), row.place)
-        study_id = clean_id(cell(study), row.place) or image_study(stem)
+        stem = clean_id(cell(dicom), row.row_ref)
         images[stem] = _Image(
-            place=row.place,
-            study_id=study_id,
-            subject_id=clean_id(cell(subject), row.place),
+            row_ref=row.row_ref,
+            study_id=clean_id(cell(study), row.row_ref) or image_study(stem),
+            subject_id=clean_id(cell(subject), row.row_ref),
             raw_view=cell(view) or view_from_procedure(cell(procedure)),
             order_key=order_key(cell(date), cell(time)),
         )
     return images
 
 
-def _with_metadata(study: Study, known: Mapping[str, _Image]) -> Study:
+def _with_metadata(row: StudyRow, metadata: Mapping[str, _Image]) -> StudyRow:
+    """What the metadata table knows of a row's images, where the row itself does not say."""
+    listed = [metadata.get(Path(view.path).stem) for view in row.views]
     views = tuple(
-        replace(view, raw_view=known[stem].raw_view) if not view.raw_view and stem in known else view
-        for view in study.views
-        for stem in [Path(view.path).stem]
+        replace(view, raw_view=image.raw_view) if image and not view.raw_view else view
+        for view, image in zip(row.views, listed)
     )
-    image = next((known[stem] for view in views for stem in [Path(view.path).stem] if stem in known), None)
-    if image is None:
-        return replace(study, views=views)
-    subject, order = study.subject_id or image.subject_id, study.order_key or image.order_key
-    return replace(study, views=views, subject_id=subject, order_key=order)
+    first = next((image for image in listed if image), None)
+    if first is None:
+        return row
+    subject, order = row.subject_id or first.subject_id, row.order_key or first.order_key
+    return replace(row, views=views, subject_id=subject, order_key=order)
 
 
 def _images(folder: Path) -> dict[str, str]:
@@ -154,40 +160,49 @@ def _images(folder: Path) -> dict[str, str]:
     return {Path(name).stem: name for name in names}
 
 
-def _study_of_image(stem: str, image: _Image, there: Mapping[str, str], folder: Path) -> tuple[str, Study]:
-    view = View(str(folder / there.get(stem, f"{stem}.png")), UNKNOWN, image.raw_view)
-    study = Study(image.study_id, image.subject_id, order_key=image.order_key, views=(view,), source="course")
-    return image.place, study
+def _row_of_image(stem: str, image: _Image, on_disk: Mapping[str, str], folder: Path) -> StudyRow:
+    view = View(str(folder / on_disk.get(stem, f"{stem}.png")), UNKNOWN, image.raw_view)
+    return StudyRow(image.row_ref, image.study_id, image.subject_id, order_key=image.order_key, views=(view,))
 
 
-def _add_unlisted(
-    studies: list[Study], there: Mapping[str, str], folder: Path, known: Mapping[str, _Image]
-) -> tuple[list[Study], int, list[Reject]]:
-    """Images of the folder that no table lists: (studies with theirs added, how many, those without a study)."""
-    listed = {Path(view.path).name for study in studies for view in study.views}
-    extra: dict[str, list[View]] = {}
-    for stem, name in there.items():
-        if name not in listed:
-            image = known.get(stem)
-            study_id = image.study_id if image else image_study(name)
-            extra.setdefault(study_id, []).append(View(str(folder / name), UNKNOWN, image.raw_view if image else ""))
-    ids = {study.study_id for study in studies}
-    studies = [replace(study, views=study.views + tuple(extra.get(study.study_id, ()))) for study in studies]
-    strangers = [
-        Reject(f"images/{Path(view.path).name}", study_id, "image-without-row", "no table has a row for this image")
-        for study_id, views in extra.items()
-        if study_id not in ids
-        for view in views
-    ]
-    return studies, sum(map(len, extra.values())) - len(strangers), strangers
+def _unlisted(
+    rows: Sequence[StudyRow], on_disk: Mapping[str, str], folder: Path, metadata: Mapping[str, _Image]
+) -> tuple[list[StudyRow], list[Reject]]:
+    """Images of the folder that no table lists: a row for each whose study is known, a reject for each other."""
+    listed = {Path(view.path).name for row in rows for view in row.views}
+    ids = {row.study_id for row in rows}
+    joined, strangers = [], []
+    for stem, name in on_disk.items():
+        if name in listed:
+            continue
+        image = metadata.get(stem)
+        study_id = image.study_id if image else image_study(name)
+        row_ref = f"images/{name}"
+        if study_id in ids:
+            view = View(str(folder / name), UNKNOWN, image.raw_view if image else "")
+            joined.append(StudyRow(row_ref, study_id, views=(view,)))
+        else:
+            strangers.append(Reject(row_ref, study_id, "image-without-row", "no table has a row for this image"))
+    return joined, strangers
 
 
-def _with_report_file(study: Study, folder: Path, style: str) -> Study:
-    """Sections of reports/{study}.txt below those of the table."""
-    if "/" in study.study_id or study.study_id.startswith("."):
-        return study
-    file = folder / f"{study.study_id}.txt"
-    if not file.is_file():
-        return study
-    text = file.read_text(encoding="utf-8", errors="replace")
-    return replace(study, sections={**split_sections(text, style), **study.sections})
+def _with_report_files(rows: Sequence[StudyRow], folder: Path, style: str) -> Iterable[StudyRow]:
+    """The first row of each study with those sections of reports/{study}.txt that no row of the study has."""
+    in_tables: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        in_tables[row.study_id] |= row.sections.keys()
+    seen: set[str] = set()
+    for row in rows:
+        if row.study_id not in seen:
+            sections = _report_file(row.study_id, folder, style)
+            more = {name: text for name, text in sections.items() if name not in in_tables[row.study_id]}
+            row = replace(row, sections={**more, **row.sections}) if more else row
+        seen.add(row.study_id)
+        yield row
+
+
+def _report_file(study_id: str, folder: Path, style: str) -> dict[str, str]:
+    if "/" in study_id or study_id.startswith("."):
+        return {}
+    file = folder / f"{study_id}.txt"
+    return split_sections(file.read_text(encoding="utf-8", errors="replace"), style) if file.is_file() else {}

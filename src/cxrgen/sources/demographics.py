@@ -7,10 +7,9 @@ shown or made for others (the card, sets with pseudonyms) says 90 for all of the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from cxrgen.core.records import Study
 from cxrgen.core.tables import CsvTable, find_column
 from cxrgen.sources.ids import clean_id
 
@@ -58,25 +57,33 @@ def shown_age(age: int | None) -> int | None:
 _COLUMNS = ("subject_id", "gender", "anchor_age", "anchor_year")
 
 
-def with_people(studies: Sequence[Study], table: CsvTable, notes: list[str]) -> list[Study]:
-    """The studies with what the table knows; a note says how many patients it knows, or that it is another table."""
+@dataclass(frozen=True)
+class Person:
+    """A row of MIMIC-IV's table of patients: how old somebody was in one year."""
+
+    sex: str
+    anchor_age: str
+    anchor_year: str
+
+    def age_at(self, order_key: str) -> int | None:
+        """The age in the year that a study's order key begins with, as others may see it."""
+        age = read_age(self.anchor_age)
+        if age is not None and age < OLDEST:
+            year = self.anchor_year.strip()
+            age = age_in_year(str(int(year) - age), order_key) if year.isdigit() else None
+        return shown_age(age)
+
+
+def read_people(table: CsvTable, subjects: Collection[str], notes: list[str]) -> dict[str, Person]:
+    """The patients that a table knows; a note says how many of `subjects`, or that it is another table."""
     columns = [column for name in _COLUMNS if (column := find_column(table, name, needed=False))]
     if len(columns) < len(_COLUMNS):
         notes.append(f"{table.path.name}: not MIMIC-IV's table of patients; sex and age are unknown")
-        return list(studies)
-    there = {study.subject_id for study in studies}
-    people: dict[str, tuple[str, str, str]] = {}
+        return {}
+    people = {}
     for row in table.rows:
         subject, gender, age, year = (row.cells[column] for column in columns)
-        if (subject := clean_id(subject, row.place)) in there:
-            people[subject] = gender, age, year
-    notes.append(f"{table.path.name}: sex and age of {len(people)} of {len(there)} patients")
-    return [_of_person(study, *people[study.subject_id]) if study.subject_id in people else study for study in studies]
-
-
-def _of_person(study: Study, gender: str, anchor_age: str, anchor_year: str) -> Study:
-    age = read_age(anchor_age)
-    if age is not None and age < OLDEST:
-        year = anchor_year.strip()
-        age = age_in_year(str(int(year) - age), study.order_key) if year.isdigit() else None
-    return replace(study, sex=read_sex(gender), age=shown_age(age))
+        if (subject := clean_id(subject, row.row_ref)) in subjects:
+            people[subject] = Person(read_sex(gender), age, year)
+    notes.append(f"{table.path.name}: sex and age of {len(people)} of {len(subjects)} patients")
+    return people

@@ -9,10 +9,9 @@ the folder by which fits most texts. Values of tags that identify a patient go i
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -23,8 +22,8 @@ from cxrgen.core.tables import find_column, read_csv
 from cxrgen.imaging.dicom import RADIOGRAPHS, read_tags
 from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
-from cxrgen.imaging.views import view_class
-from cxrgen.sources import Found, SourceOptions
+from cxrgen.imaging.views import VIEW_TAGS, view_of_tags
+from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.ids import clean_id, match_ids
 from cxrgen.sources.rows import order_key
@@ -33,8 +32,7 @@ from cxrgen.text.sections import split_sections
 
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate",
-    "StudyTime", "Modality", "ViewPosition", "ViewCodeSequence", "SeriesDescription", "ProtocolName", "Rows",
-    "PatientSex", "PatientAge",
+    "StudyTime", "Modality", "Rows", "PatientSex", "PatientAge", *VIEW_TAGS,
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -64,6 +62,10 @@ def recognise(path: Path) -> str:
     return "a folder with DICOM files" if any(map(_is_dicom, islice(candidates, _LOOKED_AT))) else ""
 
 
+def add_arguments(parser: ArgumentGroup) -> None:
+    """None of its own."""
+
+
 def read(path: Path, options: SourceOptions) -> Found:
     """All studies of the folder with the texts found for them. Raises InputError when it holds no DICOM image."""
     notes: list[str] = []
@@ -71,27 +73,45 @@ def read(path: Path, options: SourceOptions) -> Found:
     images = list(_tagged(options.image_folder or path, rejects, notes))
     if not images:
         raise InputError(f"{path}: no DICOM image in it; {len(rejects)} files were refused")
+    by_study = _one_patient_each(images, rejects)
+    names: dict[str, str] = {}
+    texts: dict[str, dict[str, str]] = {}
+    table = options.text_file or _only_table(path)
+    if table is not None:
+        names = _names_in_table(by_study, table, options, notes)
+    else:
+        texts = _text_files(by_study, path, options.section_style, notes, rejects)
+    studies = [_study(uid, members, names, texts) for uid, members in by_study.items()]
+    found = Found(studies, rejects, notes)
+    return found if table is None or options.text_file else add_texts(found, table, options)
+
+
+def _one_patient_each(images: Iterable[_Tagged], rejects: list[Reject]) -> dict[str, list[_Tagged]]:
+    """Study UID -> its images; studies whose images name several patients are left out."""
     by_study: dict[str, list[_Tagged]] = defaultdict(list)
     for image in images:
         by_study[image.study_uid].append(image)
-    studies = []
-    for study_uid, members in by_study.items():
-        subjects = {image.subject_id for image in members if image.subject_id}
-        if len(subjects) > 1:
+    for study_uid in list(by_study):
+        if len({image.subject_id for image in by_study[study_uid] if image.subject_id}) > 1:
             hint = "images of one study name several patients; correct the export"
             rejects.append(Reject(f"study {study_uid}", study_uid, "duplicate-conflict", hint))
-            continue
-        views = tuple(image.view for image in members)
-        order = min((image.order_key for image in members if image.order_key), default="")
-        sex = next((image.sex for image in members if image.sex), "")
-        age = next((image.age for image in members if image.age is not None), None)
-        subject = next(iter(subjects), "")
-        studies.append(Study(study_uid, subject, order_key=order, views=views, source="dicom", sex=sex, age=age))
-    found = Found(studies, rejects, notes)
-    table = options.text_file or _only_table(path)
-    if table is not None:
-        return _with_table(found, by_study, table, options)
-    return replace(found, studies=_with_text_files(found, by_study, path, options.section_style))
+            del by_study[study_uid]
+    return by_study
+
+
+def _study(
+    study_uid: str, images: Sequence[_Tagged], names: Mapping[str, str], texts: Mapping[str, dict[str, str]]
+) -> Study:
+    return Study(
+        names.get(study_uid, study_uid),
+        next((image.subject_id for image in images if image.subject_id), ""),
+        order_key=min((image.order_key for image in images if image.order_key), default=""),
+        views=tuple(image.view for image in images),
+        sections=texts.get(study_uid, {}),
+        source="dicom",
+        sex=next((image.sex for image in images if image.sex), ""),
+        age=next((image.age for image in images if image.age is not None), None),
+    )
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -116,14 +136,14 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
     seen: set[str] = set()
     counts: Counter[str] = Counter()
     for file in filter(_is_dicom, _files(path)):
-        place = "/".join(file.relative_to(path).parts[-2:])
+        row_ref = "/".join(file.relative_to(path).parts[-2:])
         if file.is_symlink() and path.resolve() not in file.resolve().parents:
-            rejects.append(Reject(place, "", "bad-path", "a link that leads out of the folder"))
+            rejects.append(Reject(row_ref, "", "bad-path", "a link that leads out of the folder"))
             continue
         try:
             tags = read_tags(file, _TAGS)
         except ImageReject as error:
-            rejects.append(Reject(place, "", error.code, error.hint))
+            rejects.append(Reject(row_ref, "", error.code, error.hint))
             continue
         study_uid, instance, modality = (
             tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID", "Modality")
@@ -132,9 +152,9 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
         if "Rows" not in tags:
             counts["files hold no picture (reports, presentation states)"] += 1
         elif modality and modality not in RADIOGRAPHS:
-            rejects.append(Reject(place, study_uid, "not-a-radiograph", "CR, DX, RG and OT are read"))
+            rejects.append(Reject(row_ref, study_uid, "not-a-radiograph", "CR, DX, RG and OT are read"))
         elif not study_uid:
-            rejects.append(Reject(place, "", "id-missing", "it has neither a study UID nor an accession number"))
+            rejects.append(Reject(row_ref, "", "id-missing", "it has neither a study UID nor an accession number"))
         elif instance and instance in seen:
             counts["files repeat an image"] += 1
         else:
@@ -147,7 +167,7 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     accession, study_id, patient = (tags.get(name, "") for name in ("AccessionNumber", "StudyID", "PatientID"))
     keys = dict(zip(_KEYS, (study_uid, accession, study_id, file.parent.name, file.stem, patient)))
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
-    view = View(str(file.absolute()), UNKNOWN, _raw(tags))
+    view = View(str(file.absolute()), UNKNOWN, view_of_tags(tags))
     sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
     return _Tagged(file, study_uid, keys, patient, order, view, sex, age)
 
@@ -158,24 +178,7 @@ def view_and_time(file: Path) -> tuple[str, str]:
         tags = read_tags(file, _TAGS)
     except ImageReject:
         return "", ""
-    return _raw(tags), order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
-
-
-def _raw(tags: Mapping[str, str]) -> str:
-    """The view as the first of position, code, series and protocol says it that says one; never their whole text."""
-    position = tags.get("ViewPosition", "")
-    if view_class(position) != UNKNOWN:
-        return position
-    meaning = tags.get("ViewCodeSequence", "")
-    if view_class(meaning) != UNKNOWN:
-        return meaning
-    for keyword in ("SeriesDescription", "ProtocolName"):
-        text = tags.get(keyword, "").upper().replace("P.A", "PA").replace("A.P", "AP")
-        words: set[str] = {word for word in re.findall("[A-Z]+", text) if len(word) > 1}
-        views = sorted(word for word in words if view_class(word) != UNKNOWN)
-        if len({view_class(word) for word in views}) == 1:  # "CHEST PA AND LATERAL" is the examination, not this image
-            return views[0]
-    return position if re.fullmatch("[A-Z]{1,12}", position) else ""
+    return view_of_tags(tags), order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
 
 
 # --- texts ---
@@ -201,9 +204,10 @@ def _best_key(by_study: Mapping[str, Collection[_Tagged]], names: Collection[str
     return best, fits[best]
 
 
-def _with_text_files(found: Found, by_study: Mapping[str, list[_Tagged]], path: Path, style: str) -> list[Study]:
-    """The studies with the sections of their texts; notes and rejects go to those of `found`."""
-    studies, notes, rejects = found.studies, found.notes, found.rejects
+def _text_files(
+    by_study: Mapping[str, list[_Tagged]], path: Path, style: str, notes: list[str], rejects: list[Reject]
+) -> dict[str, dict[str, str]]:
+    """Study UID -> the sections of its text."""
     files = [file for file in _files(path) if file.suffix.lower() == ".txt"]
     kind, owners = _best_key(by_study, [file.stem for file in files])
     text_of = {owners[file.stem]: file for file in reversed(files) if file.stem in owners}
@@ -216,19 +220,15 @@ def _with_text_files(found: Found, by_study: Mapping[str, list[_Tagged]], path: 
     text_of |= alone
     unused = len(files) - len(text_of)
     notes += [f"{unused} texts belong to no study"] if unused else []
-    return [_with_text(study, text_of.get(study.study_id), style, rejects) for study in studies]
-
-
-def _with_text(study: Study, file: Path | None, style: str, rejects: list[Reject]) -> Study:
-    if file is None:
-        return study
-    try:
-        with open(file, "rb") as opened:
-            return replace(study, sections=split_sections(read_text(opened), style))
-    except (OSError, ValueError) as error:
-        hint = f"its text cannot be read ({type(error).__name__}); the study stays without"
-        rejects.append(Reject(f"study {study.study_id}", study.study_id, "text-unreadable", hint))
-        return study
+    sections = {}
+    for study_uid, file in text_of.items():
+        try:
+            with open(file, "rb") as opened:
+                sections[study_uid] = split_sections(read_text(opened), style)
+        except (OSError, ValueError) as error:
+            hint = f"its text cannot be read ({type(error).__name__}); the study stays without"
+            rejects.append(Reject(f"study {study_uid}", study_uid, "text-unreadable", hint))
+    return sections
 
 
 def _alone(by_study: Mapping[str, list[_Tagged]], files: list[Path]) -> dict[str, Path]:
@@ -241,9 +241,9 @@ def _alone(by_study: Mapping[str, list[_Tagged]], files: list[Path]) -> dict[str
     for file in files:
         texts[file.parent].append(file)
     return {
-        next(iter(owners[folder])): there[0]
-        for folder, there in texts.items()
-        if len(there) == 1 and len(owners.get(folder, ())) == 1
+        next(iter(owners[folder])): files_there[0]
+        for folder, files_there in texts.items()
+        if len(files_there) == 1 and len(owners.get(folder, ())) == 1
     }
 
 
@@ -263,14 +263,13 @@ def _only_table(path: Path) -> Path | None:
     return tables[0] if len(tables) == 1 else None
 
 
-def _with_table(found: Found, by_study: Mapping[str, list[_Tagged]], table: Path, options: SourceOptions) -> Found:
-    """Studies take the ids of the table's first column by which they are found; prepare joins its texts by them."""
-    read_table = read_csv(table)
+def _names_in_table(
+    by_study: Mapping[str, list[_Tagged]], file: Path, options: SourceOptions, notes: list[str]
+) -> dict[str, str]:
+    """Study UID -> what the table calls the study, by the kind of id with which most of its rows are found."""
+    table = read_csv(file)
     names = (options.columns.get("study_id", "study_id"), "accession", "accession_number", "study", "id", "uid")
-    column = find_column(read_table, *names) or ""
-    kind, owners = _best_key(by_study, [clean_id(row.cells[column], row.place) for row in read_table.rows])
-    name_of = {study: name for name, study in owners.items()}
-    studies = [replace(study, study_id=name_of.get(study.study_id, study.study_id)) for study in found.studies]
-    notes = [*found.notes, f"{table.name} names studies by {kind}"]
-    named = replace(found, studies=studies, notes=notes)
-    return named if options.text_file else add_texts(named, table, options)
+    column = find_column(table, *names) or ""
+    kind, owners = _best_key(by_study, [clean_id(row.cells[column], row.row_ref) for row in table.rows])
+    notes.append(f"{file.name} names studies by {kind}")
+    return {study_uid: name for name, study_uid in owners.items()}

@@ -18,7 +18,7 @@ _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+")
 _PREFIXED = re.compile(r"[sSpP](\d+)")
 
 
-def clean_id(value: object, place: str) -> str:
+def clean_id(value: object, row_ref: str) -> str:
     """`value` as an id without outer blanks and without a whole number's ".0"; "" stays "".
 
     Raises InputError (id-damaged) for scientific notation: which study it was can no longer be known.
@@ -26,26 +26,26 @@ def clean_id(value: object, place: str) -> str:
     text = unicodedata.normalize("NFC", "" if value is None else str(value)).strip()
     if _SCIENTIFIC.fullmatch(text):
         raise InputError(
-            f"{place}: id-damaged: an id in scientific notation, as spreadsheets write long numbers; "
+            f"{row_ref}: id-damaged: an id in scientific notation, as spreadsheets write long numbers; "
             "export the file again with ids as text"
         )
     whole = _FLOAT.fullmatch(text)
     return whole[1] if whole else text
 
 
-def match_ids(asked: Iterable[str], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Which known id each asked id means, and remarks on the rule that was needed; ids without a match are absent."""
+def match_ids(asked: Iterable[str], names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Which of `names` each asked id means, and remarks on the rule that was needed; ids without a match are absent."""
     asked = list(dict.fromkeys(asked))
-    known = set(known)
-    exact = {name: name for name in asked if name in known}
-    if exact or not asked or not known:
+    names = set(names)
+    exact = {name: name for name in asked if name in names}
+    if exact or not asked or not names:
         return exact, []
-    bare = {_bare(name): name for name in known}
+    bare = {_bare(name): name for name in names}
     matched = {name: bare[_bare(name)] for name in asked if _bare(name) in bare}
     if matched:
         return matched, ["ids were joined without their leading letter (s50414267 is 50414267)"]
-    width = max((len(name) for name in (*asked, *known) if name.isdigit()), default=0)
-    padded = {name.zfill(width): name for name in known if name.isdigit()}
+    width = max((len(name) for name in (*asked, *names) if name.isdigit()), default=0)
+    padded = {name.zfill(width): name for name in names if name.isdigit()}
     matched = {name: padded[name.zfill(width)] for name in asked if name.isdigit() and name.zfill(width) in padded}
     return matched, [f"ids had lost their leading zeros; they were padded to {width} digits"] if matched else []
 

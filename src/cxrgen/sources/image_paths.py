@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import RejectError
 
 _LOOKED_AT = 200  # names tried to find out where a table's paths start
 _MOST_LEFT_AWAY = 8
@@ -21,24 +21,24 @@ Locate = Callable[[str], Path]
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file `name` of `folder`, whether or not it is there; raises InputError when it lies outside."""
+    """The file `name` of `folder`, whether or not it is there; raises RejectError when it lies outside."""
     return _checked(folder.resolve(), name)
 
 
 def _checked(top: Path, name: str) -> Path:
     """`inside` for a folder that is resolved already."""
     if not name or "\0" in name or "\\" in name or _DRIVE.match(name) or ".." in PurePosixPath(name).parts:
-        raise InputError("bad-path: the name holds a parent, a drive letter, a backslash or NUL")
-    found = (top / name).resolve()
-    if found != top and top not in found.parents:
-        raise InputError("bad-path: the name leads out of its folder; say where images are with --image-folder")
-    return found
+        raise RejectError("bad-path", "the name holds a parent, a drive letter, a backslash or NUL")
+    file = (top / name).resolve()
+    if file != top and top not in file.parents:
+        raise RejectError("bad-path", "the name leads out of its folder; say where images are with --image-folder")
+    return file
 
 
 def locator(names: Sequence[str], folders: Sequence[Path]) -> tuple[Locate, str]:
     """How a table's names are turned into files, and a remark when names are not simply under the first folder.
 
-    The returned function raises InputError for a name that leads out of the folder.
+    The returned function raises RejectError for a name that leads out of the folder.
     """
     sample = names[:: max(1, len(names) // _LOOKED_AT)][:_LOOKED_AT]
     deepest = max((len(PurePosixPath(name).parts) for name in sample), default=1)
@@ -53,7 +53,7 @@ def locator(names: Sequence[str], folders: Sequence[Path]) -> tuple[Locate, str]
 
     def locate(name: str) -> Path:
         if ".." in PurePosixPath(name).parts:
-            raise InputError("bad-path: the name leads to a parent folder")
+            raise RejectError("bad-path", "the name leads to a parent folder")
         return _checked(top, _without(name.strip(), away))
 
     remark = f"the first {away} folder(s) of image names are left away" if away else ""
@@ -69,5 +69,5 @@ def _without(name: str, away: int) -> str:
 def _is_there(folder: Path, name: str) -> bool:
     try:
         return inside(folder, name).is_file()
-    except (InputError, OSError, ValueError):
+    except (RejectError, OSError, ValueError):
         return False

@@ -7,15 +7,14 @@ that no split tears them apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from cxrgen.core.errors import InputError
-from cxrgen.core.records import UNKNOWN, Conversation, Reject, Study, View
+from cxrgen.core.errors import InputError, RejectError
+from cxrgen.core.records import UNKNOWN, Conversation, Reject, View
 from cxrgen.core.tables import read_json
-from cxrgen.sources import Found, SourceOptions
+from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.image_paths import Locate, locator
-from cxrgen.sources.merge_rows import gather
+from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import image_study
 from cxrgen.text.llava_json import read_conversations
 
@@ -40,52 +39,47 @@ def recognise(path: Path) -> str:
     )
 
 
+def add_arguments(parser: ArgumentGroup) -> None:
+    """None of its own."""
+
+
 def read(path: Path, options: SourceOptions) -> Found:
     """All items; the split is the file's name where that is one."""
-    parts: list[tuple[str, Study]] = []
+    rows: list[StudyRow] = []
     rejects: list[Reject] = []
     notes: list[str] = []
     for split, file in _files(path).items():
         conversations, left_out = read_conversations(file)
         rejects += left_out
         folders = [options.image_folder] if options.image_folder else [file.parent, file.parent / "images"]
-        locate, remark = locator([name for each in conversations for name in each.images], folders)
+        locate, remark = locator([name for item in conversations for name in item.images], folders)
         notes += [f"{file.name}: {remark}"] if remark else []
-        for part in _parts(conversations, file.name, split, locate):
-            if isinstance(part, Reject):
-                rejects.append(part)
-            else:
-                parts.append(part)
-    studies, conflicts, repeats = gather(parts, options.on_duplicate)
-    notes += [f"{repeats} items repeat others"] if repeats else []
+        for number, item in enumerate(conversations, 1):
+            row_ref = f"{file.name}: item {number}"
+            try:
+                rows.append(_row(item, row_ref, split, locate))
+            except RejectError as error:
+                rejects.append(Reject(row_ref, item.id, error.code, error.hint))
+    merged = merge_rows(rows, "llava", options.on_duplicate)
+    notes += [f"{merged.repeats} items repeat others"] if merged.repeats else []
     columns = {"study_id": "id", "image": "image", "findings": "conversations"}
-    return Found(studies, rejects + conflicts, notes, columns, tuple(_files(path).values()))
+    return Found(merged.studies, rejects + merged.rejects, notes, columns, tuple(_files(path).values()))
 
 
 def _files(path: Path) -> dict[str, Path]:
     if path.is_dir():
-        found = {split: path / f"{split}.json" for split in _SPLITS}
-        return {split: file for split, file in found.items() if file.is_file()}
+        files = {split: path / f"{split}.json" for split in _SPLITS}
+        return {split: file for split, file in files.items() if file.is_file()}
     if path.suffix not in _SUFFIXES:
         return {}
     return {path.stem if path.stem in _SPLITS else "": path}
 
 
-def _parts(
-    conversations: list[Conversation], file: str, split: str, locate: Locate
-) -> Iterator[tuple[str, Study] | Reject]:
-    for number, each in enumerate(conversations, 1):
-        place = f"{file}: item {number}"
-        if not each.images:
-            yield Reject(place, each.id, "image-missing", "the item has no image; text alone is no study")
-            continue
-        try:
-            views = tuple(View(str(locate(name)), UNKNOWN) for name in each.images)
-        except InputError as error:
-            code, _, hint = str(error).partition(": ")
-            yield Reject(place, each.id, code, hint)
-            continue
-        answer = next((turn.text for turn in each.turns if turn.role == "assistant"), "")
-        sections = {"findings": answer} if answer.strip() else {}
-        subject = image_study(each.images[0]) if Path(each.images[0]).stem == each.id else ""
-        yield place, Study(each.id, subject, split, views=views, sections=sections, source="llava")
+def _row(item: Conversation, row_ref: str, split: str, locate: Locate) -> StudyRow:
+    if not item.images:
+        raise RejectError("image-missing", "the item has no image; text alone is no study")
+    views = tuple(View(str(locate(name)), UNKNOWN) for name in item.images)
+    answer = next((turn.text for turn in item.turns if turn.role == "assistant"), "")
+    sections = {"findings": answer} if answer.strip() else {}
+    subject = image_study(item.images[0]) if Path(item.images[0]).stem == item.id else ""
+    return StudyRow(row_ref, item.id, subject, split, views=views, sections=sections)

@@ -16,20 +16,20 @@ import os
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import FRONTAL, LATERAL, UNKNOWN, Reject, Study, View
+from cxrgen.core.records import FRONTAL, LATERAL, UNKNOWN, Reject, View
 from cxrgen.core.tables import CsvTable, find_column, read_csv
-from cxrgen.sources import Found, SourceOptions
-from cxrgen.sources.demographics import with_people
+from cxrgen.sources import ArgumentGroup, Found, SourceOptions
+from cxrgen.sources.demographics import Person, read_people
 from cxrgen.sources.dicom import read_text, view_and_time
 from cxrgen.sources.ids import clean_id
-from cxrgen.sources.merge_rows import gather
+from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import label_columns, order_key, read_labels
 from cxrgen.text.sections import OVERRIDDEN, split_sections
 
@@ -50,6 +50,7 @@ _STUDY = re.compile(r"s5\d{7}")
 _NAME = re.compile(r"[\w.-]+")
 _DEPTH = 5  # physionet.org/files/mimic-cxr-jpg/2.0.0/files
 _MOST_FOLDERS = 2000
+_LABELERS = ("chexpert", "negbio")
 _RENAMED_LABELS = {"Airspace Opacity": "Lung Opacity"}
 _USUAL_VIEWS = frozenset({"PA", "AP", "LATERAL", "LL"})
 
@@ -75,19 +76,38 @@ def recognise(path: Path) -> str:
     return ""
 
 
+def add_arguments(parser: ArgumentGroup) -> None:
+    parser.add_argument("--mimic-labels", choices=_LABELERS, default="chexpert", help="labeler (default: chexpert)")
+
+
 def read(path: Path, options: SourceOptions) -> Found:
     """All studies of which the patient's folder is there. Raises InputError when none is, or a table is damaged."""
     release = _look(path)
     if options.image_folder is not None:
         release = replace(release, roots=_look(options.image_folder).roots + release.roots)
     notes: list[str] = []
-    damaged: list[Reject] = []
-    studies, rejects, _ = gather(_images(path, release, notes, damaged), options.on_duplicate)
-    studies = _with_splits_and_labels(studies, release.tables, notes)
+    rejects: list[Reject] = []
+    rows = list(_image_rows(path, release, notes, rejects))
+    splits = _splits(release.tables, notes)
+    labels = _labels(release.tables, str(options.own["mimic_labels"]), notes)
+    people: dict[str, Person] = {}
     if "patients" in release.tables:
-        studies = with_people(studies, read_csv(release.tables["patients"]), notes)
-    studies, unread = _with_reports(studies, release, options.section_style, notes)
-    return Found(studies, damaged + rejects + unread, notes, files=tuple(release.tables.values()))
+        people = read_people(read_csv(release.tables["patients"]), {row.subject_id for row in rows}, notes)
+    texts, unread = _texts(rows, release, options.section_style, notes)
+    complete = (
+        replace(
+            row,
+            split=splits.get(row.study_id, ""),
+            labels=labels.get(row.study_id),
+            sections=texts[row.study_id],
+            sex=people[row.subject_id].sex if row.subject_id in people else "",
+            age=people[row.subject_id].age_at(row.order_key) if row.subject_id in people else None,
+        )
+        for row in rows
+        if row.study_id in texts
+    )
+    merged = merge_rows(complete, "mimic", options.on_duplicate)
+    return Found(merged.studies, rejects + merged.rejects + unread, notes, files=tuple(release.tables.values()))
 
 
 def _look(path: Path) -> _Release:
@@ -112,9 +132,12 @@ def _look(path: Path) -> _Release:
 
 
 def _patients(root: Path) -> Iterator[Path]:
-    for group in sorted(root.iterdir()):
-        if _GROUP.fullmatch(group.name) and group.is_dir():
-            yield from (each for each in sorted(group.iterdir()) if _PATIENT.fullmatch(each.name) and each.is_dir())
+    for group in _named_folders(root, _GROUP):
+        yield from _named_folders(group, _PATIENT)
+
+
+def _named_folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if name.fullmatch(path.name) and path.is_dir())
 
 
 # --- images ---
@@ -124,7 +147,7 @@ def _patients(root: Path) -> Iterator[Path]:
 class _Image:
     """A row of the metadata or record table, or a file of the tree."""
 
-    place: str
+    row_ref: str
     dicom_id: str
     subject_id: str
     study_id: str
@@ -137,14 +160,14 @@ class _Image:
         return f"p{self.subject_id[:2]}/p{self.subject_id}/s{self.study_id}"
 
 
-def _images(path: Path, release: _Release, notes: list[str], rejects: list[Reject]) -> Iterator[tuple[str, Study]]:
-    """Each image that should be there as (place, a study of one view)."""
+def _image_rows(path: Path, release: _Release, notes: list[str], rejects: list[Reject]) -> Iterator[StudyRow]:
+    """A row for each image that should be on disk."""
     if not release.roots:
         raise InputError(f"{path}: no folders p10 to p19 below it; say where images are with --image-folder")
     kind = "metadata" if "metadata" in release.tables else "records"
     if kind in release.tables:
         table = read_csv(release.tables[kind])
-        notes += [f"{table.path.name}: {each}" for each in table.notes]
+        notes += [f"{table.path.name}: {note}" for note in table.notes]
         images = list(_rows(table, notes, rejects))
     else:
         images = list(_walked(release.roots))
@@ -152,21 +175,23 @@ def _images(path: Path, release: _Release, notes: list[str], rejects: list[Rejec
     by_tags = kind == "records" and suffix == ".dcm"
     if kind == "records":
         notes.append(f"no metadata table: views and dates are {'those of the DICOM tags' if by_tags else 'unknown'}")
-    there = {patient.name[1:] for patient in _patients(root)}
-    absent = {image.study_id for image in images if image.subject_id not in there}
+    on_disk = {patient.name[1:] for patient in _patients(root)}
+    absent = {image.study_id for image in images if image.subject_id not in on_disk}
     if absent:
-        every = len({image.study_id for image in images})
-        notes.append(f"{len(absent)} of {every} studies are of patients whose folder is not there; they are left out")
-    if images and not any(image.subject_id in there for image in images):
+        all_studies = len({image.study_id for image in images})
+        notes.append(
+            f"{len(absent)} of {all_studies} studies are of patients whose folder is not there; they are left out"
+        )
+    if images and not any(image.subject_id in on_disk for image in images):
         raise InputError(
             f"{root}: not one patient of {release.tables[kind].name} has a folder here, {images[0].folder} for instance"
         )
     for image in images:
-        if image.subject_id in there:
+        if image.subject_id in on_disk:
             file = root / image.folder / f"{image.dicom_id}{suffix}"
             raw_view, order = view_and_time(file) if by_tags else (image.raw_view, image.order_key)
             view = View(str(file.absolute()), image.view, raw_view)
-            yield image.place, Study(image.study_id, image.subject_id, "", order, (view,), source="mimic")
+            yield StudyRow(image.row_ref, image.study_id, image.subject_id, order_key=order, views=(view,))
 
 
 def _rows(table: CsvTable, notes: list[str], rejects: list[Reject]) -> Iterator[_Image]:
@@ -174,16 +199,16 @@ def _rows(table: CsvTable, notes: list[str], rejects: list[Reject]) -> Iterator[
     view, date, time = (find_column(table, name, needed=False) for name in ("ViewPosition", "StudyDate", "StudyTime"))
     counts: Counter[str] = Counter()
     for row in table.rows:
-        dicom_id, subject_id, study_id = (clean_id(row.cells[name], row.place) for name in needed)
+        dicom_id, subject_id, study_id = (clean_id(row.cells[name], row.row_ref) for name in needed)
         if not all(_NAME.fullmatch(name) for name in (dicom_id, subject_id, study_id)):
             hint = "an id is missing or holds more than letters, digits, dots and dashes"
-            rejects.append(Reject(row.place, "", "bad-path", hint))
+            rejects.append(Reject(row.row_ref, "", "bad-path", hint))
             continue
         raw_view = row.cells[view].strip() if view else ""
         recovered = "" if raw_view.upper() in _USUAL_VIEWS else _recovered(row.cells, not raw_view)
         counts.update(["missing"] * (not raw_view) + ["recovered"] * (not raw_view and bool(recovered)))
         yield _Image(
-            row.place,
+            row.row_ref,
             dicom_id,
             subject_id.lstrip("pP"),
             study_id.lstrip("sS"),
@@ -191,9 +216,9 @@ def _rows(table: CsvTable, notes: list[str], rejects: list[Reject]) -> Iterator[
             raw_view,
             recovered or UNKNOWN,
         )
-    if counts["missing"]:
-        told = counts["recovered"]
-        notes.append(f"{counts['missing']} images have no ViewPosition; the procedure tells {told} of them")
+    missing, named = counts["missing"], counts["recovered"]
+    if missing:
+        notes.append(f"{missing} images have no ViewPosition; the procedure names that of {named}")
 
 
 def _recovered(cells: Mapping[str, str], missing: bool) -> str:
@@ -222,25 +247,25 @@ _MORE_VIEWS = re.compile(r"\bLAT|\bAND\b|&|TWO|\b[2-9] VIEW|OBL|DECUB|LORDOTIC")
 
 def _walked(roots: tuple[Path, ...]) -> Iterator[_Image]:
     for root in roots:
-        found = False
+        any_image = False
         for patient in _patients(root):
-            for study in sorted(each for each in patient.iterdir() if _STUDY.fullmatch(each.name) and each.is_dir()):
+            for study in _named_folders(patient, _STUDY):
                 for file in sorted(study.iterdir()):
                     if file.suffix.lower() in (".jpg", ".dcm"):
-                        found = True
+                        any_image = True
                         yield _Image(f"{study.name}/{file.name}", file.stem, patient.name[1:], study.name[1:])
-        if found:
+        if any_image:
             return
 
 
 def _where(images: list[_Image], roots: tuple[Path, ...]) -> tuple[Path, str]:
     """The tree that holds the images, and their suffix: the choice under which most of a sample is found."""
     choices = [(root, suffix) for root in roots for suffix in (".jpg", ".dcm")]
-    there = {root: {patient.name[1:] for patient in _patients(root)} for root in roots}
+    patients = {root: {patient.name[1:] for patient in _patients(root)} for root in roots}
 
     def hits(choice: tuple[Path, str]) -> int:
-        known = [image for image in images if image.subject_id in there[choice[0]]][:200]
-        return sum((choice[0] / image.folder / f"{image.dicom_id}{choice[1]}").is_file() for image in known)
+        sample = [image for image in images if image.subject_id in patients[choice[0]]][:200]
+        return sum((choice[0] / image.folder / f"{image.dicom_id}{choice[1]}").is_file() for image in sample)
 
     return max(choices, key=hits)
 
@@ -248,57 +273,64 @@ def _where(images: list[_Image], roots: tuple[Path, ...]) -> tuple[Path, str]:
 # --- splits, labels, reports ---
 
 
-def _with_splits_and_labels(studies: list[Study], tables: Mapping[str, Path], notes: list[str]) -> list[Study]:
-    splits: dict[str, str] = {}
-    if "split" in tables:
-        table = read_csv(tables["split"])
-        column = find_column(table, "split") or ""
-        splits = {study: cells[column].strip() for study, cells in _by_study(table)}
-    else:
+def _splits(tables: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
+    """Study -> the word of the official split table."""
+    if "split" not in tables:
         notes.append("no split table: no study has a split")
+        return {}
+    table = read_csv(tables["split"])
+    column = find_column(table, "split") or ""
+    return {study: cells[column].strip() for study, cells in _by_study(table)}
+
+
+def _labels(tables: Mapping[str, Path], labeler: str, notes: list[str]) -> dict[str, dict[str, int]]:
+    """Study -> labels of the labeler that was asked for, else of the other; labels by hand count before both."""
     labels: dict[str, dict[str, int]] = {}
-    kinds = [kind for kind in ("chexpert", "negbio") if kind in tables][:1] + ["by hand"] * ("by hand" in tables)
-    for kind in kinds:
+    labelers = [kind for kind in (labeler, *_LABELERS) if kind in tables][:1]
+    for kind in [*labelers, *(["by hand"] if "by hand" in tables else [])]:
         table = read_csv(tables[kind])
         columns = label_columns(table.columns)
         columns |= {label: column for column, label in _RENAMED_LABELS.items() if column in table.columns}
         labels_of = {study: read_labels(cells, columns) for study, cells in _by_study(table)}
         labels |= labels_of
         notes.append(f"labels of {len(labels_of)} studies: {kind}")
-    known = ((study, splits.get(study.study_id, ""), labels.get(study.study_id)) for study in studies)
-    return [replace(study, split=split, labels=own) for study, split, own in known]
+    return labels
 
 
 def _by_study(table: CsvTable) -> Iterator[tuple[str, dict[str, str]]]:
     column = find_column(table, "study_id", "study") or ""
     for row in table.rows:
-        yield clean_id(row.cells[column], row.place).lstrip("sS"), row.cells
+        yield clean_id(row.cells[column], row.row_ref).lstrip("sS"), row.cells
 
 
-def _with_reports(
-    studies: list[Study], release: _Release, style: str, notes: list[str]
-) -> tuple[list[Study], list[Reject]]:
+def _texts(
+    rows: Iterable[StudyRow], release: _Release, style: str, notes: list[str]
+) -> tuple[dict[str, dict[str, str]], list[Reject]]:
+    """Study -> sections, empty without a report; studies whose report cannot be read are rejects and have no entry."""
     counts: Counter[str] = Counter()
+    texts: dict[str, dict[str, str]] = {}
     rejects = []
-    kept = []
+    subjects: dict[str, str] = {}
+    for row in rows:
+        subjects.setdefault(row.study_id, row.subject_id)
     with _reports(release) as report_of:
-        for study in studies:
+        for study_id, subject_id in subjects.items():
             try:
-                report = report_of(study)
+                report = report_of(study_id, subject_id)
             except (OSError, BadZipFile, RuntimeError, zlib.error, ValueError) as error:
                 hint = f"its report cannot be read ({type(error).__name__}); copy or unpack it again"
-                rejects.append(Reject(f"study {study.study_id}", study.study_id, "text-unreadable", hint))
+                rejects.append(Reject(f"study {study_id}", study_id, "text-unreadable", hint))
                 continue
             counts["without a report"] += not report
-            kept.append(replace(study, sections=_sections(report, style, counts)) if report else study)
-    counts["that are exceptions of the official parser"] = sum(study.study_id in OVERRIDDEN for study in kept)
+            texts[study_id] = _sections(report, style, counts) if report else {}
+    counts["that are exceptions of the official parser"] = len(texts.keys() & OVERRIDDEN)
     notes += [f"{count} studies {what}" for what, count in counts.items() if count]
-    return kept, rejects
+    return texts, rejects
 
 
 @contextmanager
-def _reports(release: _Release) -> Iterator[Callable[[Study], str | dict[str, str]]]:
-    """A function from a study to its report: the text from tree or zip, else sections from the table, else ""."""
+def _reports(release: _Release) -> Iterator[Callable[[str, str], str | dict[str, str]]]:
+    """From study and patient to the report: its text in the tree or zip, else sections of the table, else ""."""
     sectioned: dict[str, dict[str, str]] = {}
     if "sectioned" in release.tables:
         for study_id, cells in _by_study(read_csv(release.tables["sectioned"])):
@@ -310,19 +342,19 @@ def _reports(release: _Release) -> Iterator[Callable[[Study], str | dict[str, st
                 packed = stack.enter_context(ZipFile(release.tables["reports"]))
             except BadZipFile:
                 raise InputError(f"{release.tables['reports']}: no whole zip archive; download it again") from None
-            files = [each for each in packed.infolist() if _REPORT.search(each.filename)]
-            members = {Path(each.filename).stem[1:]: each for each in files}
+            files = [member for member in packed.infolist() if _REPORT.search(member.filename)]
+            members = {Path(member.filename).stem[1:]: member for member in files}
 
-        def report_of(study: Study) -> str | dict[str, str]:
-            name = f"p{study.subject_id[:2]}/p{study.subject_id}/s{study.study_id}.txt"
+        def report_of(study_id: str, subject_id: str) -> str | dict[str, str]:
+            name = f"p{subject_id[:2]}/p{subject_id}/s{study_id}.txt"
             for root in release.roots:
                 if (root / name).is_file():
                     with open(root / name, "rb") as file:
                         return read_text(file)
-            if study.study_id in members:
-                with packed.open(members[study.study_id]) as file:
+            if study_id in members:
+                with packed.open(members[study_id]) as file:
                     return read_text(file)
-            return sectioned.get(study.study_id, "")
+            return sectioned.get(study_id, "")
 
         yield report_of
 

@@ -13,16 +13,17 @@ from __future__ import annotations
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from cxrgen.core.errors import InputError
-from cxrgen.core.records import UNKNOWN, Reject, Study, View
+from cxrgen.core.errors import InputError, RejectError
+from cxrgen.core.records import UNKNOWN, Reject, View
 from cxrgen.core.tables import find_column, read_csv
-from cxrgen.sources import Found, SourceOptions
+from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.ids import clean_id
+from cxrgen.sources.merge_rows import StudyRow, merge_rows
 
 _XML = re.compile(r"(^|/)\d{1,6}\.xml$")
 _REPORTS, _PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
@@ -44,6 +45,10 @@ def recognise(path: Path) -> str:
     return f"a folder with {_REPORTS}" if (path / _REPORTS).is_file() else ""
 
 
+def add_arguments(parser: ArgumentGroup) -> None:
+    """None of its own."""
+
+
 def read(path: Path, options: SourceOptions) -> Found:
     """All studies; raises InputError when an archive or table is damaged. XML files that cannot be read are rejects."""
     notes: list[str] = []
@@ -51,33 +56,35 @@ def read(path: Path, options: SourceOptions) -> Found:
     archive = _archive(path)
     beside = path if path.is_dir() else path.parent
     images_of = _projections(beside / _PROJECTIONS)
-    studies: list[Study] = []
+    rows: list[StudyRow] = []
     if archive is not None or _xml_files(path):
-        for place, content in _packed(archive) if archive is not None else _unpacked(_xml_files(path)):
-            read_one = _read_xml(place, content)
-            if isinstance(read_one, Reject):
-                rejects.append(read_one)
-            else:
-                studies.append(read_one)
+        for row_ref, content in _packed(archive) if archive is not None else _unpacked(_xml_files(path)):
+            try:
+                rows.append(_read_xml(row_ref, content))
+            except RejectError as error:
+                rejects.append(Reject(row_ref, "", error.code, error.hint))
     else:
-        studies = _read_table(beside / _REPORTS)
-    studies = [_with_images(study, images_of) for study in studies]
-    folder = _image_folder(studies, beside, options.image_folder)
+        rows = _read_table(beside / _REPORTS)
+    # The table's images are those of the XML under other names (10_IM-0002-1001.dcm.png), so they count.
+    images = [images_of.get(row.study_id.removeprefix("CXR")) or row.views for row in rows]
+    folder = options.image_folder or _image_folder(images, beside)
     if folder is None:
         notes.append("no images found: texts only; say where images are with --image-folder")
-    without = sum(not study.views for study in studies)
+    located = [_located(views, folder) for views in images]
+    without = sum(not views for views in located)
     notes += [f"{without} reports name no image"] if without else []
     notes += [f"{_PROJECTIONS} is not there: views are unknown"] if not images_of else []
+    merged = merge_rows((replace(row, views=views) for row, views in zip(rows, located)), "openi", options.on_duplicate)
     tables = [beside / name for name in (_REPORTS, _PROJECTIONS)]
     files = ([archive] if archive else []) + [file for file in tables if file.is_file()]
-    return Found([_located(study, folder) for study in studies], rejects, notes, files=tuple(files))
+    return Found(merged.studies, rejects + merged.rejects, notes, files=tuple(files))
 
 
 def _archive(path: Path) -> Path | None:
     if path.is_file():
         return path if path.name.lower().startswith("nlmcxr_reports") and path.suffix in (".tgz", ".gz") else None
-    found = sorted(path.glob("NLMCXR_reports*.tgz")) + sorted(path.glob("NLMCXR_reports*.tar.gz"))
-    return found[0] if found and not _xml_files(path) else None
+    archives = sorted(path.glob("NLMCXR_reports*.tgz")) + sorted(path.glob("NLMCXR_reports*.tar.gz"))
+    return archives[0] if archives and not _xml_files(path) else None
 
 
 def _xml_files(path: Path) -> list[Path]:
@@ -96,59 +103,53 @@ def _unpacked(files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 
 def _packed(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Members are read and never written, so their paths cannot lead anywhere."""
-    found = []
+    members = []
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
                 if member.isfile() and _XML.search(member.name):
                     opened = tar.extractfile(member)
-                    found.append((PurePosixPath(member.name).name, opened.read(_LARGEST + 1) if opened else b""))
+                    members.append((PurePosixPath(member.name).name, opened.read(_LARGEST + 1) if opened else b""))
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{archive}: no whole archive ({type(error).__name__}); download it again") from None
-    yield from sorted(found, key=lambda each: int(PurePosixPath(each[0]).stem))
+    yield from sorted(members, key=lambda member: int(PurePosixPath(member[0]).stem))
 
 
-def _read_xml(place: str, content: bytes) -> Study | Reject:
+def _read_xml(row_ref: str, content: bytes) -> StudyRow:
     if len(content) > _LARGEST:
-        return Reject(place, "", "text-too-large", "the file is larger than a megabyte, so it is no report")
+        raise RejectError("text-too-large", "the file is larger than a megabyte, so it is no report")
     if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
-        return Reject(place, "", "bad-xml", "it declares entities, which no report does")
+        raise RejectError("bad-xml", "it declares entities, which no report does")
     try:
         root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError) as error:
-        return Reject(place, "", "bad-xml", f"not well-formed XML ({type(error).__name__}); download it again")
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise RejectError("bad-xml", f"not well-formed XML ({type(error).__name__}); download it again") from None
     name = root.find("uId")
-    study_id = clean_id(name.get("id") if name is not None else "", place)
+    study_id = clean_id(name.get("id") if name is not None else "", row_ref)
     if not study_id:
-        return Reject(place, "", "id-missing", "it has no uId")
+        raise RejectError("id-missing", "it has no uId")
     sections: dict[str, str] = {}
-    for each in root.iter("AbstractText"):
-        text = "".join(each.itertext()).strip()
+    for part in root.iter("AbstractText"):
+        text = "".join(part.itertext()).strip()
         if text:
-            sections[(each.get("Label") or "full report").strip().lower()] = text
-    images = [str(image.get("id") or "") for image in root.iter("parentImage")]
-    views = tuple(View(f"{image}.png", UNKNOWN) for image in dict.fromkeys(images))
-    return _checked(Study(study_id, "", views=views, sections=sections, source="openi"), place)
+            sections[(part.get("Label") or "full report").strip().lower()] = text
+    images = [f"{image.get('id') or ''}.png" for image in root.iter("parentImage")]
+    if not all(_SAFE.fullmatch(image) for image in images):
+        raise RejectError("bad-path", "the name of an image holds more than letters, digits, dots and dashes")
+    views = tuple(View(image, UNKNOWN) for image in dict.fromkeys(images))
+    return StudyRow(row_ref, study_id, views=views, sections=sections)
 
 
-def _checked(study: Study, place: str) -> Study | Reject:
-    if all(_SAFE.fullmatch(view.path) for view in study.views):
-        return study
-    return Reject(
-        place, study.study_id, "bad-path", "the name of an image holds more than letters, digits, dots and dashes"
-    )
-
-
-def _read_table(file: Path) -> list[Study]:
+def _read_table(file: Path) -> list[StudyRow]:
     table = read_csv(file)
     uid = find_column(table, "uid") or ""
     columns = {name: find_column(table, name, needed=name in ("findings", "impression")) for name in _SECTIONS}
-    studies = []
+    rows = []
     for row in table.rows:
         sections = {name: row.cells[column].strip() for name, column in columns.items() if column}
         sections = {name: text for name, text in sections.items() if text}
-        studies.append(Study(clean_id(row.cells[uid], row.place), "", sections=sections, source="openi"))
-    return studies
+        rows.append(StudyRow(row.row_ref, clean_id(row.cells[uid], row.row_ref), sections=sections))
+    return rows
 
 
 def _projections(file: Path) -> dict[str, list[View]]:
@@ -160,28 +161,19 @@ def _projections(file: Path) -> dict[str, list[View]]:
         for row in table.rows:
             if _SAFE.fullmatch(row.cells[name].strip()):
                 image = View(row.cells[name].strip(), UNKNOWN, row.cells[view].strip())
-                images.setdefault(clean_id(row.cells[uid], row.place), []).append(image)
+                images.setdefault(clean_id(row.cells[uid], row.row_ref), []).append(image)
     return images
 
 
-def _with_images(study: Study, images_of: Mapping[str, list[View]]) -> Study:
-    """The table's images are those of the XML under other names (10_IM-0002-1001.dcm.png), so they replace them."""
-    images = images_of.get(study.study_id.removeprefix("CXR"))
-    return replace(study, views=tuple(images)) if images else study
+def _image_folder(images: Sequence[Sequence[View]], beside: Path) -> Path | None:
+    """The folder in which the first images are found."""
+    names = [view.path for views in images[:200] for view in views]
+    folders = [beside, *(path for path in sorted(beside.glob("*")) if path.is_dir())]
+    folders += [path for path in sorted(beside.parent.glob("*")) if path.is_dir()]
+    return next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
 
 
-def _image_folder(studies: list[Study], beside: Path, given: Path | None) -> Path | None:
-    """The folder in which the first images are found; a given one is believed."""
-    if given is not None:
-        return given
-    names = [view.path for study in studies[:200] for view in study.views]
-    places = [beside, *(each for each in sorted(beside.glob("*")) if each.is_dir())]
-    places += [each for each in sorted(beside.parent.glob("*")) if each.is_dir()]
-    return next((place for place in places if any((place / name).is_file() for name in names)), None)
-
-
-def _located(study: Study, folder: Path | None) -> Study:
+def _located(views: Sequence[View], folder: Path | None) -> tuple[View, ...]:
     if folder is None:
-        return replace(study, views=())
-    views = tuple(replace(view, path=str((folder / view.path).absolute())) for view in study.views)
-    return replace(study, views=views)
+        return ()
+    return tuple(replace(view, path=str((folder / view.path).absolute())) for view in views)

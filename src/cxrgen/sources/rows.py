@@ -1,4 +1,4 @@
-"""Rows of any table (CSV cells or JSON values) to parts of studies, by a map from our fields to the table's columns.
+"""Rows of any table (CSV cells or JSON values) to what they say of studies, by a map from our fields to its columns.
 
 One cell may hold several images and their views: a JSON list, a list as Python prints it, or names joined by `;`. A raw
 `report` is split into sections; section columns win over what stands in the raw text. The fourteen label columns that
@@ -10,18 +10,19 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
-from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.records import UNKNOWN, Reject, Study, View
+from cxrgen.core.errors import InputError, RejectError, unknown
+from cxrgen.core.records import UNKNOWN, Reject, View
 from cxrgen.core.tables import listed_columns
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import Locate
+from cxrgen.sources.merge_rows import StudyRow
 from cxrgen.text.chexpert import OBSERVATIONS, label_value
 from cxrgen.text.sections import split_sections
 
@@ -58,14 +59,13 @@ class RowReader:
     locate: Locate
     section_style: str
     split: str = ""  # of rows that do not say
-    source: str = ""
     study_of_image: Callable[[str], str] = lambda name: PurePosixPath(name).stem  # for rows without a study id
 
 
 def map_columns(
-    there: Iterable[str],
+    columns_of_table: Iterable[str],
     given: Mapping[str, str],
-    place: str,
+    table: str,
     names: Mapping[str, tuple[str, ...]] = FIELDS,
     needed: tuple[str, ...] = (),
 ) -> dict[str, str]:
@@ -74,25 +74,24 @@ def map_columns(
     Raises UsageError for a field that does not exist, InputError for a column that does not, or when one of `needed` is
     not found: with all columns and the nearest guess.
     """
-    there = list(there)
-    folded = {column.strip().lower(): column for column in there}
+    folded = {column.strip().lower(): column for column in columns_of_table}
     columns: dict[str, str] = {}
     for name, column in given.items():
         if name not in FIELDS:
-            raise UsageError(f"--map {name}=…: there are the fields {', '.join(FIELDS)}")
+            raise unknown("field of --map", name, FIELDS)
         if column.strip().lower() not in folded:
-            raise InputError(f"{place}: no column {column!r} (--map){_instead(column, folded)}")
+            raise InputError(f"{table}: no column {column!r} (--map){_instead(column, folded)}")
         columns[name] = folded[column.strip().lower()]
     for name, candidates in names.items():
         if name not in columns:
-            known = [folded[each.lower()] for each in candidates if each.lower() in folded]
-            free = [column for column in known if column not in columns.values()]
+            matching = [folded[candidate.lower()] for candidate in candidates if candidate.lower() in folded]
+            free = [column for column in matching if column not in columns.values()]
             if free:
                 columns[name] = free[0]
     for name in needed:
         if name not in columns:
             hint = _instead(names[name][0], folded)
-            raise InputError(f"{place}: no column for {name}{hint}; say which with --map {name}=COLUMN")
+            raise InputError(f"{table}: no column for {name}{hint}; say which with --map {name}=COLUMN")
     return columns
 
 
@@ -102,55 +101,57 @@ def _instead(column: str, folded: Mapping[str, str]) -> str:
     return f", {listed_columns(folded.values())}{guess}"
 
 
-def label_columns(there: Iterable[str]) -> dict[str, str]:
+def label_columns(columns: Iterable[str]) -> dict[str, str]:
     """Label -> column for the CheXpert labels a table has."""
-    folded = {column.strip().lower(): column for column in there}
+    folded = {column.strip().lower(): column for column in columns}
     return {label: folded[label.lower()] for label in OBSERVATIONS if label.lower() in folded}
 
 
-def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], reader: RowReader) -> Iterator[tuple[str, Study] | Reject]:
-    """Each row as (place, its part of a study), or as a Reject that says what is wrong with it."""
-    for place, cells in rows:
-        yield _read_row(place, cells, reader)
+def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], reader: RowReader) -> Iterator[StudyRow | Reject]:
+    """Each (row_ref, cells) as what it says of its study, or as a Reject that says what is wrong with it."""
+    for row_ref, cells in rows:
+        try:
+            yield _read_row(row_ref, cells, reader)
+        except RejectError as error:
+            study_id = clean_id(cells.get(reader.columns.get("study_id", "")), row_ref)
+            yield Reject(row_ref, study_id, error.code, error.hint)
 
 
-def _read_row(place: str, cells: Mapping[str, Any], reader: RowReader) -> tuple[str, Study] | Reject:
+def _read_row(row_ref: str, cells: Mapping[str, Any], reader: RowReader) -> StudyRow:
     def text(name: str) -> str:
         value = cells.get(reader.columns[name]) if name in reader.columns else None
         return "" if value is None else str(value).strip()
 
     images = several(cells.get(reader.columns["image"])) if "image" in reader.columns else []
-    study_id = clean_id(text("study_id"), place) or (reader.study_of_image(images[0]) if images else "")
+    study_id = clean_id(text("study_id"), row_ref) or (reader.study_of_image(images[0]) if images else "")
     if not study_id:
-        return Reject(place, "", "id-missing", "the row has neither a study id nor an image")
+        raise RejectError("id-missing", "the row has neither a study id nor an image")
     raw_views = several(cells.get(reader.columns["view"])) if "view" in reader.columns else []
-    if len(raw_views) == 1:
-        raw_views *= len(images)
-    if len(raw_views) != len(images):
-        if raw_views:
-            hint = f"{len(raw_views)} views for {len(images)} images; give one an image, in the same order"
-            return Reject(place, study_id, "view-count", hint)
-        raw_views = [""] * len(images)
-    try:
-        views = tuple(View(str(reader.locate(name)), UNKNOWN, raw_view) for name, raw_view in zip(images, raw_views))
-    except InputError as error:
-        code, _, hint = str(error).partition(": ")
-        return Reject(place, study_id, code, hint)
     sections = split_sections(text("report"), reader.section_style) if text("report") else {}
-    sections.update({name: text(name) for name in SECTIONS if text(name)})
-    study = Study(
+    return StudyRow(
+        row_ref=row_ref,
         study_id=study_id,
-        subject_id=clean_id(text("subject_id"), place),
+        subject_id=clean_id(text("subject_id"), row_ref),
         split=text("split") or reader.split,
         order_key=order_key(text("date"), text("time")),
-        views=views,
-        sections=sections,
+        views=_views(images, raw_views, reader.locate),
+        sections={**sections, **{name: text(name) for name in SECTIONS if text(name)}},
         labels=read_labels(cells, reader.labels) if reader.labels else None,
-        source=reader.source,
         sex=read_sex(text("sex")),
         age=read_age(text("age")),
     )
-    return place, study
+
+
+def _views(images: Sequence[str], raw_views: Sequence[str], locate: Locate) -> tuple[View, ...]:
+    """The images of a row with their views: as many as images, one for all, or none."""
+    if len(raw_views) == 1:
+        raw_views = [raw_views[0]] * len(images)
+    if raw_views and len(raw_views) != len(images):
+        hint = f"{len(raw_views)} views for {len(images)} images; give one an image, in the same order"
+        raise RejectError("view-count", hint)
+    return tuple(
+        View(str(locate(name)), UNKNOWN, raw_view) for name, raw_view in zip(images, raw_views or [""] * len(images))
+    )
 
 
 def several(value: Any) -> list[str]:
@@ -158,7 +159,7 @@ def several(value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, list):
-        return [str(each).strip() for each in value]
+        return [str(item).strip() for item in value]
     text = str(value).strip()
     if text.startswith("[") and text.endswith("]"):
         try:
@@ -166,7 +167,7 @@ def several(value: Any) -> list[str]:
         except (ValueError, SyntaxError):
             listed = None
         if isinstance(listed, list):
-            return [str(each).strip() for each in listed]
+            return [str(item).strip() for item in listed]
     return [part.strip() for part in text.split(";") if part.strip()]
 
 

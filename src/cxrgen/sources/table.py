@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import Reject, Study
+from cxrgen.core.records import Reject
 from cxrgen.core.tables import read_csv, read_json
-from cxrgen.sources import Found, SourceOptions
+from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.column_maps import ColumnMap, find_map
 from cxrgen.sources.demographics import age_in_year
 from cxrgen.sources.image_paths import locator
-from cxrgen.sources.merge_rows import gather
+from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import FIELDS, SECTIONS, RowReader, label_columns, map_columns, read_rows, several
 
 _CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt")
@@ -42,6 +42,10 @@ def recognise(path: Path) -> str:
     return f"a table with the columns of {dataset.name}" if dataset else f"a table with {len(columns)} columns"
 
 
+def add_arguments(parser: ArgumentGroup) -> None:
+    """None of its own."""
+
+
 def read(path: Path, options: SourceOptions) -> Found:
     """All rows; raises InputError when the table has no column for study or image, or none that holds text."""
     file = _file(path)
@@ -54,7 +58,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     mapped = map_columns(columns, options.columns, str(path), names)
     if "image" not in mapped and "study_id" not in mapped:
         map_columns(columns, options.columns, str(path), names, needed=("image",))
-    rows = [(place, _as_mapped(cells, mapped, dataset)) for place, cells in rows]
+    rows = [(row_ref, _as_mapped(cells, mapped, dataset)) for row_ref, cells in rows]
     images = [name for _, cells in rows for name in several(cells.get(mapped.get("image", "")))]
     folders = [options.image_folder] if options.image_folder else [path.parent, path.parent / "images"]
     locate, remark = locator(images, folders)
@@ -64,43 +68,42 @@ def read(path: Path, options: SourceOptions) -> Found:
         locate,
         options.section_style,
         split=_split_of_name(path),
-        source=dataset.name if dataset else "table",
         study_of_image=partial(_above, dataset.study_parts if dataset else 0),
     )
-    parts: list[tuple[str, Study]] = []
+    study_rows: list[StudyRow] = []
     rejects: list[Reject] = []
     machine_made = 0
-    for (_, cells), part in zip(rows, read_rows(rows, reader)):
-        if isinstance(part, Reject):
-            rejects.append(part)
-        elif _not_for_test(cells, part[1], dataset):
+    for (_, cells), row in zip(rows, read_rows(rows, reader)):
+        if isinstance(row, Reject):
+            rejects.append(row)
+        elif _not_for_test(cells, row.split, dataset):
             machine_made += 1
         else:
-            parts.append(part)
-    studies, conflicts, repeats = gather(parts, options.on_duplicate)
+            study_rows.append(row)
+    merged = merge_rows(study_rows, dataset.name if dataset else "table", options.on_duplicate)
     notes += list(dataset.notes) if dataset else []
     notes += [f"{machine_made} test items have machine-made text and are left out"] if machine_made else []
     notes += [remark] if remark else []
-    notes += [f"{repeats} rows repeat others"] if repeats else []
+    notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
     if not any(name in mapped for name in (*SECTIONS[:2], "report")):
         notes.append("no column holds report text; name it with --map findings=COLUMN, or --text-file")
-    return Found(studies, rejects + conflicts, notes, mapped, (path,))
+    return Found(merged.studies, rejects + merged.rejects, notes, mapped, (path,))
 
 
 def _file(path: Path) -> Path | None:
     """The table at a path: the file itself, or the only one of its folder."""
     endings = (*_CSV, *_JSON)
     if path.is_dir():
-        files = [each for each in path.iterdir() if each.name.lower().endswith(endings) and each.is_file()]
+        files = [file for file in path.iterdir() if file.name.lower().endswith(endings) and file.is_file()]
         return files[0] if len(files) == 1 else None
     return path if path.is_file() and path.name.lower().endswith(endings) else None
 
 
 def _rows(path: Path) -> tuple[tuple[str, ...], Rows, list[str]]:
-    """(columns, rows as (place, cells), remarks) of a table of either form."""
+    """(columns, rows as (row_ref, cells), remarks) of a table of either form."""
     if path.name.lower().endswith(_CSV):
         table = read_csv(path)
-        return table.columns, [(row.place, row.cells) for row in table.rows], list(table.notes)
+        return table.columns, [(row.row_ref, row.cells) for row in table.rows], list(table.notes)
     rows = list(_objects(read_json(path), path.name))
     columns = tuple(dict.fromkeys(key for _, cells in rows for key in cells))
     return columns, rows, []
@@ -111,8 +114,8 @@ def _objects(value: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(value, Mapping):
         for key, held in value.items():
             if isinstance(held, list):
-                for place, cells in _objects(held, f"{name}: {key}"):
-                    yield place, {"split": key, **cells}
+                for row_ref, cells in _objects(held, f"{name}: {key}"):
+                    yield row_ref, {"split": key, **cells}
             elif isinstance(held, Mapping):
                 yield f"{name}: {key}", {"study_id": key, **_flat(held)}
         return
@@ -150,8 +153,8 @@ def _as_mapped(cells: Mapping[str, Any], mapped: Mapping[str, str], dataset: Col
     return row
 
 
-def _not_for_test(cells: Mapping[str, Any], study: Study, dataset: ColumnMap | None) -> bool:
-    if dataset is None or dataset.only_in_test is None or study.split != "test":
+def _not_for_test(cells: Mapping[str, Any], split: str, dataset: ColumnMap | None) -> bool:
+    if dataset is None or dataset.only_in_test is None or split != "test":
         return False
     column, value = dataset.only_in_test
     return column in cells and cells[column] != value

@@ -14,7 +14,7 @@ from cxrgen.core.records import Reject, Study
 from cxrgen.core.tables import listed_columns, read_csv
 from cxrgen.sources import Found, SourceOptions
 from cxrgen.sources.ids import match_ids
-from cxrgen.sources.merge_rows import gather
+from cxrgen.sources.merge_rows import merge_rows
 from cxrgen.sources.rows import FIELDS, SECTIONS, RowReader, map_columns, read_rows
 
 _TEXTS = {name: FIELDS[name] for name in ("study_id", "report", *SECTIONS)}
@@ -30,20 +30,20 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     if not columns.keys() & {"report", "findings", "impression"}:
         raise InputError(f"{file}: no column for report, findings or impression, {listed_columns(table.columns)}")
     reader = RowReader(columns, {}, Path, options.section_style)
-    read = list(read_rows(((row.place, row.cells) for row in table.rows), reader))
-    parts = [each for each in read if not isinstance(each, Reject)]
-    rejects = [each for each in read if isinstance(each, Reject)]
-    texts, conflicts, _ = gather(parts, options.on_duplicate)
+    read = list(read_rows(((row.row_ref, row.cells) for row in table.rows), reader))
+    rejects = [row for row in read if isinstance(row, Reject)]
+    merged = merge_rows((row for row in read if not isinstance(row, Reject)), "", options.on_duplicate)
+    texts = merged.studies
     matched, notes = match_ids([study.study_id for study in found.studies], {text.study_id for text in texts})
     if not matched:
         raise InputError(f"{file}: none of its {len(texts)} ids is the id of a study; look at the column for study_id")
     sections = {text.study_id: text.sections for text in texts}
     studies = _joined(found.studies, matched, sections)
     unused = len(texts) - len(matched)
-    notes += [f"{file.name}: {each}" for each in table.notes]
+    notes += [f"{file.name}: {note}" for note in table.notes]
     notes += [f"{file.name}: {len(matched)} studies have their text there"]
     notes += [f"{file.name}: {unused} texts belong to no study"] if unused else []
-    rejects = [*found.rejects, *rejects, *conflicts]
+    rejects = [*found.rejects, *rejects, *merged.rejects]
     return replace(found, studies=studies, rejects=rejects, notes=found.notes + notes, files=(*found.files, file))
 
 

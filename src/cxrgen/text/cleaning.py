@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import unknown
 
 _FEWEST_TOKENS = 3  # MGCA drops a report with fewer
 
@@ -22,7 +22,7 @@ def clean(findings: str | None, impression: str | None, recipe: str) -> str | No
     Raises UsageError for an unknown recipe.
     """
     if recipe not in RECIPES:
-        raise UsageError(f"text recipe {recipe!r}: there are {', '.join(RECIPES)}")
+        raise unknown("text recipe", recipe, RECIPES)
     return _CLEANERS[recipe](findings or "", impression or "")
 
 
@@ -60,9 +60,9 @@ def mgca_sentences(caption: str) -> list[str] | None:
     for piece in pieces:
         tokens = _TOKEN.findall(piece.replace("\ufffd\ufffd", " ").lower())
         if len(tokens) > 1:
-            kept = [ascii_only for token in tokens if (ascii_only := token.encode("ascii", "ignore").decode())]
-            total += len(kept)
-            sentences += [" ".join(kept)] if kept else []
+            words = [ascii_only for token in tokens if (ascii_only := token.encode("ascii", "ignore").decode())]
+            total += len(words)
+            sentences += [" ".join(words)] if words else []
     return sentences if total >= _FEWEST_TOKENS else None
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from cxrgen.text.rule_labels import label
+from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import label, read_sentence
+from cxrgen.text.sentences import sentences
 
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n")
 _NEGATED = re.compile(r"\b(?:no|not|without|free of|resolved|removed)\b", re.IGNORECASE)
 
 
@@ -53,8 +54,9 @@ def placed_labels(report: str) -> dict[str, int]:
     A side and a level in one sentence are one more label ("Lung Opacity | left lower"): neither alone is the lobe.
     """
     found = dict(label(report))
-    for sentence in _SENTENCE_END.split(report):
-        stated = [name for name, value in label(sentence).items() if value == 1 and name != "No Finding"]
+    for sentence in (part for each in sentences(report) for part in each.split(";")):
+        present = {name for name, value in read_sentence(sentence)[1] if value == 1}
+        stated = [name for name in OBSERVATIONS if name in present]
         if not _NEGATED.search(sentence):
             stated += [kind for kind, pattern in _KINDS.items() if pattern.search(sentence)]
         places = [place for place, pattern in _PLACES.items() if stated and pattern.search(sentence)]

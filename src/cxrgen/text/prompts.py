@@ -1,14 +1,14 @@
 """The human turn of a study: every view named by what it shows, then what is known, then the task.
 
-One rule for preparing, training and generating: a prompt states only the views that are given, so a model is never told
-of an image it cannot see. A prompt's name is recorded with data and checkpoint; wording changes get a new name.
+One rule for preparing, training and generating: a prompt states only the views that are given, so a model never reads
+of an image that it cannot see. A prompt's name is recorded with data and checkpoint; wording changes get a new name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import unknown
 from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
 
 IMAGE = "<image>"
@@ -50,7 +50,7 @@ def tells_prior(prompt: str) -> bool:
 
 
 def prior_reports(studies: Sequence[Study], prompt: str) -> dict[str, str]:
-    """Study id to the report of the study before, whatever its split; empty where the prompt tells none."""
+    """Study id to the report of the study before, whatever its split; empty where the prompt has none."""
     if not tells_prior(prompt):
         return {}
     reports = {study.study_id: study.report for study in studies if study.report is not None}
@@ -60,7 +60,7 @@ def prior_reports(studies: Sequence[Study], prompt: str) -> dict[str, str]:
 def shown_views(study: Study, views: str) -> tuple[View, ...]:
     """The study's images that are shown under `views`: all, frontal or lateral."""
     if views not in ("all", FRONTAL, LATERAL):
-        raise UsageError(f"--views {views}: there are all, {FRONTAL} and {LATERAL}")
+        raise unknown("--views", views, ("all", FRONTAL, LATERAL))
     return tuple(view for view in study.views if views in ("all", view.view))
 
 
@@ -69,10 +69,10 @@ def study_conversation(
 ) -> Conversation:
     """A study as the conversation that a report writer has about it; no answer turn where there is no report.
 
-    `prior` is the text of the report before; prompt `study-prior` tells it, the others leave it out.
+    `prior` is the text of the report before; prompt `study-prior` includes it, the others do not.
     """
     if prompt not in PROMPTS:
-        raise UsageError(f"prompt {prompt!r}: there are {', '.join(PROMPTS)}")
+        raise unknown("--prompt", prompt, PROMPTS)
     shown = shown_views(study, views)
     turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior))]
     if study.report is not None:

@@ -1,34 +1,52 @@
 """The 14 chest X-ray observations read from a report by rules: present, absent, uncertain or not mentioned.
 
 Three steps a sentence, as in the NegEx and ConText family: phrases name an observation, cue words open a scope of
-negation or doubt before or after them, and words such as "but" close it. Over the sentences of a report, present beats
-uncertain beats absent. Rules are fast and can be read and argued with; they miss what needs understanding. They are no
-CheXbert and carry another name. The word lists are this project's own.
+negation or doubt before or after them, and words such as "but", or a comma before a new statement, close it. Over the
+sentences of a report, present beats uncertain beats absent. The layout of a report (headers, bullets, wrapped lines,
+capitals) changes nothing. Rules are fast and can be read and argued with; they miss what needs understanding. They are
+no CheXbert and carry another name. The word lists are this project's own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from cxrgen.text.chexpert import OBSERVATIONS
-from cxrgen.text.rule_phrases import BOTH_AIR_AND_FLUID, CUES, HAS_SUBJECT, MARKS, PHRASES, SUBJECTS
+from cxrgen.text.misspellings import put_right
+from cxrgen.text.rule_phrases import (
+    BEGIN_NO_CUE,
+    BEGIN_NO_PHRASE,
+    BOTH_AIR_AND_FLUID,
+    BROKEN_DEVICE,
+    CUES,
+    LISTED,
+    LISTED_BY_OR,
+    MARKS,
+    NEW_STATEMENT,
+    PHRASES,
+    SUBJECTS,
+)
+from cxrgen.text.sentences import sentences
 
 
-def _one_of(words: dict[str, str], marks: dict[str, str]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """One pattern with a group for each entry, and the entries' names by group number less one."""
+def _one_of(words: dict[str, str], marks: dict[str, str], passed: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """One pattern with a group for each entry, and the entries' names by group number less one.
+
+    `passed`: common words that begin no entry, which are passed over quickly.
+    """
     alternatives = ("|".join(map(str.strip, rows.strip().split("\n"))) for rows in words.values())
     groups = "|".join(f"({rows})" for rows in alternatives)
-    pattern = "|".join([rf"\b(?=[a-z])(?:{groups})\b", *(f"({mark})" for mark in marks.values())])
+    pattern = "|".join([rf"\b(?=[a-z])(?!(?:{passed})\b)(?:{groups})\b", *(f"({mark})" for mark in marks.values())])
     return re.compile(pattern), (*words, *marks)
 
 
-_PHRASE, _PHRASE_NAMES = _one_of(PHRASES, {})
-_CUE, _CUE_KINDS = _one_of(CUES, MARKS)
-_SENTENCE = re.compile(r"(?<!\bdr)[.!?]+(?=\s|$)|\.(?=[a-z]{2})|\n\s*\n|\s\d+[.)]\s")
-_LISTED = re.compile(r"[^,;]*(?:,[^,;]*)*?,?\s(?:or|and|versus|vs)\b")
+_PHRASE, _PHRASE_NAMES = _one_of(PHRASES, {}, BEGIN_NO_PHRASE)
+_CUE, _CUE_KINDS = _one_of(CUES, MARKS, BEGIN_NO_CUE)
+_MARK_OF_LIST = re.compile(r"\s*(?:(?:[-–—*+>•·‣▪◦●○■□]+|\(?(?:\d{1,2}|[A-Za-z])[.)](?=\s))\s*)+")
+_HYPHEN_AT_LINE_END = re.compile(r"-(?<=\w-)[^\S\r\n]*[\r\n]+\s*")
 
 
 def label(report: str) -> dict[str, int]:
@@ -37,8 +55,13 @@ def label(report: str) -> dict[str, int]:
     "No Finding" is 1 when nothing but devices is present or uncertain, and has no key otherwise or for a text without
     words. Keys are in the order of `OBSERVATIONS`.
     """
+    return label_of(report, statements(report))
+
+
+def label_of(report: str, statements: Iterable[tuple[str, tuple[tuple[str, int], ...]]]) -> dict[str, int]:
+    """The same from the report's statements, for those who need both."""
     found: dict[str, int] = {}
-    for _, stated in statements(report):
+    for _, stated in statements:
         for name, value in stated:
             before = found.get(name, 0)
             found[name] = 1 if 1 in (before, value) else -1 if -1 in (before, value) else 0
@@ -50,19 +73,26 @@ def label(report: str) -> dict[str, int]:
 
 def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
     """Each sentence of a report, lower case, with what it states: (observation, 1, 0 or -1) in reading order."""
-    for piece in _SENTENCE.split(report.lower()):
-        sentence = " ".join(piece.split())
-        yield sentence, _statements(sentence)
+    yield from map(read_sentence, sentences(_HYPHEN_AT_LINE_END.sub("-", report)))
 
 
 @lru_cache(maxsize=1 << 16)  # report sentences repeat: "No pneumothorax." is written thousands of times
+def read_sentence(piece: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """A sentence as it stands in a report, to its words in lower case and the (observation, 1, 0 or -1) they state."""
+    mark = _MARK_OF_LIST.match(piece)
+    sentence = put_right(" ".join(piece[mark.end() if mark else 0 :].lower().split()).rstrip(" .!"))
+    return sentence, _statements(sentence)
+
+
 def _statements(sentence: str) -> tuple[tuple[str, int], ...]:
     """What one lower-case sentence states: (observation, value) in reading order."""
     mentions = _mentions(sentence)
     if not mentions:
         return ()
     cues = [_Event(cue.start(), _CUE_KINDS[(cue.lastindex or 1) - 1]) for cue in _CUE.finditer(sentence)]
-    _apply_scopes(sentence, sorted(mentions + cues, key=lambda event: (event.start, event.kind == "mention")))
+    events = sorted(mentions + cues, key=lambda event: (event.start, event.kind == "mention"))
+    _Scopes(sentence).walk(events)
+    _settle_labels(events)
     return tuple((name, event.value) for event in mentions for name in event.names if event.value is not None)
 
 
@@ -78,66 +108,102 @@ class _Event:
 
 def _mentions(sentence: str) -> list[_Event]:
     found = []
+    broken = [match.span() for match in BROKEN_DEVICE.finditer(sentence)] if "fractur" in sentence else []
     for match in _PHRASE.finditer(sentence):
         name = _PHRASE_NAMES[(match.lastindex or 1) - 1]
         names = ("Pneumothorax", "Pleural Effusion") if name == BOTH_AIR_AND_FLUID else (name,)
-        if name:
+        if name and not (name == "Fracture" and any(start <= match.start() < end for start, end in broken)):
             found.append(_Event(match.start(), "mention", names, 1))
-    if HAS_SUBJECT.search(sentence):
-        places = set()
-        for name, value, pattern in SUBJECTS:
-            for match in pattern.finditer(sentence):
-                if (name, match.start("at")) not in places:
-                    places.add((name, match.start("at")))
-                    found.append(_Event(match.start("at"), "mention", (name,), value))
+    for name, word, rows in SUBJECTS:
+        if word.search(sentence):
+            at: dict[int, int] = {}
+            for value, pattern in rows:
+                for match in pattern.finditer(sentence):
+                    at.setdefault(match.start("at"), value)
+            found += [_Event(start, "mention", (name,), value) for start, value in at.items()]
     return found
 
 
-def _apply_scopes(sentence: str, events: list[_Event]) -> None:
-    """Set the mentions' values from the cues around them, in one walk that knows the open scope and its reach."""
-    scope = ""  # "absent", "doubt", "removed" or "dropped": what the last cue says of the mentions that follow
-    fresh = False  # nothing was mentioned since that cue
-    clause: list[_Event] = []  # mentions that a cue after them still reaches
-    near: list[_Event] = []  # of those, the ones since the last comma
-    either = False  # "or" stands between the last mention and here
-    for event in events:
-        kind = event.kind
-        if kind == "mention":
-            _put_in_scope(event, scope)
-            if either and near and not scope and {near[-1].value, event.value} == {1} and near[-1].names != event.names:
-                near[-1].value = event.value = -1
-            clause.append(event)
-            near.append(event)
-            fresh = either = False
-        elif kind == "or":
-            either = True
-        elif kind == "stop":
-            scope, clause, near = "", [], []
-        elif kind == "verb":
-            clause, near = [], []
-        elif kind == "comma":
-            near = []
-            if scope == "doubt" and not _LISTED.match(sentence, event.start + 1):
-                scope = ""
-        elif kind in ("absent before", "removed before"):
-            scope, fresh = kind.partition(" ")[0], True
-        elif kind == "implies" and scope == "absent" and (fresh or near):
+class _Scopes:
+    """One walk over a sentence's events that sets the mentions' values from the cues around them."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        self.scope = ""  # "absent", "doubt", "removed", "dropped", "differential": what is said of mentions that follow
+        self.fresh = False  # nothing was mentioned since the cue that opened the scope
+        self.clause: list[_Event] = []  # mentions that a cue after them still reaches
+        self.near: list[_Event] = []  # of those, the ones since the last comma
+        self.either = False  # "or" stands between the last mention and here
+        self.once = False  # doubt of the next mention alone
+
+    def walk(self, events: Sequence[_Event]) -> None:
+        for event in events:
+            kind = event.kind
+            if kind == "mention":
+                self._mention(event)
+            elif kind == "or":
+                self.either = True
+            elif kind in ("stop", "colon"):
+                self._close(kept=("differential", "dropped") if kind == "colon" and self.fresh else ("differential",))
+            elif kind == "verb":
+                self.clause, self.near = [], []
+            elif kind == "comma":
+                self._comma(event.start + 1)
+            elif kind == "doubt next":
+                self.once = True
+            elif kind.endswith("after"):
+                self._after(kind)
+            else:
+                self._before(kind, event.start)
+
+    def _mention(self, event: _Event) -> None:
+        _put_in_scope(event, "doubt" if self.once and self.scope != "absent" else self.scope)
+        before = self.near[-1] if self.near and self.either and not self.scope else event
+        if {before.value, event.value} == {1} and before.names != event.names:
+            before.value = event.value = -1  # "atelectasis or pneumonia"
+        self.clause.append(event)
+        self.near.append(event)
+        self.fresh = self.either = self.once = False
+
+    def _close(self, kept: tuple[str, ...] = ()) -> None:
+        if self.scope not in kept:
+            self.scope = ""
+        self.clause, self.near = [], []
+
+    def _comma(self, place: int) -> None:
+        self.near = []
+        if self.scope not in ("doubt", "absent"):
+            return
+        new = NEW_STATEMENT.match(self.sentence, place) and not LISTED_BY_OR.match(self.sentence, place)
+        if new or (self.scope == "doubt" and not LISTED.match(self.sentence, place)):
+            self.scope = ""
+
+    def _before(self, kind: str, start: int) -> None:
+        """A cue whose scope lies behind it."""
+        doubt = kind in ("doubt before", "implies")
+        if kind == "implies" and self.scope == "absent" and (self.fresh or self.near):
             pass  # "no opacity to suggest pneumonia" denies both
-        elif kind == "dropped" or (kind in ("doubt before", "implies") and scope == "dropped" and fresh):
-            scope, fresh = "dropped", True  # "evaluate for possible pneumonia" states nothing
-        elif kind in ("doubt before", "implies"):
-            if near and sentence.startswith(("versus", "vs"), event.start):
-                _change(near[-1:], 1, -1)
-            if not (scope == "absent" and fresh):  # "no findings to suggest" stays a negation
-                scope, fresh = "doubt", True
-        elif kind == "doubt after":
-            _change(near, 1, -1)
-            scope, clause, near = "", [], []
-        elif kind in ("absent after", "removed after"):
-            for mention in clause:
-                if mention.value and (kind == "absent after" or "Support Devices" in mention.names):
+        elif kind == "dropped" or (doubt and self.scope == "dropped" and self.fresh):
+            self.scope, self.fresh = "dropped", True  # "evaluate for possible pneumonia" states nothing
+        elif kind in ("absent before", "removed before", "resolved"):
+            self.scope, self.fresh = "removed" if kind == "removed before" else "absent", True
+        elif kind == "doubt to end":
+            self.scope, self.fresh = "differential", True
+        elif doubt:
+            if self.near and self.sentence.startswith(("versus", "vs"), start):
+                _change(self.near[-1:], 1, -1)
+            if self.scope != "differential" and not (self.scope == "absent" and self.fresh):
+                self.scope, self.fresh = "doubt", True  # "no findings to suggest" stays a negation
+
+    def _after(self, kind: str) -> None:
+        """A cue whose scope lies before it."""
+        if kind == "doubt after":
+            _change(self.near, 1, -1)
+        else:
+            for mention in self.clause:
+                if mention.value and (kind != "removed after" or "Support Devices" in mention.names):
                     mention.value = 0
-            scope, clause, near = "", [], []
+        self._close()
 
 
 def _put_in_scope(mention: _Event, scope: str) -> None:
@@ -148,7 +214,7 @@ def _put_in_scope(mention: _Event, scope: str) -> None:
         mention.value = 0 if device else mention.value
     elif scope == "absent":
         mention.value = 0 if mention.value else None  # "not normal" states nothing
-    elif scope == "doubt" and mention.value == 1:
+    elif scope in ("doubt", "differential") and mention.value == 1:
         mention.value = -1
 
 
@@ -156,3 +222,27 @@ def _change(mentions: list[_Event], old: int, new: int) -> None:
     for mention in mentions:
         if mention.value == old:
             mention.value = new
+
+
+def _settle_labels(events: Sequence[_Event]) -> None:
+    """Values of the names before a colon, from what follows: "Pneumothorax: no evidence", "Effusion: mild effusion"."""
+    for place, event in enumerate(events):
+        if event.kind == "colon":
+            start = place
+            while start and events[start - 1].kind in ("mention", "or", "comma"):
+                start -= 1
+            if not start or events[start - 1].kind in ("colon", "stop"):
+                ends = (i for i in range(place + 1, len(events)) if events[i].kind in ("colon", "stop"))
+                _settle(events[start:place], events[place + 1 : next(ends, len(events))])
+
+
+def _settle(labels: Sequence[_Event], following: Sequence[_Event]) -> None:
+    named = {name for event in following for name in event.names}
+    kind = following[0].kind if following else ""
+    for mention in labels:
+        if named & {*mention.names}:
+            mention.value = None  # said again behind the colon, which counts
+        elif mention.kind == "mention" and not named and kind.startswith(("absent", "resolved")):
+            mention.value = 0
+        elif mention.kind == "mention" and not named and kind.startswith("doubt"):
+            _change([mention], 1, -1)

@@ -3,8 +3,8 @@
 Two styles. `mimic` is MIMIC-CXR's official parser, reproduced to the character: the files that the field trains and
 scores on were made with it. It finds upper-case headers after exactly one space and loses what other hospitals write.
 `tolerant`, the default, finds headers of a known vocabulary at any indent and in any case, in one line too; keeps
-sub-labels inside findings; takes addendum and wet read apart; and gives paragraphs without a header a place. Its price
-is judgement: `mimic` never guesses.
+sub-labels inside findings; takes addendum and wet read apart; and gives paragraphs without a header a section. Its
+price is judgement: `mimic` never guesses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import unknown
 from cxrgen.text.headers import OWN_WORDS, is_anatomy, official_name, wider_name
 
 STYLES = ("tolerant", "mimic")
@@ -47,7 +47,7 @@ def split_sections(text: str, style: str = "tolerant") -> dict[str, str]:
 def find_sections(text: str, style: str = "tolerant") -> list[Section]:
     """The sections in the order of the text, unstripped. Raises UsageError for an unknown style."""
     if style not in STYLES:
-        raise UsageError(f"section style {style!r}: there are {', '.join(STYLES)}")
+        raise unknown("section style", style, STYLES)
     text = unix_newlines(text)
     return _official(text) if style == "mimic" else _tolerant(text)
 
@@ -77,13 +77,13 @@ def _official(text: str) -> list[Section]:
         sections.append(Section(official_name(header.group(1)), text[start:end], start))
         header = following
     return _with_last_paragraph(
-        [each for each in sections if each.name not in ("impression", "findings") or each.text.strip()]
+        [section for section in sections if section.name not in ("impression", "findings") or section.text.strip()]
     )
 
 
 def _with_last_paragraph(sections: list[Section]) -> list[Section]:
     last = sections[-1]
-    if any(each.name in ("impression", "findings") for each in sections) or _BREAK not in last.text:
+    if any(section.name in ("impression", "findings") for section in sections) or _BREAK not in last.text:
         return sections
     first, rest = last.text.split(_BREAK, 1)
     body = Section("last_paragraph", rest, last.start + len(first))  # the official offset: that of the break
@@ -178,7 +178,7 @@ def _tolerant(text: str) -> list[Section]:
         if name == "findings" and not mark.own_word and _is_time_or_place(content):
             name = "examination"  # "CHEST, PORTABLE: 3:45 p.m."
         if not name:
-            names_follow = any(each.name for each in marks[number:])
+            names_follow = any(mark.name for mark in marks[number:])
             name = "preamble"
             if end in rules and not named_yet and number < len(marks):
                 name = "addendum"
@@ -206,16 +206,16 @@ def _marks(text: str) -> list[_Mark]:
         _Mark(match.start(), match.end(), wider_name(match.group(1) or match.group(2))[0])
         for match in _IN_LINE.finditer(text)
     ]
-    kept: list[_Mark] = []
+    marks: list[_Mark] = []
     current = ""
-    for mark in sorted(found, key=lambda each: (each.start, -each.end)):
-        overlaps = kept and mark.start < kept[-1].end
+    for mark in sorted(found, key=lambda mark: (mark.start, -mark.end)):
+        overlaps = marks and mark.start < marks[-1].end
         # A title or label ("LATERAL VIEW:", "LUNGS:") within findings or impression is part of their text.
         inside = not mark.own_word and (mark.name == current or (mark.name, current) == ("findings", "impression"))
         if not overlaps and not inside:
-            kept.append(mark)
+            marks.append(mark)
             current = mark.name
-    return kept
+    return marks
 
 
 def _with_body(sections: list[Section]) -> list[Section]:
@@ -223,7 +223,7 @@ def _with_body(sections: list[Section]) -> list[Section]:
 
     They are the findings where an impression follows them; in a report without either they are its `last_paragraph`.
     """
-    names = [each.name for each in sections]
+    names = [section.name for section in sections]
     if "findings" in names:
         return sections
     last = names.index("impression") if "impression" in names else len(names)
@@ -238,7 +238,7 @@ def _with_body(sections: list[Section]) -> list[Section]:
     if not body:
         return sections
     name = "findings" if last < len(names) else "last_paragraph"
-    return [*kept, Section(name, "\n\n".join(each.text.strip() for each in body), body[0].start)]
+    return [*kept, Section(name, "\n\n".join(part.text.strip() for part in body), body[0].start)]
 
 
 def _head_and_body(section: Section) -> tuple[Section, Section]:

@@ -1,8 +1,8 @@
-"""What happens between two steps of a run: logging, checkpoints, validation, stopping.
+"""The callback of a run: logging, checkpoints, validation, early stopping and SIGTERM between two steps.
 
-`fit` knows nothing of files; it calls this watcher. SIGTERM, which schedulers send before they take a machine away,
-lets the step finish, writes a checkpoint and leaves with exit code 143. An image that has gone while training does the
-same with exit code 1. A loss that is no number writes nothing: the checkpoint before it is the last good one.
+`fit` knows nothing of files; it calls this callback. SIGTERM, which schedulers send before they take a machine away,
+lets the step finish, writes a checkpoint and ends with exit code 143. An image that vanishes while training does the
+same with exit code 1. A NaN or infinite loss writes nothing: the checkpoint before it is the last good one.
 """
 
 from __future__ import annotations
@@ -17,115 +17,119 @@ from typing import Any
 from cxrgen.core.errors import InputError, Interrupted
 from cxrgen.core.progress import say
 from cxrgen.model.checkpoint import Checkpoint
-from cxrgen.train.checkpoints import load_checkpoint, prune, save_checkpoint
+from cxrgen.train.checkpoints import ResumePoint, load_checkpoint, prune, save_checkpoint
+from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
-from cxrgen.train.trainer import FitState, StepRecord, Watcher
+from cxrgen.train.trainer import Callback, FitState, StepRecord
 from cxrgen.train.validate import Subset, validate
 
 
 @dataclass(frozen=True)
-class WatchSettings:
-    """When to do what; 0 steps is never."""
+class Validation:
+    """The model and the studies that are validated, and the precision."""
 
-    folder: Path
-    told: Mapping[str, Any]  # what a resumed run may not change
-    save_steps: int = 0
-    keep: int = 2
-    eval_steps: int = 0
-    best_by: str = "eval_loss"
-    patience: int = 0
-    logging_steps: int = 1
+    checkpoint: Checkpoint
+    subset: Subset
     bf16: bool = False
 
 
-class RunWatcher(Watcher):
-    """A run's folder, kept up to date while `fit` trains."""
+class RunCallback(Callback):
+    """Keeps a run's folder up to date while `fit` trains."""
 
     def __init__(
         self,
-        settings: WatchSettings,
-        bundle: Checkpoint,
-        subset: Subset | None,
+        config: CheckpointConfig,
+        fingerprint: Mapping[str, Any],
         log: RunLog,
-        resumed: tuple[Path, Mapping[str, Any]] | None,
+        validation: Validation | None = None,
+        resumed: ResumePoint | None = None,
     ) -> None:
-        self.settings, self.bundle, self.subset, self.log, self.resumed = settings, bundle, subset, log, resumed
-        remembered = dict(resumed[1]["more"]) if resumed else {}
+        self.config, self.fingerprint, self.log = config, fingerprint, log
+        self.validation, self.resumed = validation, resumed
+        self.folder = Path(config.output_dir)
+        remembered = resumed.remembered if resumed else {}
         self.best_step: int | None = remembered.get("best_step")
         self.best_value: float | None = remembered.get("best_value")
         self.since_best: int = remembered.get("since_best", 0)
-        self.first_step = int(resumed[1]["step"]) if resumed else 0
+        self.first_step = resumed.step if resumed else 0
         self._asked_to_stop = False
         self._clock = time.monotonic()
 
-    def begin(self, state: FitState) -> None:
+    def on_train_begin(self, state: FitState) -> None:
         signal.signal(signal.SIGTERM, self._stop)
         if self.resumed:
-            load_checkpoint(self.resumed[0], state, self.first_step)
-            say(f"going on after step {self.first_step}")
-        if state.processes.first:
+            load_checkpoint(self.resumed.path, state, self.first_step)
+            say(f"resuming after step {self.first_step}")
+        if state.processes.is_main:
             self.log.restart(self.first_step)
         self._clock = time.monotonic()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """SIGTERM has its usual meaning again."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def stops(self) -> bool:
+    def should_stop(self) -> bool:
         return self._asked_to_stop
 
-    def after(self, state: FitState, record: StepRecord) -> bool:
+    def on_step_end(self, state: FitState, record: StepRecord) -> bool:
         now = time.monotonic()
         speed, self._clock = record.tokens / max(1e-9, now - self._clock), now
-        memory = memory_gigabytes(state.processes.device.type)
-        self.note = f"loss {record.loss:.3f}, lr {record.learning_rate:.2g}, {speed:.0f} tokens/s, {memory:.1f} GB"
-        if state.processes.first and record.step % self.settings.logging_steps == 0:
-            values = {"loss": record.loss, "learning_rate": record.learning_rate, "supervised": record.supervised}
-            values |= {"gradient_norm": record.gradient_norm, "tokens": record.tokens}
-            self.log.add(record.step, {**values, "tokens_per_second": round(speed, 1), "memory_gb": round(memory, 3)})
-        every = self.settings.eval_steps
-        improved = bool(every and self.subset and record.step % every == 0) and self._validate(state)
-        every = self.settings.save_steps
-        if every and (improved or record.step % every == 0):
+        self._log(state, record, speed)
+        improved = self._validate(state) if self._validation_is_due(record.step) else False
+        saves = self.config.save_strategy == "steps"
+        if saves and (improved or record.step % self.config.save_steps == 0):
             self._save(state)
         self._clock += time.monotonic() - now  # neither validating nor saving makes the next step slower
-        if self.settings.patience and self.since_best >= self.settings.patience:
-            say(
-                f"no better {self.settings.best_by} in {self.since_best} validations; "
-                f"the best was after step {self.best_step}"
-            )
-            return True
-        return False
+        return self._patience_is_over()
 
-    def interrupted(self, state: FitState, reason: InputError | None) -> None:
+    def on_interrupt(self, state: FitState, reason: InputError | None) -> None:
         if state.step:
             self._save(state)
         if reason is None:
-            raise Interrupted(f"stopped after step {state.step} as asked; --resume goes on from there")
-        say(f"the run stops after step {state.step}; put the data right and --resume goes on from there")
+            raise Interrupted(f"stopped after step {state.step} by SIGTERM; --resume continues from there")
+        say(f"the run stops after step {state.step}; repair the data, then --resume continues from there")
+
+    def _log(self, state: FitState, record: StepRecord, speed: float) -> None:
+        memory = memory_gigabytes(state.processes.device.type)
+        self.note = f"loss {record.loss:.3f}, lr {record.learning_rate:.2g}, {speed:.0f} tokens/s, {memory:.1f} GB"
+        if state.processes.is_main and record.step % self.log.every == 0:
+            values = {"loss": record.loss, "learning_rate": record.learning_rate, "supervised": record.supervised}
+            values |= {"gradient_norm": record.gradient_norm, "tokens": record.tokens}
+            self.log.add(record.step, {**values, "tokens_per_second": round(speed, 1), "memory_gb": round(memory, 3)})
+
+    def _validation_is_due(self, step: int) -> bool:
+        return self.validation is not None and step % self.validation.subset.config.eval_steps == 0
 
     def _validate(self, state: FitState) -> bool:
         """Whether this validation is the best so far."""
-        assert self.subset is not None
-        values = validate(self.bundle, self.subset, state.processes, self.settings.bf16)
-        if self.settings.best_by not in values:
-            raise InputError(f"--metric_for_best_model {self.settings.best_by}: there are {', '.join(values)}")
-        if state.processes.first:
+        assert self.validation is not None
+        name = self.validation.subset.config.metric_for_best_model
+        values = validate(self.validation.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
+        if state.processes.is_main:
             self.log.add(state.step, values)
-        value = values[self.settings.best_by]
-        down = self.settings.best_by.endswith("loss")
-        improved = self.best_value is None or (value < self.best_value if down else value > self.best_value)
+        value, lower_is_better = values[name], name.endswith("loss")
+        improved = self.best_value is None or (value < self.best_value if lower_is_better else value > self.best_value)
         self.since_best = 0 if improved else self.since_best + 1
         if improved:
             self.best_step, self.best_value = state.step, value
         say(f"step {state.step}: " + ", ".join(f"{name} {number:.4f}" for name, number in values.items()))
         return improved
 
+    def _patience_is_over(self) -> bool:
+        config = self.validation.subset.config if self.validation else EvalConfig()
+        if not config.early_stopping_patience or self.since_best < config.early_stopping_patience:
+            return False
+        say(
+            f"{config.metric_for_best_model} has not improved in {self.since_best} validations; "
+            f"the best was after step {self.best_step}"
+        )
+        return True
+
     def _save(self, state: FitState) -> None:
-        more = {"best_step": self.best_step, "best_value": self.best_value, "since_best": self.since_best}
-        save_checkpoint(self.settings.folder, state, self.settings.told, more)
-        if state.processes.first:
-            prune(self.settings.folder, self.settings.keep, self.best_step)
+        remembered = {"best_step": self.best_step, "best_value": self.best_value, "since_best": self.since_best}
+        save_checkpoint(self.folder, state, self.fingerprint, remembered)
+        if state.processes.is_main:
+            prune(self.folder, self.config.save_total_limit, self.best_step)
 
     def _stop(self, *_: object) -> None:
         self._asked_to_stop = True

@@ -1,22 +1,21 @@
 """Checkpoints to resume from: what is trained, the optimiser, the random state; whole or not there.
 
 `checkpoint-N` is written under another name, synced, and renamed, so a crash or a full disk leaves the ones before as
-they were. `state.json` carries the hashes of the other files and what the run was told. Only trained tensors are in it:
+they were. `state.json` carries the hashes of the other files and the run's fingerprint. Only trained tensors are saved:
 the frozen rest is in the model that the run started from, or in `start/` for a new one. Tensors are whole, however the
-run was sharded, so another number of processes can go on from them.
+run was sharded, so another number of processes can resume from them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +25,21 @@ from safetensors.torch import load_file, save_file
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file, write_json
 from cxrgen.core.progress import say
-from cxrgen.train.distributed import place, whole
+from cxrgen.train.distributed import copy_to_shard, full_tensor
 from cxrgen.train.trainer import FitState
 
 WEIGHTS, OPTIMIZER, STATE = "trained.safetensors", "optimizer.safetensors", "state.json"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock goes with the process, however it ends.
+@dataclass(frozen=True)
+class ResumePoint:
+    """A whole checkpoint of a run: where it is, and what state.json holds."""
 
-    Loader workers are forks and would hold it some seconds longer than a killed run, so they let go of it at once.
-    Raises InputError when another run holds it, or when the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "w")  # noqa: SIM115 - the lock lives as long as the file is open
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); give another --output_dir") from None
-    os.register_at_fork(after_in_child=file.close)
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder}: another run is writing there; wait for it or give another --output_dir"
-            ) from None
-        yield
+    path: Path
+    step: int
+    fingerprint: Mapping[str, Any]
+    remembered: Mapping[str, Any]  # best step and value so far
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -79,19 +65,21 @@ def clear_unfinished(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def save_checkpoint(folder: Path, state: FitState, told: Mapping[str, Any], more: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, state: FitState, fingerprint: Mapping[str, Any], remembered: Mapping[str, Any]
+) -> Path:
     """Write `checkpoint-STEP`; all processes must call it, the first writes.
 
-    `told` is what the run may not change when it goes on, `more` what else is to be remembered. Raises InputError when
-    the disk is full; nothing that was there is touched.
+    `fingerprint` is what a resumed run may not change. Raises InputError when the disk is full; earlier checkpoints
+    are not touched.
     """
     target = folder / f"checkpoint-{state.step}"
-    weights = {name: whole(tensor).contiguous() for name, tensor in _trained(state.model).items()}
+    weights = {name: full_tensor(tensor).contiguous() for name, tensor in _trained(state.model).items()}
     moments = _moments(state)
-    random_states = state.processes.gathered(_random_state(state))
+    random_states = state.processes.all_gather(_random_state(state))
     for rank, values in enumerate(random_states):
         moments |= {f"random/{rank}/{name}": value for name, value in values.items()}
-    if state.processes.first and not target.exists():
+    if state.processes.is_main and not target.exists():
         temporary = folder / f".{target.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
@@ -101,8 +89,9 @@ def save_checkpoint(folder: Path, state: FitState, told: Mapping[str, Any], more
             hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
             for name in (WEIGHTS, OPTIMIZER):
                 _sync(temporary / name)
-            content = {"step": state.step, "processes": state.processes.count, "sha256": hashes}
-            write_json(temporary / STATE, {**content, "told": dict(told), "more": dict(more)})
+            content: dict[str, Any] = {"step": state.step, "processes": state.processes.count, "sha256": hashes}
+            content |= {"fingerprint": dict(fingerprint), "remembered": dict(remembered)}
+            write_json(temporary / STATE, content)
             os.rename(temporary, target)
             _sync(folder)
         except Exception as error:
@@ -113,32 +102,37 @@ def save_checkpoint(folder: Path, state: FitState, told: Mapping[str, Any], more
             raise InputError(f"{target}: cannot be written, {stands}; make room and --resume ({error})") from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    state.processes.wait()
+    state.processes.barrier()
     return target
 
 
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """state.json, after the hashes of the other files were compared. Raises InputError naming a damaged file."""
+def read_resume_point(checkpoint: Path) -> ResumePoint:
+    """state.json, after the hashes of the other files were compared. Raises InputError naming a damaged file.
+
+    Earlier versions wrote `told` and `more` for `fingerprint` and `remembered`.
+    """
     try:
         content: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        hashes = content["sha256"]
+        hashes, step = content["sha256"], int(content["step"])
+        fingerprint = content["fingerprint"] if "fingerprint" in content else content["told"]
+        remembered = content["remembered"] if "remembered" in content else content["more"]
     except (ValueError, KeyError, OSError):
         raise _damaged(checkpoint / STATE) from None
     for name, digest in hashes.items():
         if not (checkpoint / name).is_file() or sha256_file(checkpoint / name) != digest:
             raise _damaged(checkpoint / name)
-    return content
+    return ResumePoint(checkpoint, step, fingerprint, remembered)
 
 
 def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
-    """Weights, optimiser and random state back into a training that was set up like the one that was saved."""
+    """Load weights, optimiser and random state into a training that was set up like the saved one."""
     weights, moments = load_file(checkpoint / WEIGHTS), load_file(checkpoint / OPTIMIZER)
     trained = _trained(state.model)
     if trained.keys() != weights.keys():
         name = sorted(trained.keys() ^ weights.keys())[0]
         raise InputError(f"{checkpoint}: {name} is trained in one of the two runs only")
     for name, tensor in trained.items():
-        place(weights[name], tensor)
+        copy_to_shard(weights[name], tensor)
     for name, parameter in state.model.named_parameters():
         if parameter.requires_grad:
             own = {}
@@ -146,7 +140,7 @@ def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
                 value = moments[f"{name}/{moment}"]
                 own[moment] = value if moment == "step" else torch.zeros_like(parameter, requires_grad=False)
                 if moment != "step":
-                    place(value, own[moment])
+                    copy_to_shard(value, own[moment])
             state.optimizer.state[parameter] = own
     rank = f"random/{state.processes.rank}"
     if f"{rank}/cpu" in moments:
@@ -166,7 +160,7 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What a resumed run was told otherwise, one text a point."""
+    """Which entries of two fingerprints differ, one text each."""
     return [
         f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
         for name in sorted({*then, *now})
@@ -191,7 +185,7 @@ def _moments(state: FitState) -> dict[str, torch.Tensor]:
     for name, parameter in state.model.named_parameters():
         if parameter.requires_grad:
             own = state.optimizer.state[parameter]
-            result |= {f"{name}/{moment}": whole(own[moment]).clone() for moment in _MOMENTS}
+            result |= {f"{name}/{moment}": full_tensor(own[moment]).clone() for moment in _MOMENTS}
     return result
 
 
@@ -212,4 +206,4 @@ def _sync(path: Path) -> None:
 
 
 def _damaged(file: Path) -> InputError:
-    return InputError(f"{file}: damaged or cut short; remove {file.parent.name} to go on from the checkpoint before")
+    return InputError(f"{file}: damaged or cut short; remove {file.parent.name} to resume from the checkpoint before")

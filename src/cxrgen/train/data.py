@@ -1,8 +1,9 @@
-"""Conversations to samples that can be learnt from, and what had to be left out.
+"""Studies or conversations to samples, samples to micro-batches, micro-batches to batches.
 
-Everything is looked at before the first step: whether the images are there, whether every placeholder has one, whether
-the tokens fit. An answer that is too long is cut at the end of a sentence, so that the model never learns to stop
-within one. Left-out items are counted and listed; more than `--max-rejects` of them and the run does not start.
+Everything is checked before the first step: whether the images exist, whether every placeholder has one, whether the
+tokens fit. An answer that is too long is cut at the end of a sentence, so that the model never learns to stop within
+one. Items left out are counted and listed; with more than `--max_rejects` of them the run does not start. The sampler
+depends on the seed, the epoch and the global batch size alone, never on the number of processes.
 """
 
 from __future__ import annotations
@@ -21,21 +22,24 @@ from torch.utils.data import DataLoader, Dataset
 from cxrgen.core.errors import InputError, TooManyRejects
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Reject, Study, read_studies
+from cxrgen.core.rejects import REJECTS
+from cxrgen.core.tables import read_json
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate, pack, without_loss
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import encode
 from cxrgen.text.llava_json import read_conversations
 from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
 from cxrgen.text.sentences import cut_at_sentence
+from cxrgen.train.config import DataConfig
 
-LONG = ("cut", "drop", "refuse")
+STUDIES = "studies.parquet"
 
 
 @dataclass(frozen=True)
-class Material:
-    """What is learnt from: studies (none from LLaVA JSON), and each item as the conversations it may appear in.
+class SftData:
+    """Supervised examples: studies (none from LLaVA JSON), and each item as the conversations it may appear in.
 
-    `variants[i]` is the conversation as asked for, and under view dropout also the one with frontals only.
+    `variants[i]` is the conversation by `--views`, and under view dropout also the one with frontals only.
     """
 
     folder: Path  # where image paths start
@@ -44,71 +48,80 @@ class Material:
     rejects: tuple[Reject, ...]
 
 
-def read_material(
-    data: Path, folder: Path | None, split: str, views: str, view_dropout: float = 0.0, prompt: str = "study"
-) -> Material:
-    """Read a prepared folder's `split`, or a LLaVA JSON file as a whole; items whose images are missing are left out.
+def read_sft_data(config: DataConfig) -> SftData:
+    """Read a prepared folder's split, or a LLaVA JSON file as a whole; items whose images are missing are left out.
 
     Items of text alone stay. Raises InputError when nothing is left.
     """
+    data = Path(config.data_path)
+    folder = Path(config.image_folder or (data if data.is_dir() else data.parent))
     studies: list[Study] = []
     rejects: list[Reject] = []
     if data.is_dir():
-        folder = folder or data
-        everyone = read_studies(data)
-        studies = [study for study in everyone if study.split == split and study.report is not None]
-        priors = prior_reports(everyone, prompt)
-        variants = [_shown(study, views, view_dropout, prompt, priors.get(study.study_id)) for study in studies]
+        all_studies = read_studies(data)
+        studies = [study for study in all_studies if study.split == config.split and study.report is not None]
+        priors = prior_reports(all_studies, config.prompt)
+        variants = [_variants(study, config, priors.get(study.study_id)) for study in studies]
     else:
-        folder = folder or data.parent
         conversations, rejects = read_conversations(data)
         variants = [(each,) for each in conversations if len(each.turns) > 1]
-    there: dict[str, bool] = {}
-    kept = []
+    kept, missing = _with_existing_images(variants, folder)
+    rejects += missing
+    if not kept:
+        why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
+        raise InputError(f"{data}: no study with a report in split {config.split}; nothing to train on{why}")
+    ids = {each[0].id for each in kept}
+    return SftData(folder, tuple(study for study in studies if study.study_id in ids), tuple(kept), tuple(rejects))
+
+
+def _variants(study: Study, config: DataConfig, prior: str | None) -> tuple[Conversation, ...]:
+    full = study_conversation(study, config.views, config.prompt, prior)
+    frontal = study_conversation(study, "frontal", config.prompt, prior)
+    fewer = 0 < len(frontal.images) < len(full.images)
+    return (full, frontal) if config.view_dropout > 0 and fewer else (full,)
+
+
+def _with_existing_images(
+    variants: Sequence[tuple[Conversation, ...]], folder: Path
+) -> tuple[list[tuple[Conversation, ...]], list[Reject]]:
+    exists: dict[str, bool] = {}
+    kept, rejects = [], []
     for each in variants:
         for image in each[0].images:
-            if image not in there:
-                there[image] = (folder / image).is_file()
-        missing = [image for image in each[0].images if not there[image]]
+            if image not in exists:
+                exists[image] = (folder / image).is_file()
+        missing = [image for image in each[0].images if not exists[image]]
         if missing:
             rejects.append(Reject(missing[0], each[0].id, "image-missing", "is --image_folder right?"))
         else:
             kept.append(each)
-    if not kept:
-        why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
-        raise InputError(f"{data}: no study with a report in split {split}; nothing to learn from{why}")
-    ids = {each[0].id for each in kept}
-    return Material(folder, tuple(study for study in studies if study.study_id in ids), tuple(kept), tuple(rejects))
+    return kept, rejects
 
 
-def _shown(study: Study, views: str, view_dropout: float, prompt: str, prior: str | None) -> tuple[Conversation, ...]:
-    full = study_conversation(study, views, prompt, prior)
-    frontal = study_conversation(study, "frontal", prompt, prior)
-    return (full, frontal) if view_dropout > 0 and 0 < len(frontal.images) < len(full.images) else (full,)
-
-
-def encode_material(
-    bundle: Checkpoint, variants: Sequence[Sequence[Conversation]], long: str
+def encode_data(
+    checkpoint: Checkpoint, variants: Sequence[Sequence[Conversation]], long: str
 ) -> tuple[list[list[Sample]], list[Reject]]:
     """Token ids and labels of every variant; what does not fit is cut, dropped or refused as `long` says.
 
     Raises InputError under `refuse`, and for a tokenizer with more tokens than the model has embeddings.
     """
-    rows = bundle.model.get_input_embeddings().weight.shape[0]
-    if len(bundle.tokenizer) > rows:
+    rows = checkpoint.model.get_input_embeddings().weight.shape[0]
+    if len(checkpoint.tokenizer) > rows:
         raise InputError(
-            f"the tokenizer has {len(bundle.tokenizer)} tokens, the model {rows} embeddings; "
-            "bring the tokenizer that belongs to the weights"
+            f"the tokenizer has {len(checkpoint.tokenizer)} tokens, the model {rows} embeddings; "
+            "use the tokenizer that belongs to the weights"
         )
     samples: list[list[Sample]] = []
     rejects: list[Reject] = []
     for each in variants:
-        encoded = [_encoded(bundle, conversation, long) for conversation in each]
+        encoded = [_encoded(checkpoint, conversation, long) for conversation in each]
         if any(codes := [code for _, code in encoded if code]):
             hint = "raise --model_max_length" if codes[0] != "nothing-learnt" else "the item has no answer to learn"
             reject = Reject(each[0].id, each[0].id, codes[0], hint)
             if long == "refuse" and codes[0] != "nothing-learnt":
-                raise InputError(f"{each[0].id}: longer than {bundle.format.max_length} tokens; {hint}, or --long cut")
+                raise InputError(
+                    f"{each[0].id}: longer than {checkpoint.format.max_length} tokens; {hint}, or --long cut"
+                )
             rejects.append(reject)
             if codes[0] != "cut":
                 continue
@@ -118,13 +131,13 @@ def encode_material(
     return samples, rejects
 
 
-def _encoded(bundle: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
+def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
     """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
-    open_format = replace(bundle.format, max_length=10**9)
-    ids, labels = encode(conversation.turns, bundle.tokenizer, open_format)
+    open_format = replace(checkpoint.format, max_length=10**9)
+    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format)
     code = ""
-    if len(ids) > bundle.format.max_length:
-        shorter = _cut(bundle, conversation, open_format) if long == "cut" else None
+    if len(ids) > checkpoint.format.max_length:
+        shorter = _cut(checkpoint, conversation, open_format) if long == "cut" else None
         if shorter is None:
             return Sample(conversation.id, (), (), ()), "too-long"
         ids, labels = shorter
@@ -134,21 +147,36 @@ def _encoded(bundle: Checkpoint, conversation: Conversation, long: str) -> tuple
     return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images), code
 
 
-def _cut(bundle: Checkpoint, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
+def _cut(checkpoint: Checkpoint, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
     """The last answer with as many whole sentences as fit; None when not even one does."""
     *before, last = conversation.turns
 
     def encoded(text: str) -> tuple[list[int], list[int]]:
-        return encode([*before, replace(last, text=text)], bundle.tokenizer, open_format)
+        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format)
 
-    shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= bundle.format.max_length)
+    shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= checkpoint.format.max_length)
     return None if shorter is None else encoded(shorter)
 
 
 def without_images(conversation: Conversation) -> Conversation:
-    """The same words with no image: what a new language model learns to spell from."""
+    """The same texts with no image, for the text stage of a new language model."""
     turns = tuple(replace(turn, text=turn.text.replace(IMAGE, "")) for turn in conversation.turns)
     return replace(conversation, turns=turns, images=())
+
+
+def data_recipe(data: Path) -> dict[str, Any]:
+    """The options of `cxrgen prepare`, where the data are a prepared folder or a JSON file in one."""
+    file = (data if data.is_dir() else data.parent) / "recipe.json"
+    content = read_json(file) if file.is_file() else {}
+    options = content.get("options", content) if isinstance(content, dict) else {}
+    return options if isinstance(options, dict) else {}
+
+
+def data_sources(data: Path, studies: Sequence[Study]) -> list[str]:
+    """Where the prepared set says its studies come from, also where one of its JSON files is trained on."""
+    if not data.is_dir() and (data.parent / STUDIES).is_file():
+        studies = read_studies(data.parent)
+    return sorted({study.source for study in studies if study.source})
 
 
 def check_rejects(rejects: Sequence[Reject], total: int, most: float, folder: Path) -> None:
@@ -160,9 +188,9 @@ def check_rejects(rejects: Sequence[Reject], total: int, most: float, folder: Pa
     if not gone:
         return
     reasons = ", ".join(f"{count} {code}" for code, count in sorted(Counter(each.code for each in gone).items()))
-    message = f"{len(gone)} of {total} items left out ({reasons}), listed in {folder / 'rejects.csv'}"
+    message = f"{len(gone)} of {total} items left out ({reasons}), listed in {folder / REJECTS}"
     if len(gone) > most * total:
-        raise TooManyRejects(f"{message}; that is more than --max-rejects {most:g} allows")
+        raise TooManyRejects(f"{message}; the limit is {most:.1%}, --max_rejects raises it")
     say(message)
 
 
@@ -170,8 +198,8 @@ ImageOf = Callable[[str], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Order:
-    """How a run walks through its samples; a step is `accumulation` micro-batches on each of `count` processes."""
+class SamplerConfig:
+    """The batch sampler: a step is `accumulation` micro-batches on each of `count` processes."""
 
     global_batch: int
     accumulation: int = 1
@@ -179,26 +207,26 @@ class Order:
     view_dropout: float = 0.0
 
 
-def steps_in_epoch(samples: int, order: Order) -> int:
-    return -(-samples // order.global_batch)
+def steps_in_epoch(samples: int, sampler: SamplerConfig) -> int:
+    return -(-samples // sampler.global_batch)
 
 
 def micro_batches(
-    samples: Sequence[Sequence[Sample]], order: Order, rank: int = 0, count: int = 1, first_step: int = 0
+    samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, rank: int = 0, count: int = 1, first_step: int = 0
 ) -> Iterator[list[Sample]]:
     """One process's micro-batches for ever, epoch after epoch, from `first_step` on.
 
-    `samples[i]` are the variants of item i: the first as asked for, the last shown under view dropout. The last step of
-    an epoch may be smaller and is cut evenly; a piece without samples becomes one that teaches nothing.
+    `samples[i]` are the variants of item i: the first by `--views`, the last under view dropout. The last step of an
+    epoch may be smaller and is cut evenly; a piece without samples becomes one without loss.
     """
-    epoch, skipped = divmod(first_step, steps_in_epoch(len(samples), order))
-    parts = order.accumulation * count
+    epoch, skipped = divmod(first_step, steps_in_epoch(len(samples), sampler))
+    parts = sampler.accumulation * count
     while True:
-        generator = np.random.default_rng([order.seed, epoch, 1])
-        fewer = generator.random(len(samples)) < order.view_dropout
+        generator = np.random.default_rng([sampler.seed, epoch, 1])
+        fewer = generator.random(len(samples)) < sampler.view_dropout
         shown = [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
         lengths = [len(sample.input_ids) for sample in shown]
-        for step in batch_order(lengths, order.global_batch, order.seed, epoch)[skipped:]:
+        for step in batch_order(lengths, sampler.global_batch, sampler.seed, epoch)[skipped:]:
             pieces = np.array_split(np.array(step), parts)
             for piece in pieces[rank::count]:
                 yield [shown[index] for index in piece] or [without_loss(shown[step[0]])]

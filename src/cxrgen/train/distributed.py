@@ -1,7 +1,7 @@
 """Several processes as one: who is who from torchrun's environment, DDP or FSDP2 from torch itself.
 
 A run without torchrun is a run of one process and never opens a port. Under FSDP2 every decoder layer and the rest are
-sharded in place, so that parameters keep their names; `whole` and `place` turn a shard into the whole tensor and back.
+sharded in place, so that parameters keep their names; `full_tensor` and `copy_to_shard` convert between the two.
 Checkpoints therefore hold whole tensors and load into any number of processes; the price is that the first process
 needs memory for what is trained.
 """
@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, unknown
 
 DISTRIBUTIONS = ("ddp", "fsdp")
 
@@ -32,10 +32,10 @@ class Processes:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def total(self, values: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
         """Sums over all processes, equal on all of them."""
         if self.count == 1:
             return list(values)
@@ -44,7 +44,7 @@ class Processes:
         result: list[float] = sums.tolist()
         return result
 
-    def gathered(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """One value of each process, in their order."""
         if self.count == 1:
             return [value]
@@ -52,20 +52,20 @@ class Processes:
         dist.all_gather_object(values, value)
         return values
 
-    def wait(self) -> None:
-        """Until all processes have come here."""
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
         if self.count > 1:
-            self.total([0.0])
+            self.all_reduce_sum([0.0])
 
-    def leave(self) -> None:
-        """Part from the others, all at once; left open, the connection may abort a process that ends in good order."""
+    def shutdown(self) -> None:
+        """Destroy the process group; leaving it open can abort a rank that exits cleanly."""
         if self.count > 1:
-            self.wait()
+            self.barrier()
             dist.destroy_process_group()
 
 
-def join_processes() -> Processes:
-    """Take this process's place as torchrun gave it; the first call opens the connection.
+def init_processes() -> Processes:
+    """Rank, count and device from torchrun's environment; the first call opens the process group.
 
     Raises InputError when the port is taken.
     """
@@ -86,10 +86,10 @@ def join_processes() -> Processes:
     return Processes(rank, count, device)
 
 
-def spread(model: Any, processes: Processes, distribution: str) -> Any:
+def wrap_model(model: Any, processes: Processes, distribution: str) -> Any:
     """What to call in place of `model` so that gradients are averaged over processes; one process calls it itself."""
     if distribution not in DISTRIBUTIONS:
-        raise UsageError(f"distribution {distribution!r}: there are {', '.join(DISTRIBUTIONS)}")
+        raise unknown("distribution", distribution, DISTRIBUTIONS)
     if processes.count == 1:
         return model
     if distribution == "fsdp":
@@ -109,25 +109,25 @@ def _shard(model: Any, processes: Processes) -> Any:
     return fully_shard(model, mesh=mesh)
 
 
-def gradients_travel(runner: Any, last: bool) -> Any:
-    """Context of one backward pass: gradients travel between processes only with a step's `last` batch."""
+def no_sync(runner: Any, enabled: bool) -> Any:
+    """Context of a backward pass whose gradients stay in this process; not `enabled` for a step's last batch."""
     if hasattr(runner, "set_requires_gradient_sync"):
-        runner.set_requires_gradient_sync(last)
-    elif not last and isinstance(runner, nn.parallel.DistributedDataParallel):
+        runner.set_requires_gradient_sync(not enabled)
+    elif enabled and isinstance(runner, nn.parallel.DistributedDataParallel):
         return runner.no_sync()
     return nullcontext()
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The whole tensor in main memory; all processes must ask for it."""
+def full_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole tensor in main memory; all processes must call it."""
     tensor = tensor.detach()
     if hasattr(tensor, "full_tensor"):
         tensor = tensor.full_tensor()
     return tensor.cpu()
 
 
-def place(value: torch.Tensor, target: torch.Tensor) -> None:
-    """Write a whole tensor into `target`, of which this process may hold a shard."""
+def copy_to_shard(value: torch.Tensor, target: torch.Tensor) -> None:
+    """Copy a whole tensor into `target`, of which this process may hold a shard."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     with torch.no_grad():

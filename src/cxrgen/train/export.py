@@ -1,4 +1,4 @@
-"""The end of a run: the checkpoint folder that generation reads, its model card, and what the run was told.
+"""The end of a run: the trained model as the checkpoint folder that generation reads.
 
 Model files go beside the run's own files. They are written elsewhere first and moved in with config.json last, which is
 what makes the folder a checkpoint. Adapters stay adapters (a folder without config.json that names its base, and that
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
 from cxrgen.model.checkpoint import Checkpoint, save_all_but_weights
-from cxrgen.train.distributed import Processes, whole
+from cxrgen.train.distributed import Processes, full_tensor
 from cxrgen.train.trainable import PROJECTOR, fold_rows
 
 PROJECTOR_FILE = "projector.safetensors"
@@ -29,7 +29,7 @@ PROJECTOR_FILE = "projector.safetensors"
 
 def save_model(
     out: Path,
-    bundle: Checkpoint,
+    checkpoint: Checkpoint,
     processes: Processes,
     merge: bool,
     projector_only: bool,
@@ -38,30 +38,29 @@ def save_model(
     """Write the trained model into the run folder; all processes must call it, the first writes.
 
     `projector_only` adds the projector as a small file of its own, which another run can start from. Frozen weights
-    that were held in bfloat16 are taken from `opened_anew`, the model that the run started from, so nothing of them is
-    lost.
+    that were held in bfloat16 are taken from `opened_anew`, the model that the run started from.
     """
-    fold_rows(bundle.model)
-    state = {name: whole(tensor) for name, tensor in bundle.model.state_dict().items()}
-    if not processes.first:
+    fold_rows(checkpoint.model)
+    state = {name: full_tensor(tensor) for name, tensor in checkpoint.model.state_dict().items()}
+    if not processes.is_main:
         return
-    adapters = bool(getattr(bundle.model, "_hf_peft_config_loaded", False))
+    adapters = bool(getattr(checkpoint.model, "_hf_peft_config_loaded", False))
     if not adapters and any(tensor.dtype == torch.bfloat16 for tensor in state.values()):
         model = opened_anew()
         kept = {name: tensor for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
         model.load_state_dict(kept, strict=False)
-        bundle, state = replace(bundle, model=model), model.state_dict()
+        checkpoint, state = replace(checkpoint, model=model), model.state_dict()
     new = out / ".model.tmp"
     shutil.rmtree(new, ignore_errors=True)
     transformers.logging.disable_progress_bar()
     try:
-        bundle.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
+        checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
         if adapters and merge:
-            base = bundle.model.peft_config["default"].base_model_name_or_path
+            base = checkpoint.model.peft_config["default"].base_model_name_or_path
             merged = _merged(base, new)
             shutil.rmtree(new)
             merged.save_pretrained(new)
-        save_all_but_weights(new, bundle)
+        save_all_but_weights(new, checkpoint)
         if projector_only:
             save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)
         _move_in(new, out)
@@ -89,7 +88,11 @@ def _move_in(new: Path, out: Path) -> None:
         os.replace(file, out / file.name)
 
 
-def with_target(bundle: Checkpoint, told: Mapping[str, Any]) -> Checkpoint:
-    """The format with what the reports are, as the prepared set's recipe says it."""
-    known: dict[str, Any] = {name: str(told[name]) for name in ("target", "text") if told.get(name)}
-    return replace(bundle, format=replace(bundle.format, **known)) if known else bundle
+def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], prompt: str, views: str) -> Checkpoint:
+    """The format with what the reports are and how images become pixels, by the prepared set's recipe and the run."""
+    names = ("target", "text", "rendering", "view_rules")
+    changes: dict[str, Any] = {name: str(recipe[name]) for name in names if recipe.get(name)}
+    changes |= {"longest_side": recipe["size"]} if isinstance(recipe.get("size"), int) else {}
+    changes |= {"prompt": prompt} if prompt != "study" else {}
+    changes |= {"views": views} if views != "all" else {}
+    return replace(checkpoint, format=replace(checkpoint.format, **changes))

@@ -1,21 +1,21 @@
-"""The record of a run: log.jsonl always, other trackers where asked, and a page with the curves.
+"""The log of a run: log.jsonl always, other trackers where asked.
 
-A line is one step or one validation. The file is only ever added to, and a resumed run first cuts it back to its
-checkpoint, so that no step stands in it twice.
+A line is one step or one validation. Lines are only appended; a resumed run first cuts the file back to its checkpoint,
+so that no step is in it twice.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.files import write_text
+from cxrgen.core.errors import InputError, unknown
+from cxrgen.core.journal import Journal, read_journal, write_journal
 from cxrgen.core.progress import say
+from cxrgen.train.config import TRACKERS, LogConfig, tracker_names
 
 LOG = "log.jsonl"
 Line = dict[str, Any]
@@ -25,49 +25,36 @@ Tracker = Callable[[Mapping[str, float], int], None]
 class RunLog:
     """Lines of numbers by step, to log.jsonl and to every tracker."""
 
-    def __init__(self, folder: Path, trackers: Sequence[Tracker] = ()) -> None:
-        self.path = folder / LOG
+    def __init__(self, folder: Path, trackers: Sequence[Tracker] = (), every: int = 1) -> None:
+        self.path, self.every = folder / LOG, every  # every: steps between lines
         self.trackers = list(trackers)
 
     def restart(self, step: int) -> list[Line]:
-        """Forget everything after `step`; returns the lines that stay. Half a last line is dropped."""
-        kept = [line for line in read_log(self.path) if line["step"] <= step]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        """Drop everything after `step`; returns the lines that stay."""
+        kept = [line for line in read_journal(self.path) if line["step"] <= step]
+        write_journal(self.path, kept, private=False)
         return kept
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        with Journal(self.path, private=False) as journal:
+            journal.add({"step": step, **values})
         for tracker in list(self.trackers):
             try:
                 tracker(values, step)
-            except Exception as error:  # whatever another's library or server may do, the training goes on
+            except Exception as error:  # whatever a third-party library or server raises, the training continues
                 self.trackers.remove(tracker)
-                say(f"step {step}: a tracker of --report_to failed ({type(error).__name__}) and is told no more")
+                say(f"step {step}: a tracker of --report_to failed ({type(error).__name__}) and is disabled")
 
 
-def read_log(path: Path) -> list[Line]:
-    """All whole lines of a log; none when there is no file."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
-
-
-def check_trackers(names: str) -> list[str]:
-    """The trackers that are asked for, by names separated by commas; `none` is no tracker.
+def check_trackers(report_to: str) -> list[str]:
+    """The trackers of `--report_to`; `none` is no tracker.
 
     Raises UsageError for an unknown name and InputError for one that is not installed, before a run costs anything.
     """
-    wanted = [name for each in names.split(",") if (name := each.strip()) != "none"]
+    wanted = [name for name in tracker_names(report_to) if name != "none"]
     for name in wanted:
         if name not in _TRACKERS:
-            raise UsageError(f"--report_to {name}: there are none, {', '.join(_TRACKERS)}")
+            raise unknown("--report_to", name, TRACKERS)
         try:
             importlib.import_module(name)
         except ImportError:
@@ -77,19 +64,19 @@ def check_trackers(names: str) -> list[str]:
     return wanted
 
 
-def open_trackers(names: str, folder: Path, run_name: str, told: Mapping[str, Any]) -> list[Tracker]:
-    """Trackers by their names. Raises InputError for one that cannot be opened: wandb without a login, say."""
+def open_trackers(config: LogConfig, folder: Path, settings: Mapping[str, Any]) -> list[Tracker]:
+    """The trackers of a run. Raises InputError for one that cannot be opened: wandb without a login, say."""
     trackers = []
-    for name in check_trackers(names):
+    for name in check_trackers(config.report_to):
         try:
-            trackers.append(_TRACKERS[name](folder, run_name or folder.name, told))
-        except Exception as error:  # another's library; its first line says what it lacks
+            trackers.append(_TRACKERS[name](folder, config.run_name or folder.name, settings))
+        except Exception as error:  # a third-party library; its first line says what it lacks
             reason = (str(error).strip().splitlines() or [""])[0]
             raise InputError(f"--report_to {name}: cannot be opened ({type(error).__name__}: {reason})") from None
     return trackers
 
 
-def _tensorboard(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker:
+def _tensorboard(folder: Path, run_name: str, settings: Mapping[str, Any]) -> Tracker:
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(folder / "tensorboard"))
@@ -105,9 +92,9 @@ def _tensorboard(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracke
 def _wandb_like(module_name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker]:
     """trackio keeps its runs on this machine; wandb sends them where its own settings say."""
 
-    def open_tracker(folder: Path, run_name: str, told: Mapping[str, Any]) -> Tracker:
+    def open_tracker(folder: Path, run_name: str, settings: Mapping[str, Any]) -> Tracker:
         module = importlib.import_module(module_name)
-        module.init(project="cxrgen", name=run_name, config=dict(told))
+        module.init(project="cxrgen", name=run_name, config=dict(settings))
         return lambda values, step: module.log(dict(values), step=step)
 
     return open_tracker

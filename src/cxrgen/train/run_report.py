@@ -1,10 +1,9 @@
-"""What a finished training leaves for people: records, recipe, page and model card."""
+"""The files of a run for people: recipe.yaml, training.json, training.html and the model card."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,34 @@ import yaml
 
 from cxrgen.core import __version__
 from cxrgen.core.files import write_json, write_text
+from cxrgen.core.journal import read_journal
+from cxrgen.core.tables import read_json
 from cxrgen.html import Html, Section, facts, line_chart, paragraph, render, table
-from cxrgen.train.config import Arguments
-from cxrgen.train.run_log import LOG, Line, read_log
+from cxrgen.model.tower import ConvTowerConfig
+from cxrgen.train.config import TrainConfig, flat_values
+from cxrgen.train.run_log import LOG, Line
 
 RECORD, PAGE = "training.json", "training.html"
 _CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
 
 
+def _opening(out: Path) -> list[str]:
+    """For a model with the package's small vision encoder: how transformers alone opens it."""
+    config = read_json(out / "config.json") if (out / "config.json").is_file() else {}
+    small = config.get("vision_config", {}).get("model_type") == ConvTowerConfig.model_type
+    return ["", "`import cxrgen.model` before opening it with transformers: that registers the vision encoder."] * small
+
+
 def write_model_card(
-    out: Path, told: Mapping[str, Any], sources: Sequence[str], scores: Mapping[str, float], counts: Mapping[str, int]
+    out: Path,
+    settings: Mapping[str, Any],
+    sources: Sequence[str],
+    scores: Mapping[str, float],
+    counts: Mapping[str, int],
 ) -> None:
     """README.md in the run folder, as model hubs show it: data, recipe, numbers, limits."""
     credentialed = [name for name in sources if any(word in name.lower() for word in _CREDENTIALED)]
-    rows = [f"| {name} | {value} |" for name, value in sorted(told.items()) if value not in ("", False)]
+    rows = [f"| {name} | {value} |" for name, value in sorted(settings.items()) if value not in ("", False)]
     lines = [
         "---",
         "library_name: transformers",
@@ -36,7 +49,8 @@ def write_model_card(
         "---",
         f"# {out.name}",
         "",
-        "Writes drafts of chest X-ray reports. For research; not a medical device.",
+        "Writes chest X-ray reports. For research; not a medical device.",
+        *_opening(out),
         "",
         "## Data",
         "",
@@ -58,9 +72,9 @@ def write_model_card(
     write_text(out / "README.md", "\n".join(lines) + "\n")
 
 
-def write_page(folder: Path, title: str, told: Mapping[str, Any]) -> None:
-    """training.html: curves of the loss, the learning rate, the validations, and what the run was told."""
-    lines = read_log(folder / LOG)
+def write_page(folder: Path, title: str, settings: Mapping[str, Any]) -> None:
+    """training.html: curves of the loss, the learning rate, the validations, and the settings."""
+    lines = read_journal(folder / LOG)
 
     def curve(name: str) -> list[tuple[float, float]]:
         return [(line["step"], line[name]) for line in lines if name in line]
@@ -77,7 +91,7 @@ def write_page(folder: Path, title: str, told: Mapping[str, Any]) -> None:
         charts.insert(1, line_chart({name: curve(name) for name in scores}, "Reports written in validation", "step"))
     last = next((line for line in reversed(lines) if "loss" in line), {})
     head = facts({"steps": last.get("step", 0), "last loss": f"{last.get('loss', float('nan')):.4f}"})
-    rows = [(name, str(value)) for name, value in sorted(told.items()) if value not in ("", False)]
+    rows = [(name, str(value)) for name, value in sorted(settings.items()) if value not in ("", False)]
     sections = [
         Section("Curves", [head, *charts] if lines else [paragraph("No step was logged.")]),
         Section("Settings", [table(("setting", "value"), rows, left=(0, 1))]),
@@ -85,21 +99,26 @@ def write_page(folder: Path, title: str, told: Mapping[str, Any]) -> None:
     write_text(folder / PAGE, render(title, sections))
 
 
-def write_recipe(out: Path, arguments: Arguments) -> None:
+def write_recipe(out: Path, config: TrainConfig) -> None:
     """recipe.yaml: the whole run, resolved, as `cxrgen train out/recipe.yaml --output_dir OTHER` takes it."""
     values = {
-        name: value for name, value in asdict(arguments).items() if name not in ("resume", "overwrite_output_dir")
+        name: value for name, value in flat_values(config).items() if name not in ("resume", "overwrite_output_dir")
     }
     write_text(out / "recipe.yaml", yaml.safe_dump(values, sort_keys=False))
 
 
 def write_records(
-    out: Path, arguments: Arguments, told: dict[str, Any], sources: list[str], counts: dict[str, int], lines: list[Line]
+    out: Path,
+    config: TrainConfig,
+    fingerprint: dict[str, Any],
+    sources: list[str],
+    counts: dict[str, int],
+    lines: list[Line],
 ) -> None:
     """training.json, the page with the curves and the model card."""
     record = {
-        "arguments": asdict(arguments),
-        "told": told,
+        "arguments": flat_values(config),
+        "fingerprint": fingerprint,
         "counts": counts,
         "sources": sources,
         "samples": counts["samples"],
@@ -112,7 +131,7 @@ def write_records(
         },
     }
     write_json(out / RECORD, record)
-    write_page(out, f"Training of {out.name}", told)
+    write_page(out, f"Training of {out.name}", fingerprint)
     evaluated = [line for line in lines if "eval_loss" in line]
     scores = {name: value for name, value in evaluated[-1].items() if name != "step"} if evaluated else {}
-    write_model_card(out, told, sources, scores, counts)
+    write_model_card(out, fingerprint, sources, scores, counts)

@@ -1,16 +1,16 @@
-"""What a training touches: one row a mode, and how a mode is put on a stock LLaVA model.
+"""Which parameters are trained: one row a mode, and how a mode is set on a stock LLaVA model.
 
 | mode | trained |
 |---|---|
 | projector | the projector, and the two rows of <im_start> and <im_end> |
 | llm | language model and head |
 | projector+llm | projector, language model and head |
-| full | projector, language model, head and the vision tower |
+| full | projector, language model, head and the vision encoder |
 | lora | low-rank adapters on the language model's linear layers, the projector, the two rows |
 | qlora | as lora, over a language model held in four bits |
 
-`tower` adds the vision tower to any mode: frozen, last-N (its last N layers that are used) or full. A projector of one
-matrix, as LLaVA-Med's, stands in the stock class as two of which the second is the identity; that one stays frozen.
+`--train_tower` adds the vision encoder to any mode: frozen, last-N (its last N layers that are used) or full. A
+projector of one matrix, as LLaVA-Med's, is two in the stock class; the second is the identity and stays frozen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, unknown
+from cxrgen.train.config import TrainableConfig
 
 PROJECTOR, TOWER, LANGUAGE = "model.multi_modal_projector", "model.vision_tower", ("model.language_model", "lm_head")
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -52,31 +53,21 @@ MODES = {
 }
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    """Rank, scale and dropout of low-rank adapters (Hu et al. 2021)."""
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
-
-
 def mode_of(name: str) -> Mode:
     if name not in MODES:
-        raise UsageError(f"--train-modules {name}: there are {', '.join(MODES)}")
+        raise unknown("--train_modules", name, MODES)
     return MODES[name]
 
 
-def choose(
-    model: Any, mode: Mode, tower: str = "frozen", rows: Sequence[int] = (), lora: LoraSettings | None = None
-) -> tuple[int, int]:
+def set_trainable(model: Any, config: TrainableConfig, rows: Sequence[int] = ()) -> tuple[int, int]:
     """Mark what is trained by `requires_grad`; returns the numbers of trained and of all parameters.
 
     `rows` are token ids whose input embeddings are trained in modes with `Mode.rows`. Adapters are put into the model,
-    which keeps its class. Raises UsageError for a tower choice that the model cannot have.
+    which keeps its class. Raises UsageError for a `train_tower` that the model cannot have.
     """
+    mode = mode_of(config.train_modules)
     if mode.adapters:
-        _add_adapters(model, rows, lora or LoraSettings())
+        _add_adapters(model, rows, config)
     for name, parameter in model.named_parameters():
         adapter = "lora_" in name or "trainable_tokens" in name
         copied = "modules_to_save" in name and "original_module" not in name
@@ -84,20 +75,24 @@ def choose(
         parameter.requires_grad_(adapter or (wanted and (copied or not mode.adapters)))
     if mode.rows and not mode.adapters and rows:
         train_rows(model, rows)
-    _choose_tower(model, "full" if TOWER in mode.prefixes else tower)
+    _set_trainable_tower(model, "full" if TOWER in mode.prefixes else config.train_tower)
     _keep_identity(model)
+    if config.gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None)  # since transformers 5.23
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     return trained, sum(each.numel() for each in model.parameters())
 
 
-def _add_adapters(model: Any, rows: Sequence[int], lora: LoraSettings) -> None:
+def _add_adapters(model: Any, rows: Sequence[int], config: TrainableConfig) -> None:
+    """Low-rank adapters (Hu et al. 2021) on the language model's linear layers."""
     from peft import LoraConfig
 
     model.add_adapter(
         LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
             target_modules=LORA_TARGETS,
             modules_to_save=["multi_modal_projector"],
             trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
@@ -120,7 +115,7 @@ def _is_identity(layer: nn.Linear) -> bool:
     return square and bool(torch.equal(layer.weight, torch.eye(size).to(layer.weight)))
 
 
-def _choose_tower(model: Any, choice: str) -> None:
+def _set_trainable_tower(model: Any, choice: str) -> None:
     """Layers behind the one whose features are read never get a gradient, so they stay frozen in any case."""
     if choice == "frozen":
         return
@@ -139,13 +134,13 @@ def _choose_tower(model: Any, choice: str) -> None:
         return
     word, _, count = choice.partition("-")
     if word != "last" or not count.isdigit() or not 0 < int(count) <= len(used):
-        raise UsageError(f"--train-tower {choice}: there are frozen, full and last-1 to last-{len(used)}")
+        raise unknown("--train_tower", choice, ("frozen", *(f"last-{n + 1}" for n in range(len(used))), "full"))
     for layer in used[-int(count) :]:
         layer.requires_grad_(True)
 
 
 def _layers_used(feature_layer: int | Sequence[int], layers: int) -> int:
-    """How many of a tower's layers lie before its features; hidden state 0 is the embedding."""
+    """How many of the encoder's layers lie before its features; hidden state 0 is the embedding."""
     wanted = [feature_layer] if isinstance(feature_layer, int) else list(feature_layer)
     return max(index if index >= 0 else layers + 1 + index for index in wanted)
 

@@ -15,18 +15,17 @@ from typing import Any
 
 import torch
 
-from cxrgen.core.errors import InputError, UsageError
-from cxrgen.train.distributed import Processes, gradients_travel, join_processes, spread
+from cxrgen.core.errors import InputError, unknown
+from cxrgen.model.batches import IGNORE
+from cxrgen.train.config import LOSS_RULES, SCHEDULES
+from cxrgen.train.distributed import Processes, init_processes, no_sync, wrap_model
 
-IGNORE = -100
-LOSS_RULES = ("tokens", "original")
-SCHEDULES = ("cosine", "linear", "constant")
 Batch = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What the loop needs to know; `steps` counts optimiser steps, each of `accumulation` batches a process."""
+    """Settings of the loop; `steps` counts optimiser steps, each of `accumulation` batches a process."""
 
     steps: int
     learning_rate: float
@@ -47,12 +46,12 @@ class FitSettings:
             ("loss rule", self.loss_rule, LOSS_RULES),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value!r}: there are {', '.join(known)}")
+                raise unknown(name, value, known)
 
 
 @dataclass
 class FitState:
-    """A training under way: `step` optimiser steps are done."""
+    """The state of a training after `step` optimiser steps."""
 
     model: Any
     optimizer: torch.optim.Optimizer
@@ -62,7 +61,7 @@ class FitState:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one step was like; `step` counts from 1."""
+    """Numbers of one step; `step` counts from 1."""
 
     step: int
     loss: float
@@ -72,24 +71,24 @@ class StepRecord:
     supervised: int  # tokens that were learnt
 
 
-class Watcher:
-    """Looks on while `fit` trains, and may end it. This one only notes how far it is."""
+class Callback:
+    """Called by `fit` around its steps; may end the training. This one only keeps a note for the progress line."""
 
     note = ""  # for the progress line
 
-    def begin(self, state: FitState) -> None:
+    def on_train_begin(self, state: FitState) -> None:
         """Before the first step; a resumed training puts its state back here."""
 
-    def stops(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether this process was asked to stop; asked before each step."""
         return False
 
-    def after(self, state: FitState, record: StepRecord) -> bool:
+    def on_step_end(self, state: FitState, record: StepRecord) -> bool:
         """After each step; True ends the training early."""
         self.note = f"loss {record.loss:.3f}"
         return False
 
-    def interrupted(self, state: FitState, reason: InputError | None) -> None:
+    def on_interrupt(self, state: FitState, reason: InputError | None) -> None:
         """The training ends between two steps: a process was asked to stop (no reason), or its data failed."""
 
 
@@ -114,7 +113,7 @@ def learning_rate_share(step: int, settings: FitSettings) -> float:
 def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed cross entropy over a batch's supervised tokens, and their number.
 
-    `labels` (B, L) int64 hold IGNORE where nothing is to be learnt; position p predicts the token at p + 1.
+    `labels` (B, L) int64 are IGNORE where there is no loss; position p predicts the token at p + 1.
     """
     targets = batch["labels"][:, 1:]
     keep = (targets != IGNORE).any(dim=0).nonzero().squeeze(1)
@@ -127,21 +126,21 @@ def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     return loss, (kept != IGNORE).sum()
 
 
-def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, watcher: Watcher | None = None) -> list[float]:
+def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: Callback | None = None) -> list[float]:
     """Train `model` in place on `batches` (each a dict of tensors as the model takes them, plus `labels`).
 
     Returns the loss of each step taken. Raises InputError when the batches run out early, when a step has nothing to
-    learn from, or when loss or gradient are no numbers; the step and its studies are named.
+    learn from, or when loss or gradient are NaN or infinite; the step and its studies are named.
     """
-    watcher = watcher or Watcher()
-    processes = join_processes()
+    callback = callback or Callback()
+    processes = init_processes()
     if settings.train is not None:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(settings.train))
-    runner = spread(model.to(processes.device), processes, settings.distribution)
+    runner = wrap_model(model.to(processes.device), processes, settings.distribution)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state = FitState(model, _optimizer(trained, settings), processes)
-    watcher.begin(state)
+    callback.on_train_begin(state)
     _set_modes(model)
     stream = iter(batches)
     history: list[float] = []
@@ -149,12 +148,12 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, watcher: Wa
         mine = _take(stream, settings.accumulation, state.step)
         learnt = sum(int((batch["labels"][:, 1:] != IGNORE).sum()) for batch in mine.batches)
         seen = sum(_positions(batch) for batch in mine.batches)
-        supervised, tokens, stops, errors = processes.total(
-            [float(learnt), float(seen), float(watcher.stops()), float(mine.error is not None)]
+        supervised, tokens, stops, errors = processes.all_reduce_sum(
+            [float(learnt), float(seen), float(callback.should_stop()), float(mine.error is not None)]
         )
         if stops or errors:
-            reason = next((error for error in processes.gathered(mine.error) if error), None) if errors else None
-            watcher.interrupted(state, reason)
+            reason = next((error for error in processes.all_gather(mine.error) if error), None) if errors else None
+            callback.on_interrupt(state, reason)
             if reason is not None:
                 raise reason
             return history
@@ -172,7 +171,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, watcher: Wa
         state.optimizer.zero_grad()
         state.step += 1
         history.append(loss)
-        if watcher.after(state, StepRecord(state.step, loss, rate, norm, int(tokens), int(supervised))):
+        if callback.on_step_end(state, StepRecord(state.step, loss, rate, norm, int(tokens), int(supervised))):
             break
     return history
 
@@ -226,7 +225,7 @@ def _step_loss(
     total = torch.zeros((), device=processes.device)
     for number, batch in enumerate(batches):
         moved = {name: _to(value, processes.device) for name, value in batch.items()}
-        with gradients_travel(runner, last=number == len(batches) - 1):
+        with no_sync(runner, enabled=number < len(batches) - 1):
             with torch.autocast(processes.device.type, torch.bfloat16, enabled=settings.bf16):
                 loss, count = supervised_loss(runner, moved)
                 if settings.loss_rule == "tokens":
@@ -237,11 +236,11 @@ def _step_loss(
                     loss = loss + 0.0 * _blank_image(model, processes.device)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return processes.total([total.item()])[0] / processes.count
+    return processes.all_reduce_sum([total.item()])[0] / processes.count
 
 
 def _blank_image(model: Any, device: torch.device) -> torch.Tensor:
-    """The features' sum of a black image: a process whose batch has no image still needs every gradient, all zero."""
+    """Sum of a black image's features: a process whose batch has no image still needs every gradient, all zero."""
     config = model.config.vision_config
     side = config.image_size
     images = torch.zeros(1, 3, side, side, device=device)
@@ -252,7 +251,7 @@ def _blank_image(model: Any, device: torch.device) -> torch.Tensor:
 
 
 def _broken(what: str, step: int, batches: list[Batch], processes: Processes) -> str:
-    names = [name for each in processes.gathered([list(batch.get("ids", [])) for batch in batches]) for name in each]
+    names = [name for each in processes.all_gather([list(batch.get("ids", [])) for batch in batches]) for name in each]
     ids = [name for some in names for name in some]
     shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
     return f"step {step + 1}: the {what}; lower the learning rate or look at this step's studies: {shown}"

@@ -1,8 +1,8 @@
-"""Warm-ups for a weak tower and a new language model, before the two meet.
+"""Warm-up of a weak vision encoder on labels, and the projector's start that fits it.
 
-Tower: images in, labels read from the training reports (or the data set's own) out, through a flat head over all tokens
-of all views, thrown away afterwards. Mean pooling would hide everything small and sided; a language model alone settles
-on the usual sentence long before it looks at a nodule. The tower thus learns from the same reports, only sooner.
+Images in, labels read from the training reports (or the data set's own) out, through a flat head over all tokens of all
+views, which is dropped afterwards. Mean pooling would hide small findings and their side, and a language model trained
+from the start learns the most frequent sentence long before it uses the image. The labels come from the same reports.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +20,18 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.progress import track
 from cxrgen.core.records import FRONTAL, LATERAL, Study
 from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.conversation import Format
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import grey_pixels, normalise
+from cxrgen.train.config import WarmupConfig
 
 SLOTS = (FRONTAL, LATERAL)  # the head reads one image of each
 UNKNOWN_LABEL = -1.0
-_SOME = 1000  # images that the projector's start is computed from
-_FAINTEST = 1e-4  # variance added to every direction, so that noise is not blown up without bound
-
-
-@dataclass(frozen=True)
-class WarmupSettings:
-    steps: int
-    batch_size: int = 32  # studies
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 30
-    weight_decay: float = 0.02
-    shift: int = 4  # pixels; images are moved by up to this much in each direction
-    seed: int = 0
+_SAMPLE = 1000  # images that the projector's initial weights are computed from
+_EPSILON = 1e-4  # variance added to every direction, so that noise is not amplified without bound
+_RISE = 30  # steps in which the learning rate rises
+_WEIGHT_DECAY = 0.02
+_SHIFT = 4  # pixels; images are moved by up to this much in each direction
 
 
 def label_matrix(labels: Sequence[dict[str, int]], smallest_share: float = 0.01) -> tuple[list[str], torch.Tensor]:
@@ -55,7 +48,7 @@ def label_matrix(labels: Sequence[dict[str, int]], smallest_share: float = 0.01)
 
 
 class FlatHead(nn.Module):
-    """Tower features (B, V, T, C) of V views to label logits (B, L): C -> 32 a token, then all tokens side by side."""
+    """Features (B, V, T, C) of V views to label logits (B, L): C -> 32 a token, then all tokens side by side."""
 
     def __init__(self, views: int, tokens: int, channels: int, labels: int) -> None:
         super().__init__()
@@ -68,13 +61,14 @@ class FlatHead(nn.Module):
 
 
 def warm_up_tower(
-    bundle: Checkpoint,
+    checkpoint: Checkpoint,
     studies: Sequence[Study],
     labels: Sequence[dict[str, int]],
     folder: Path,
-    settings: WarmupSettings,
+    config: WarmupConfig,
+    seed: int,
 ) -> list[float]:
-    """Train the bundle's vision tower in place; returns the loss of each step.
+    """Train the checkpoint's vision encoder in place; returns the loss of each step.
 
     Each study shows its first frontal and its first lateral; a view that it does not have is all zeros to the head.
     Raises InputError when no label is common enough to learn.
@@ -82,32 +76,32 @@ def warm_up_tower(
     names, targets = label_matrix(labels)
     if not names:
         raise InputError(
-            "--warmup-labels: no label is present in 1 % of the training studies; use --warmup-labels none"
+            "--warmup_labels: no label is present in 1 % of the training studies; use --warmup_labels none"
         )
-    image_processor = bundle.processor.image_processor
-    images, view_index = _images(studies, folder, image_processor, bundle.format.aspect)
-    tower = bundle.model.model.vision_tower
-    first = tower_features(bundle.model, normalise(images[:1], image_processor))
-    torch.manual_seed(settings.seed)
+    image_processor = checkpoint.processor.image_processor
+    images, view_index = _images(studies, folder, image_processor, checkpoint.format)
+    tower = checkpoint.model.model.vision_tower
+    first = tower_features(checkpoint.model, normalise(images[:1], image_processor))
+    torch.manual_seed(seed)
     head = FlatHead(view_index.shape[1], first.shape[1], first.shape[2], targets.shape[1])
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
-    generator = torch.Generator().manual_seed(settings.seed)
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=_WEIGHT_DECAY)
+    generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
     history: list[float] = []
     tower.train()
-    stage = f"warming up the tower on {len(names)} labels"
+    stage = f"vision encoder on {len(names)} labels"
     note = lambda: f"loss {history[-1]:.3f}"  # noqa: E731
-    for step in track(range(settings.steps), stage, settings.steps, note):
-        if len(order) < settings.batch_size:
+    for step in track(range(config.tower_steps), stage, config.tower_steps, note):
+        if len(order) < config.tower_batch_size:
             order = torch.cat([order, torch.randperm(len(studies), generator=generator)])
-        rows, order = order[: settings.batch_size], order[settings.batch_size :]
+        rows, order = order[: config.tower_batch_size], order[config.tower_batch_size :]
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _rate_share(step, settings)
+            group["lr"] = config.tower_learning_rate * _rate_share(step, config.tower_steps)
         chosen = view_index[rows]
         given = chosen >= 0
-        pixels = normalise(_shifted(images[chosen[given]], settings.shift, generator), image_processor)
-        features = tower_features(bundle.model, pixels)
+        pixels = normalise(_shifted(images[chosen[given]], _SHIFT, generator), image_processor)
+        features = tower_features(checkpoint.model, pixels)
         by_slot = features.new_zeros(*chosen.shape, *features.shape[1:])
         by_slot[given] = features
         known = targets[rows] != UNKNOWN_LABEL
@@ -118,21 +112,22 @@ def warm_up_tower(
         optimizer.step()
         history.append(float(loss.detach()))
     tower.eval()
-    level_projector(bundle, _features_of_some(bundle, images, settings.seed), settings.seed)
+    whiten_projector_init(checkpoint, _sample_features(checkpoint, images, seed), seed)
     return history
 
 
-def level_projector(bundle: Checkpoint, features: torch.Tensor, seed: int) -> None:
-    """Start the projector anew so that it hears all directions of `features` (N, T, C) alike.
+def whiten_projector_init(checkpoint: Checkpoint, features: torch.Tensor, seed: int) -> None:
+    """Initialise the projector so that all directions of the covariance of `features` (N, T, C) have equal variance.
 
-    A warmed-up tower says much in a few loud directions and the small findings in faint ones. The first layer becomes
-    random directions of the whitened features (Bell and Sejnowski 1997). docs/results.md has the runs without it.
+    A warmed-up encoder has most variance in a few directions, and small findings in directions of little variance. The
+    first layer becomes random directions of the whitened features (Bell and Sejnowski 1997). docs/results.md has the
+    runs without it.
     """
     flat = features.flatten(0, 1).double()
     centred = flat - flat.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
-    whitening = vectors @ torch.diag((values.clamp(min=0) + _FAINTEST).rsqrt()) @ vectors.T
-    layer = bundle.model.model.multi_modal_projector.linear_1
+    whitening = vectors @ torch.diag((values.clamp(min=0) + _EPSILON).rsqrt()) @ vectors.T
+    layer = checkpoint.model.model.multi_modal_projector.linear_1
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64) / math.sqrt(flat.shape[1])
     with torch.no_grad():
@@ -141,25 +136,25 @@ def level_projector(bundle: Checkpoint, features: torch.Tensor, seed: int) -> No
             layer.bias.copy_(-(directions @ whitening) @ flat.mean(dim=0))
 
 
-def _features_of_some(bundle: Checkpoint, images: torch.Tensor, seed: int) -> torch.Tensor:
-    """The tower's features of up to a thousand images, drawn by `seed`."""
-    chosen = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:_SOME]]
+def _sample_features(checkpoint: Checkpoint, images: torch.Tensor, seed: int) -> torch.Tensor:
+    """The encoder's features of up to a thousand images, drawn by `seed`."""
+    chosen = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]]
     batches = [chosen[start : start + 64] for start in range(0, len(chosen), 64)]
     with torch.no_grad():
-        pixels = (normalise(batch, bundle.processor.image_processor) for batch in batches)
-        return torch.cat([tower_features(bundle.model, each) for each in pixels])
+        pixels = (normalise(batch, checkpoint.processor.image_processor) for batch in batches)
+        return torch.cat([tower_features(checkpoint.model, each) for each in pixels])
 
 
-def _rate_share(step: int, settings: WarmupSettings) -> float:
+def _rate_share(step: int, steps: int) -> float:
     """Linear rise, then a cosine down to 3 % of the peak."""
-    if step < settings.warmup_steps:
-        return (step + 1) / (settings.warmup_steps + 1)
-    progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    if step < _RISE:
+        return (step + 1) / (_RISE + 1)
+    progress = (step - _RISE) / max(1, steps - _RISE)
     return 0.515 + 0.485 * math.cos(math.pi * progress)
 
 
 def _images(
-    studies: Sequence[Study], folder: Path, image_processor: Any, aspect: str
+    studies: Sequence[Study], folder: Path, image_processor: Any, format: Format
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """All first images (F, S, S) uint8 and each study's image per slot (N, 2) int64: frontal, lateral; -1 = none."""
     paths: list[Path] = []
@@ -171,7 +166,7 @@ def _images(
                 index[row, slot] = len(paths)
                 paths.append(folder / path)
     slices = list(in_slices(paths, 64))
-    images = [grey_pixels(some, image_processor, aspect) for some in track(slices, "reading images", len(slices))]
+    images = [grey_pixels(some, image_processor, format) for some in track(slices, "reading images", len(slices))]
     return torch.cat(images), index
 
 

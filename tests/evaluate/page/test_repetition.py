@@ -8,6 +8,10 @@ def test_sentences_ignore_case_blanks_and_stops() -> None:
     assert sentences(" \n") == []
 
 
+def test_decimals_and_titles_end_no_sentence() -> None:
+    assert sentences("The tip is 4.5 cm deep. Seen by Dr. Doe.") == ["the tip is 4.5 cm deep", "seen by dr. doe"]
+
+
 def test_signs_by_hand() -> None:
     found = signs(["a b c a b c. X.", "x. x.", "", "X."])
     assert found["empty"] == 0.25

@@ -9,8 +9,8 @@ import torch
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Turn
 from cxrgen.generate.decoding.decode import write_reports
-from cxrgen.generate.decoding.ngram_drafts import Drafts
-from cxrgen.generate.decoding.sampling import sampling
+from cxrgen.generate.decoding.ngram_drafts import NgramTable
+from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import encode_prompt
 from cxrgen.model.pixels import image_pixels
@@ -25,7 +25,7 @@ def one_by_one(checkpoint: Checkpoint, folder: Path, conversation: Conversation,
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if conversation.images:
         paths = [folder / name for name in conversation.images]
-        inputs["pixel_values"] = image_pixels(paths, checkpoint.processor.image_processor, "black")
+        inputs["pixel_values"] = image_pixels(paths, checkpoint.processor.image_processor, checkpoint.format)
     written = checkpoint.model.eval().generate(**inputs, max_new_tokens=MOST, do_sample=False, **options)
     return tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
@@ -85,7 +85,7 @@ def test_a_shared_beginning_changes_nothing(
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_drafts_change_nothing_and_are_used(
+def test_speculative_decoding_changes_nothing_and_is_used(
     checkpoint: Checkpoint, asked: tuple[Path, list[Conversation]], expected: list[str], batch_size: int
 ) -> None:
     folder, conversations = asked
@@ -98,11 +98,11 @@ def test_drafts_change_nothing_and_are_used(
         chosen: list[int] = logits.argmax(dim=-1).tolist()
         return chosen
 
-    plain = reports(checkpoint, folder, conversations, batch_size, choose=counted)
+    plain = reports(checkpoint, folder, conversations, batch_size, sampler=counted)
     without = len(steps)
     steps.clear()
-    drafted = reports(checkpoint, folder, conversations, batch_size, choose=counted, drafts=lambda *_: Drafts(known))
-    assert plain == drafted == expected
+    speculative = reports(checkpoint, folder, conversations, batch_size, sampler=counted, ngrams=NgramTable(known))
+    assert plain == speculative == expected
     assert len(steps) < 0.8 * without
 
 
@@ -110,16 +110,15 @@ def test_sampling_depends_on_seed_and_study_alone(
     checkpoint: Checkpoint, asked: tuple[Path, list[Conversation]]
 ) -> None:
     folder, conversations = asked[0], asked[1][:9]
-    first = reports(checkpoint, folder, conversations, 1, choose=sampling(0.9, 0.95, seed=3))
-    drafts = Drafts([checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"] for text in first])
-    assert reports(checkpoint, folder, conversations, 8, choose=sampling(0.9, 0.95, seed=3)) == first
+    first = reports(checkpoint, folder, conversations, 1, sampler=make_sampler(0.9, 0.95, seed=3))
+    ngrams = NgramTable([checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"] for text in first])
+    assert reports(checkpoint, folder, conversations, 8, sampler=make_sampler(0.9, 0.95, seed=3)) == first
     assert (
-        reports(checkpoint, folder, conversations, 3, choose=sampling(0.9, 0.95, seed=3), drafts=lambda *_: drafts)
-        == first
+        reports(checkpoint, folder, conversations, 3, sampler=make_sampler(0.9, 0.95, seed=3), ngrams=ngrams) == first
     )
-    backwards = reports(checkpoint, folder, conversations[::-1], 5, choose=sampling(0.9, 0.95, seed=3))
+    backwards = reports(checkpoint, folder, conversations[::-1], 5, sampler=make_sampler(0.9, 0.95, seed=3))
     assert backwards == first[::-1]
-    assert reports(checkpoint, folder, conversations, 8, choose=sampling(0.9, 0.95, seed=4)) != first
+    assert reports(checkpoint, folder, conversations, 8, sampler=make_sampler(0.9, 0.95, seed=4)) != first
 
 
 def test_a_study_that_fails_loses_only_itself(

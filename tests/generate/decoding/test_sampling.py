@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from cxrgen.generate.decoding.sampling import StopCriteria, greedy, report_text, sampling, stop_criteria
+from cxrgen.core.errors import InputError
+from cxrgen.generate.decoding.sampling import StopCriteria, greedy, make_sampler, report_text, stop_criteria
 from cxrgen.model.checkpoint import Checkpoint
 
 
@@ -22,27 +23,35 @@ def test_greedy_takes_the_likeliest() -> None:
     assert greedy(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), ["a", "b"], [0, 0]) == [1, 0]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_stop_with_the_study_named(temperature: float, value: float) -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, value, 1.0]])
+    with pytest.raises(InputError, match="study b: the model's logits are NaN or infinite"):
+        make_sampler(temperature)(logits, ["a", "b"], [0, 0])
+
+
 def test_draws_follow_the_probabilities() -> None:
     logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(4000, 3)
-    drawn = Counter(sampling(1.0)(logits, [str(number) for number in range(4000)], [0] * 4000))
+    drawn = Counter(make_sampler(1.0)(logits, [str(number) for number in range(4000)], [0] * 4000))
     assert [drawn[token] / 4000 for token in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
-    colder = Counter(sampling(0.5)(logits, ["x"] * 4000, list(range(4000))))
+    colder = Counter(make_sampler(0.5)(logits, ["x"] * 4000, list(range(4000))))
     assert colder[0] / 4000 == pytest.approx(0.25 / 0.38, abs=0.03)
 
 
 def test_top_p_keeps_the_fewest_tokens_that_reach_it() -> None:
     logits = torch.tensor([0.1, 0.3, 0.6]).log().expand(1000, 3)
     studies = [str(number) for number in range(1000)]
-    assert set(sampling(1.0, top_p=0.5)(logits, studies, [0] * 1000)) == {2}
-    assert set(sampling(1.0, top_p=0.7)(logits, studies, [0] * 1000)) == {1, 2}
+    assert set(make_sampler(1.0, top_p=0.5)(logits, studies, [0] * 1000)) == {2}
+    assert set(make_sampler(1.0, top_p=0.7)(logits, studies, [0] * 1000)) == {1, 2}
 
 
 @pytest.mark.parametrize("chance", [0.0, 1.0 - 2**-53])
 def test_a_token_of_no_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
-    monkeypatch.setattr("cxrgen.generate.decoding.sampling._chance", lambda *_: chance)
+    monkeypatch.setattr("cxrgen.generate.decoding.sampling._uniform", lambda *_: chance)
     infinite = float("inf")
     logits = torch.tensor([[-infinite, 1.0, -infinite, 1.0, -infinite]])
-    assert sampling(1.0)(logits, ["a"], [0]) in ([1], [3])
+    assert make_sampler(1.0)(logits, ["a"], [0]) in ([1], [3])
 
 
 def test_a_report_ends_at_the_mark_of_its_template(checkpoint: Checkpoint) -> None:

@@ -6,7 +6,7 @@ import pytest
 from cxrgen.core.errors import InputError
 from cxrgen.metrics.clinical import finding_f1 as findings
 from cxrgen.phantom.findings import NAMES, NINE, Findings, as_row, draw_findings
-from cxrgen.phantom.rng import dice
+from cxrgen.phantom.rng import make_rng
 from cxrgen.phantom.wording import STYLES, draw_style, word_report
 
 
@@ -17,7 +17,7 @@ def values(texts: list[str], truth: list[Findings]) -> dict[str, float]:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_true_reports_score_one(style: str) -> None:
-    generator = dice(5)
+    generator = make_rng(5)
     truth = [draw_findings(generator) for _ in range(60)]
     reports = [word_report(row, draw_style(generator, style)) for row in truth]
     got = values([f"{report.findings} {report.impression}" for report in reports], truth)

@@ -6,7 +6,6 @@ difference.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,8 +13,7 @@ import numpy as np
 
 from cxrgen.html import Html, Section, histogram, paragraph, side_by_side, table, tag
 from cxrgen.metrics.lexical.text_stats import repeated_trigrams
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+from cxrgen.text import sentences as splitter
 
 
 def signs(texts: Sequence[str]) -> dict[str, float]:
@@ -36,7 +34,7 @@ def signs(texts: Sequence[str]) -> dict[str, float]:
 
 def sentences(text: str) -> list[str]:
     """A text's sentences, lower case, blanks squeezed, without the final stop."""
-    parts = (" ".join(part.lower().split()).rstrip(".!?") for part in _SENTENCE_END.split(text))
+    parts = (" ".join(part.lower().split()).rstrip(".!? ") for part in splitter.sentences(text))
     return [part for part in parts if part]
 
 

@@ -1,9 +1,11 @@
 """Conversations to reports: every row stops by itself, and a free row takes the next study at once.
 
 Reports differ much in length, so a batch that waits for its longest row wastes most of its work. What a row computes
-does not depend on its neighbours (see `rows`), so any batch size writes what one-by-one would write. What all prompts
-begin with is computed once, and so is each image. Drafted tokens are checked several at a time; one counts only if it
-is the token that would have been chosen, so drafts change the speed and never the text.
+does not depend on its neighbours (see `kv_cache`), so any batch size writes what one-by-one would write. What all
+prompts begin with is computed once, and so is each image. Speculative decoding checks several proposed tokens in one
+call; one counts only if it is the token that would have been chosen, so it changes the speed and never the text.
+
+Shapes: r rows of one call, q positions of the longest of them, C hidden size, n chosen tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,15 +19,14 @@ import torch
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.kv_cache import RowKVCache, compute
-from cxrgen.generate.decoding.ngram_drafts import Drafts, drafted_tokens
+from cxrgen.generate.decoding.ngram_drafts import NgramTable, tokens_to_propose
 from cxrgen.generate.decoding.prefill import Images, Prompt, embed, read_prompt
 from cxrgen.generate.decoding.sampling import Sampler, greedy, report_text, stop_criteria
 from cxrgen.model.checkpoint import Checkpoint
 
 Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
-DraftsFor = Callable[[Images, Prompt], Drafts]  # the reports that a study's drafts come from
 _PROMPT_TOKENS = 8192  # computed at a time; more is no faster and takes memory
-_SHORTEST_BEGINNING = 8  # tokens; a shorter common beginning is not worth keeping
+_SHORTEST_PREFIX = 8  # tokens; a shorter common prefix is not worth keeping
 
 
 def write_reports(
@@ -34,18 +35,19 @@ def write_reports(
     folder: Path,
     batch_size: int,
     max_new_tokens: int,
-    choose: Sampler = greedy,
-    drafts: DraftsFor | None = None,
+    sampler: Sampler = greedy,
+    ngrams: NgramTable | None = None,
     failed: Failed | None = None,
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield (index into `conversations`, report) as each report is finished; short ones come first.
 
-    Only the first turn, the question, is read. Image paths are relative to `folder`. What is wrong with one study (a
-    image that cannot be read, a prompt that is too long) is told to `failed`, or raised as InputError without it.
+    Only the first turn, the question, is read. Image paths are relative to `folder`. `ngrams` switches on speculative
+    decoding. What is wrong with one study (an image that cannot be read, a prompt that is too long) goes to `failed`,
+    or is raised as InputError without it. Raises InputError when logits are NaN or infinite.
     """
     checkpoint.model.eval()
     batch = _Batch(checkpoint, conversations, folder, min(batch_size, len(conversations)), max_new_tokens)
-    batch.choose, batch.drafts, batch.failed = choose, drafts, failed
+    batch.sampler, batch.ngrams, batch.failed = sampler, ngrams, failed
     while True:
         batch.refill()
         for number, answer in batch.finished():
@@ -64,14 +66,13 @@ class _Row:
     length: int
     most: int  # tokens of an answer
     answer: list[int] = field(default_factory=list)
-    drafts: Drafts | None = None
 
 
 class _Batch:
     """The studies that are being written at present, one a row; None is a free row."""
 
-    choose: Sampler
-    drafts: DraftsFor | None
+    sampler: Sampler
+    ngrams: NgramTable | None
     failed: Failed | None
 
     def __init__(
@@ -90,7 +91,7 @@ class _Batch:
         self.cache = RowKVCache(size)
         self.waiting = iter(range(len(conversations)))
         self.exhausted = not conversations
-        self.beginning: tuple[list[int], RowKVCache] | None = None  # what prompts begin with, and its keys and values
+        self.prefix: tuple[list[int], RowKVCache] | None = None  # tokens that all prompts begin with, and their cache
 
     @torch.inference_mode()
     def refill(self) -> None:
@@ -101,14 +102,14 @@ class _Batch:
                 self.cache.keep([slot for slot, row in enumerate(self.rows) if row is not None])
                 self.rows = [row for row in self.rows if row is not None]
             return
-        # Prompts are cheaper process_group, so a few rows may idle until an eighth of the batch is free.
+        # Prefill is cheaper for several prompts at once, so a few rows may idle until an eighth of the batch is free.
         if len(free) < max(1, len(self.rows) // 8):
             return
         numbers = [number for _, number in zip(free, self.waiting)]
         self.exhausted = len(numbers) < len(free)
         prompts = [prompt for number in numbers if (prompt := self._read(number)) is not None]
-        if self.beginning is None and prompts:
-            self.beginning = self._common_beginning(prompts)
+        if self.prefix is None and prompts:
+            self.prefix = self._common_prefix(prompts)
         for some in self._computed_together(prompts):
             self._admit(free[: len(some)], some)
             free = free[len(some) :]
@@ -122,23 +123,23 @@ class _Batch:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One call for all rows: the last token of each and what is drafted behind it, padded on the right."""
+        """One call for all rows: the last token of each and the tokens proposed after it, padded on the right."""
+        model = self.checkpoint.model
         rows = [(slot, row) for slot, row in enumerate(self.rows) if row is not None]
-        written = {slot: [row.answer[-1], *self._draft(row, len(rows))] for slot, row in rows}
-        width = max(map(len, written.values()))
-        tokens = [written.get(slot, []) + [0] * (width - len(written.get(slot, []))) for slot in range(len(self.rows))]
+        inputs = {slot: [row.answer[-1], *self._propose(row, len(rows))] for slot, row in rows}
+        width = max(map(len, inputs.values()))  # q
+        tokens = [inputs.get(slot, []) + [0] * (width - len(inputs.get(slot, []))) for slot in range(len(self.rows))]
         first = [0 if row is None else row.length + len(row.answer) - 1 for row in self.rows]
-        embeddings = self.checkpoint.model.get_input_embeddings()(
-            torch.tensor(tokens, device=self.checkpoint.model.device)
+        embeddings = model.get_input_embeddings()(torch.tensor(tokens, device=model.device))  # (r, q, C)
+        hidden = compute(model, self.cache, range(len(self.rows)), embeddings, first)  # (r, q, C)
+        chosen = iter(
+            self._choose(hidden, [(slot, row, column) for slot, row in rows for column in range(len(inputs[slot]))])
         )
-        hidden = compute(self.checkpoint.model, self.cache, range(len(self.rows)), embeddings, first)
-        places = [(slot, row, place) for slot, row in rows for place in range(len(written[slot]))]
-        chosen = iter(self._chosen(hidden, places))
         for slot, row in rows:
-            following = [next(chosen) for _ in written[slot]]
-            for drafted, token in zip([*written[slot][1:], None], following):
+            following = [next(chosen) for _ in inputs[slot]]
+            for proposed, token in zip([*inputs[slot][1:], None], following):
                 row.answer.append(token)
-                if token != drafted or self.stop.reached(row.answer) or len(row.answer) >= row.most:
+                if token != proposed or self.stop.reached(row.answer) or len(row.answer) >= row.most:
                     break
 
     def _read(self, number: int) -> Prompt | None:
@@ -153,26 +154,26 @@ class _Batch:
             return None
         return prompt
 
-    def _common_beginning(self, prompts: Sequence[Prompt]) -> tuple[list[int], RowKVCache]:
+    def _common_prefix(self, prompts: Sequence[Prompt]) -> tuple[list[int], RowKVCache]:
         """The words before the first image that all these prompts share, computed; empty when that saves little."""
         shared = min(prompt.words for prompt in prompts)
         for tokens in (prompt.ids for prompt in prompts[1:]):
             shared = next((n for n in range(shared) if tokens[n] != prompts[0].ids[n]), shared)
         shared = min(shared, *(len(prompt.ids) - 1 for prompt in prompts), len(prompts[0].ids) - 1)
-        if len(prompts) == 1 or shared < _SHORTEST_BEGINNING:
+        if len(prompts) == 1 or shared < _SHORTEST_PREFIX:
             return [], RowKVCache(1)
         tokens, cache = prompts[0].ids[:shared], RowKVCache(1)
-        ids = torch.tensor([tokens], device=self.checkpoint.model.device)
+        ids = torch.tensor([tokens], device=self.checkpoint.model.device)  # (1, q)
         compute(self.checkpoint.model, cache, [0], self.checkpoint.model.get_input_embeddings()(ids), [0])
         return tokens, cache
 
     def _done(self, prompt: Prompt) -> int:
-        """How many of the prompt's tokens are known already."""
-        known = self.beginning[0] if self.beginning else []
-        return len(known) if len(prompt.ids) > len(known) and prompt.ids[: len(known)] == known else 0
+        """How many of the prompt's tokens the common prefix has already."""
+        prefix = self.prefix[0] if self.prefix else []
+        return len(prefix) if len(prompt.ids) > len(prefix) and prompt.ids[: len(prefix)] == prefix else 0
 
     def _computed_together(self, prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
-        """Groups with the same number of known tokens, none with too many tokens to compute."""
+        """Groups with the same number of tokens done, none with too many tokens to compute."""
         for done in sorted({self._done(prompt) for prompt in prompts}):
             group: list[Prompt] = []
             for prompt in (prompt for prompt in prompts if self._done(prompt) == done):
@@ -184,34 +185,33 @@ class _Batch:
             yield group
 
     def _admit(self, slots: Sequence[int], prompts: Sequence[Prompt]) -> None:
+        """Prefill: compute the prompts into free rows and choose the first token of each answer."""
         done = self._done(prompts[0])
-        if done and self.beginning:
-            self.cache.begin(slots, self.beginning[1], done)
-        embeddings = embed(self.checkpoint, self.images, prompts, done)
-        hidden = compute(self.checkpoint.model, self.cache, slots, embeddings, [done] * len(slots))
-        places = []
-        for place, (slot, prompt) in enumerate(zip(slots, prompts)):
+        if done and self.prefix:
+            self.cache.copy_prefix(slots, self.prefix[1], done)
+        embeddings = embed(self.checkpoint, self.images, prompts, done)  # (r, q, C)
+        hidden = compute(self.checkpoint.model, self.cache, slots, embeddings, [done] * len(slots))  # (r, q, C)
+        at = []
+        for number, (slot, prompt) in enumerate(zip(slots, prompts)):
             length = len(prompt.ids)
             row = _Row(prompt.number, length, min(self.max_new_tokens, self.longest - length))
-            row.drafts = self.drafts(self.images, prompt) if self.drafts else None
             self.rows[slot] = row
-            places.append((place, row, length - done - 1))
-        for (_, row, _), token in zip(places, self._chosen(hidden, places)):
+            at.append((number, row, length - done - 1))
+        for (_, row, _), token in zip(at, self._choose(hidden, at)):
             row.answer.append(token)
 
-    def _chosen(self, hidden: torch.Tensor, places: Sequence[tuple[int, _Row, int]]) -> list[int]:
-        """The tokens that follow at `places`: (row of `hidden`, what is written there, column of `hidden`)."""
-        logits = self.checkpoint.model.lm_head(
-            hidden[[row for row, _, _ in places], [column for _, _, column in places]]
-        )
-        studies = [self.conversations[row.number].id for _, row, _ in places]
+    def _choose(self, hidden: torch.Tensor, at: Sequence[tuple[int, _Row, int]]) -> list[int]:
+        """The n tokens that follow `at`: (row of `hidden`, the study written there, column of `hidden`)."""
+        selected = hidden[[row for row, _, _ in at], [column for _, _, column in at]]  # (n, C)
+        logits = self.checkpoint.model.lm_head(selected)  # (n, V)
+        studies = [self.conversations[row.number].id for _, row, _ in at]
         steps: list[int] = []
         seen: dict[int, int] = {}
-        for _, row, _ in places:
+        for _, row, _ in at:
             seen[row.number] = seen.get(row.number, -1) + 1
             steps.append(len(row.answer) + seen[row.number])
-        return self.choose(logits, studies, steps)
+        return self.sampler(logits, studies, steps)
 
-    def _draft(self, row: _Row, active: int) -> list[int]:
-        most = min(drafted_tokens(active), row.most - len(row.answer) - 1)
-        return row.drafts.after(row.answer, most) if row.drafts else []
+    def _propose(self, row: _Row, active: int) -> list[int]:
+        most = min(tokens_to_propose(active), row.most - len(row.answer) - 1)
+        return self.ngrams.propose(row.answer, most) if self.ngrams else []

@@ -1,7 +1,9 @@
 """Which token comes next, when a report ends, and what of the written text is the report.
 
-Chance is drawn per study: the number that decides a study's n-th token is a hash of seed, study and n. So a sampled
-report is the same in any batch, in any process, after any interruption, and with drafts or without.
+The random number of a token is a hash of (seed, study, position). So a sampled report is the same in any batch, in any
+process, after any interruption, and with speculative decoding or without.
+
+Shapes: n rows of logits, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any
 
 import torch
 
+from cxrgen.core.errors import InputError
+
 # Logits (n, V), the study of each row, how many tokens each has already; returns n token ids.
 Sampler = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
 
@@ -22,33 +26,48 @@ _TAIL = 12  # tokens that are read again when a token may have completed a stop 
 _SPEAKER = re.compile(r"^(?:###\s*)?(?:assistant|response|gpt)\s*:\s*", re.IGNORECASE)
 
 
+def make_sampler(temperature: float, top_p: float = 1.0, seed: int = 0) -> Sampler:
+    """Greedy for temperature 0; else draw from softmax(logits / temperature), cut to the likeliest `top_p`."""
+    return greedy if temperature == 0.0 else _nucleus(temperature, top_p, seed)
+
+
 def greedy(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
-    """The most probable token."""
+    """The most probable token. Raises InputError, naming the study, for logits that are NaN or infinite."""
+    _check_finite(logits.amax(dim=-1), studies)
     chosen: list[int] = logits.argmax(dim=-1).tolist()
     return chosen
 
 
-def sampling(temperature: float, top_p: float = 1.0, seed: int = 0) -> Sampler:
-    """Draw from softmax(logits / temperature), of which only the most probable tokens of total `top_p` are kept."""
-
-    def choose(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
-        probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+def _nucleus(temperature: float, top_p: float, seed: int) -> Sampler:
+    def sample(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
+        _check_finite(logits.amax(dim=-1), studies)
+        probabilities = torch.softmax(logits.float() / temperature, dim=-1)  # (n, V)
         if top_p < 1.0:
             ordered, order = probabilities.sort(dim=-1, descending=True)
             ordered[ordered.cumsum(dim=-1) - ordered >= top_p] = 0.0  # the first one always stays
             probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
-        reached = probabilities.double().cumsum(dim=-1)
-        numbers = [_chance(seed, study, step) for study, step in zip(studies, steps)]
-        total = reached[:, -1:].contiguous()
-        wanted = torch.tensor(numbers, dtype=torch.double, device=logits.device)[:, None] * total
-        last = torch.searchsorted(reached, total)  # behind it, no token has any probability
-        chosen: list[int] = torch.searchsorted(reached, wanted, right=True).minimum(last)[:, 0].tolist()
+        cumulated = probabilities.double().cumsum(dim=-1)  # (n, V)
+        numbers = [_uniform(seed, study, step) for study, step in zip(studies, steps)]
+        total = cumulated[:, -1:].contiguous()  # (n, 1)
+        drawn = torch.tensor(numbers, dtype=torch.double, device=logits.device)[:, None] * total
+        last = torch.searchsorted(cumulated, total)  # behind it, no token has any probability
+        chosen: list[int] = torch.searchsorted(cumulated, drawn, right=True).minimum(last)[:, 0].tolist()
         return chosen
 
-    return choose
+    return sample
 
 
-def _chance(seed: int, study: str, step: int) -> float:
+def _check_finite(largest: torch.Tensor, studies: Sequence[str]) -> None:
+    """`largest`: the largest logit of each row, (n,); NaN where any logit of the row is."""
+    finite = torch.isfinite(largest)
+    if not bool(finite.all()):
+        study = studies[int((~finite).nonzero()[0])]
+        raise InputError(
+            f"study {study}: the model's logits are NaN or infinite; its weights are damaged, or --dtype is too narrow"
+        )
+
+
+def _uniform(seed: int, study: str, step: int) -> float:
     """In [0, 1), the same everywhere."""
     return (study_seed(seed, f"{study}\0{step}") >> 11) / 2.0**53
 
@@ -60,21 +79,21 @@ def study_seed(seed: int, study: str) -> int:
 
 @dataclass(frozen=True)
 class StopCriteria:
-    """When a report ends: at one of `tokens`, or as soon as `text` is written, which needs one of `suspects`."""
+    """A report ends at one of `tokens`, or as soon as `text` is written, whose last token is one of `completing`."""
 
     tokens: frozenset[int]
     text: str
-    suspects: frozenset[int]
+    completing: frozenset[int]
     decode: Callable[[Sequence[int]], str]
 
     def reached(self, answer: Sequence[int]) -> bool:
         if answer[-1] in self.tokens:
             return True
-        return answer[-1] in self.suspects and self.text in self.decode(answer[-_TAIL:])
+        return answer[-1] in self.completing and self.text in self.decode(answer[-_TAIL:])
 
 
 def stop_criteria(tokenizer: Any, generation_config: Any, template: str) -> StopCriteria:
-    """Where this checkpoint ends a report: its tokenizer's end, its generation settings', its template's mark."""
+    """By the tokenizer's end token, the generation config's end tokens, and the template's end mark."""
     named = generation_config.eos_token_id
     tokens = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
     text = STOP_TEXTS.get(template, "")
@@ -83,8 +102,8 @@ def stop_criteria(tokenizer: Any, generation_config: Any, template: str) -> Stop
         return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
     pieces: Sequence[Any] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))) if text else ()
-    suspects = frozenset(number for number, piece in enumerate(pieces) if text[-1] in str(piece))
-    return StopCriteria(frozenset(tokens), text, suspects, decode)
+    completing = frozenset(number for number, piece in enumerate(pieces) if text[-1] in str(piece))
+    return StopCriteria(frozenset(tokens), text, completing, decode)
 
 
 def report_text(answer: Sequence[int], stop: StopCriteria) -> str:

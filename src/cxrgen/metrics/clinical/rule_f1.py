@@ -39,7 +39,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     return MetricResult(
         counts,
         partial(_scores, preset=preset),
-        f"rule|labels:cxrgen-rules-2|uncertain:{uncertain}|observations nobody has:left out",
+        f"rule|labels:cxrgen-rules-3|uncertain:{uncertain}|observations nobody has:left out",
         f1=f1_columns("rule_f1", "" if preset == DEFAULT else f".{preset}"),
     )
 

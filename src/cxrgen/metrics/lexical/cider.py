@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
 
 def cider_d(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
     """The values of N pairs of texts, shape (N,)."""
-    documents = document_counts(cut, references)
+    documents = document_counts(cut, tuple(references))
     value = np.zeros(len(hypotheses))
     for part in parts(cut, hypotheses, references):
         value[part.rows] = _of_part(part, documents, math.log(len(references)))
@@ -82,8 +83,8 @@ class DocumentCounts:
     """In how many references each of their n-grams occurs; `bigrams` are those of order 2, packed and sorted."""
 
     bigrams: Ints
-    keys: tuple[Ints, ...]  # by order: n-grams as `Ngrams.packed` gives them, sorted
-    counts: tuple[Ints, ...]
+    keys: tuple[Ints, ...] = ()  # by order: n-grams as `Ngrams.packed` gives them, sorted
+    counts: tuple[Ints, ...] = ()
 
     def numbers_of(self, bigrams: Ints) -> Ints:
         """The positions of packed bigrams in `bigrams`, -1 for one that no reference has."""
@@ -98,12 +99,13 @@ class DocumentCounts:
         return counts
 
 
-def document_counts(cut: Cut, references: Sequence[str]) -> DocumentCounts:
+@lru_cache(maxsize=1)  # the references are the same for every baseline
+def document_counts(cut: Cut, references: tuple[str, ...]) -> DocumentCounts:
     """Count the n-grams of all references, some thousands at a time."""
     table = token_table(cut)
     chunks = list(slices([len(text) for text in references]))
     packed = [Ngrams(table.numbered(references[rows])).bigrams for rows in chunks]
-    counts = DocumentCounts(np.unique(np.concatenate(packed)) if packed else np.zeros(0, dtype=np.int64), (), ())
+    counts = DocumentCounts(np.unique(np.concatenate(packed)) if packed else np.zeros(0, dtype=np.int64))
     found: list[list[tuple[Ints, Ints]]] = [[] for _ in range(_ORDERS)]
     for rows in chunks:
         texts = table.numbered(references[rows])

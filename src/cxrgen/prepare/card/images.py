@@ -21,8 +21,8 @@ _NOT_RECORDED = "not recorded"
 
 def image_numbers(studies: Sequence[Study], images: Sequence[StoredImage]) -> dict[str, Any]:
     """Counts over the images that are in the set; notes are those of all that were read."""
-    kept = kept_images(studies, images)
-    read = [image for each in kept.values() for image in each]
+    by_source = images_by_source(studies, images)
+    read = [image for members in by_source.values() for image in members]
     views = [view for study in studies for view in study.views]
     return {
         "views": dict(Counter(view.view for view in views).most_common()),
@@ -33,23 +33,23 @@ def image_numbers(studies: Sequence[Study], images: Sequence[StoredImage]) -> di
         "width_by_height": quantiles([round(image.width / image.height, 3) for image in read]),
         "brightness": {
             source: {
-                "quantiles": quantiles([image.brightness for image in each]),
-                "histogram": [count_in(each, bin) for bin in range(_BINS)],
+                "quantiles": quantiles([image.brightness for image in members]),
+                "histogram": [count_in(members, bin) for bin in range(_BINS)],
             }
-            for source, each in sorted(kept.items())
+            for source, members in sorted(by_source.items())
         },
         "notes": dict(Counter(note.split(":")[0] for image in images for note in image.notes).most_common()),
     }
 
 
-def kept_images(studies: Sequence[Study], images: Sequence[StoredImage]) -> dict[str, list[StoredImage]]:
+def images_by_source(studies: Sequence[Study], images: Sequence[StoredImage]) -> dict[str, list[StoredImage]]:
     """Source -> its images that are in the set."""
     source_of = {view.path: study.source for study in studies for view in study.views}
-    kept: defaultdict[str, list[StoredImage]] = defaultdict(list)
+    by_source: defaultdict[str, list[StoredImage]] = defaultdict(list)
     for image in {image.key: image for image in images}.values():
         if image.path in source_of:
-            kept[source_of[image.path]].append(image)
-    return kept
+            by_source[source_of[image.path]].append(image)
+    return by_source
 
 
 def count_in(images: Sequence[StoredImage], bin: int) -> int:

@@ -19,7 +19,7 @@ from cxrgen.prepare.card.images import image_numbers
 from cxrgen.prepare.card.quantiles import quantiles
 from cxrgen.prepare.card.tokens import Tokens, token_numbers
 from cxrgen.prepare.image_store import StoredImage
-from cxrgen.prepare.pipeline import Chosen
+from cxrgen.prepare.pipeline import Selection
 from cxrgen.sources.demographics import shown_age
 from cxrgen.text.headers import SECTION_NAMES
 from cxrgen.text.prior_mentions import speaks_of_prior
@@ -43,14 +43,14 @@ PRIVATE_PATTERNS = {
 
 
 def card_numbers(
-    chosen: Chosen, images: Sequence[StoredImage], recipe: dict[str, Any], tokens: Tokens | None = None
+    selection: Selection, images: Sequence[StoredImage], recipe: dict[str, Any], tokens: Tokens | None = None
 ) -> dict[str, Any]:
     """Everything card.json holds."""
-    studies = chosen.studies
+    studies = selection.studies
     return {
-        "schema": 1,
+        "schema": 2,
         "findings": warnings(studies),
-        "waterfall": [asdict(count) for count in chosen.waterfall],
+        "flow_chart": [asdict(row) for row in selection.flow_chart],
         "splits": {split: _split(studies, split) for split in SPLITS},
         "people": {split: _people(_of(studies, split)) for split in SPLITS},
         "sections": _by_split(studies, _section_names),
@@ -58,7 +58,7 @@ def card_numbers(
         "labels": _labels(studies),
         "days_to_prior": {split: quantiles(days_to_prior(_of(studies, split))) for split in SPLITS},
         "words": {split: quantiles(_words(studies, split)) for split in SPLITS},
-        "limit": _limit(chosen, int(recipe["options"].get("max_words") or 0)),
+        "limit": _limit(selection, int(recipe["options"].get("max_words") or 0)),
         "tokens": token_numbers(studies, tokens, recipe["options"]["prompt"]) if tokens else {},
         "texts": {
             "words about earlier studies": _share(studies, speaks_of_prior),
@@ -67,9 +67,9 @@ def card_numbers(
         "private_patterns": {name: _count(studies, pattern) for name, pattern in PRIVATE_PATTERNS.items()},
         "flags": dict(sorted(Counter(flag for study in studies for flag in study.flags).items())),
         "images": image_numbers(studies, images),
-        "left_out": dict(sorted(Counter(reject.code for reject in chosen.rejects).items())),
+        "left_out": dict(sorted(Counter(reject.code for reject in selection.rejects).items())),
         "test_list_sha256": _list_hash(study.study_id for study in studies if study.split == "test"),
-        "notes": chosen.notes,
+        "notes": selection.notes,
         "recipe": recipe,
         "recipe_sha256": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
     }
@@ -89,11 +89,11 @@ def warnings(studies: Sequence[Study]) -> dict[str, int]:
             holders[view.sha256].add(study.study_id)
     test = [study for study in studies if study.split == "test" and study.report]
     return {
-        "patients in two splits": sum(len(each) > 1 for each in subjects.values()),
-        "images in two studies": sum(len(each) > 1 for each in holders.values()),
+        "patients in two splits": sum(len(splits) > 1 for splits in subjects.values()),
+        "images in two studies": sum(len(ids) > 1 for ids in holders.values()),
         "studies with two images that look like one exposure": sum("images-alike" in study.flags for study in studies),
         f"reports of {_LONG_REPORT} words or more that stand in train and test": sum(
-            {"train", "test"} <= each for each in reports.values()
+            {"train", "test"} <= splits for splits in reports.values()
         ),
         "test studies whose report is a training report": sum(
             "train" in reports.get(" ".join((study.report or "").lower().split()), ()) for study in test
@@ -115,7 +115,7 @@ def frequent_sentences(studies: Sequence[Study], most: int = 12) -> list[tuple[s
     counts: Counter[str] = Counter()
     for study in studies:
         if study.split == "train" and study.report:
-            counts.update({each for each in sentences(study.report) if re.search(r"[^\W\d]", each)})
+            counts.update({text for text in sentences(study.report) if re.search(r"[^\W\d]", text)})
     return counts.most_common(most)
 
 
@@ -152,13 +152,13 @@ def _people(studies: Sequence[Study]) -> dict[str, Any]:
     return {"sex": {**counts, "unknown": unknown}, "studies with an age": len(ages), "age": quantiles(ages)}
 
 
-def _limit(chosen: Chosen, max_words: int) -> dict[str, Any]:
+def _limit(selection: Selection, max_words: int) -> dict[str, Any]:
     """How many reports are above `--max-words`: cut at the end of a sentence, or left out. Empty without a limit."""
     if not max_words:
         return {}
-    cut, mute = (sum(flag in study.flags for study in chosen.studies) for flag in ("cut", "too-long"))
-    left_out = mute + sum(reject.code == "too-long" for reject in chosen.rejects)
-    everything = sum(study.report is not None for study in chosen.studies) + left_out
+    cut, mute = (sum(flag in study.flags for study in selection.studies) for flag in ("cut", "too-long"))
+    left_out = mute + sum(reject.code == "too-long" for reject in selection.rejects)
+    everything = sum(study.report is not None for study in selection.studies) + left_out
     share = round((cut + left_out) / everything, 4) if everything else None
     return {"words": max_words, "cut": cut, "left out": left_out, "share": share}
 

@@ -27,11 +27,11 @@ from cxrgen.html import (
     whisker_chart,
 )
 from cxrgen.html.thumbnails import thumbnail
-from cxrgen.prepare.card.images import kept_images
+from cxrgen.prepare.card.images import images_by_source
 from cxrgen.prepare.card.numbers import card_numbers, frequent_sentences
 from cxrgen.prepare.card.tokens import Tokens
 from cxrgen.prepare.image_store import StoredImage
-from cxrgen.prepare.pipeline import Chosen
+from cxrgen.prepare.pipeline import Selection
 
 _SHOWN = 4  # studies a split
 _IMAGE = 200  # pixels, longest side
@@ -39,18 +39,18 @@ _SHARES = {"with a report", "with a lateral", "with a prior"}
 
 
 def write_card(
-    out: Path, chosen: Chosen, images: Sequence[StoredImage], recipe: dict[str, Any], tokens: Tokens | None = None
+    out: Path, selection: Selection, images: Sequence[StoredImage], recipe: dict[str, Any], tokens: Tokens | None = None
 ) -> None:
     """Write card.json and card.html of a prepared folder."""
-    numbers = card_numbers(chosen, images, recipe, tokens)
+    numbers = card_numbers(selection, images, recipe, tokens)
     write_json(out / "card.json", numbers)
-    studies = chosen.studies
+    studies = selection.studies
     sections = [
         _warnings(numbers),
-        _waterfall(numbers),
+        _flow_chart(numbers),
         _splits(numbers),
         _texts(numbers, studies),
-        _images(numbers, kept_images(studies, images)),
+        _images(numbers, images_by_source(studies, images)),
         _look(studies, out),
         *([_labels(numbers)] if numbers["labels"] else []),
         _made(numbers),
@@ -78,13 +78,13 @@ def _warnings(numbers: Mapping[str, Any]) -> Section:
     return Section("Leaks and duplicates", parts, intro)
 
 
-def _waterfall(numbers: Mapping[str, Any]) -> Section:
-    rows = [(each["step"], each["studies"], each["images"], each["subjects"]) for each in numbers["waterfall"]]
+def _flow_chart(numbers: Mapping[str, Any]) -> Section:
+    rows = [(row["step"], row["studies"], row["images"], row["subjects"]) for row in numbers["flow_chart"]]
     parts = [table(("what is left", "studies", "images", "patients"), rows)]
     if numbers["left_out"]:
         parts.append(table(("left out", "inputs"), list(numbers["left_out"].items())))
         parts.append(paragraph("Each is a line of rejects.csv with place and reason."))
-    parts += [paragraph(each) for each in numbers["notes"]]
+    parts += [paragraph(note) for note in numbers["notes"]]
     return Section("What was kept", parts)
 
 
@@ -134,7 +134,7 @@ def _people(people: Mapping[str, Any]) -> list[Html]:
     """Sex of patients and ages at their studies, for sources that say them."""
     if not any(people.values()):
         return []
-    sexes = list(next(each["sex"] for each in people.values() if each))
+    sexes = list(next(split["sex"] for split in people.values() if split))
     rows = [[name, *(people[split]["sex"][name] if people[split] else "–" for split in SPLITS)] for name in sexes]
     ages = {split: people[split]["age"] if people[split] else {} for split in SPLITS}
     return [
@@ -146,8 +146,8 @@ def _people(people: Mapping[str, Any]) -> list[Html]:
 
 def _quantiles(title: str, held: Mapping[str, Mapping[str, float]]) -> Html:
     """A row of quantiles for each name that has any."""
-    names = list(dict.fromkeys(quantile for each in held.values() for quantile in each))
-    rows = [[row, *(each.get(name, "–") for name in names)] for row, each in held.items()]
+    names = list(dict.fromkeys(quantile for quantiles in held.values() for quantile in quantiles))
+    rows = [[row, *(quantiles.get(name, "–") for name in names)] for row, quantiles in held.items()]
     return table((f"{title}, quantiles", *names), rows)
 
 
@@ -162,13 +162,13 @@ def _tokens(tokens: Mapping[str, Any]) -> list[Html]:
     ]
 
 
-def _images(numbers: Mapping[str, Any], kept: Mapping[str, Sequence[StoredImage]]) -> Section:
+def _images(numbers: Mapping[str, Any], by_source: Mapping[str, Sequence[StoredImage]]) -> Section:
     held = numbers["images"]
     parts: list[Html] = [
         histogram([image.brightness for image in images], f"Mean grey of images: {source}", label="0 to 255")
-        for source, images in sorted(kept.items())
+        for source, images in sorted(by_source.items())
     ]
-    shapes = [image.width / image.height for images in kept.values() for image in images]
+    shapes = [image.width / image.height for images in by_source.values() for image in images]
     if shapes:
         parts.append(histogram(shapes, "Width by height of images", label="above 1: wider than high"))
     for title, key in (
@@ -193,7 +193,7 @@ def _look(studies: Sequence[Study], out: Path) -> Section:
                 if (picture := thumbnail(out / view.path, _IMAGE))
             ]
             text = study.report if study.report is not None else "No report: for generation only."
-            parts.append(tag("div", *(tag("div", each) for each in [*pictures, tag("p", text)]), class_="beside"))
+            parts.append(tag("div", *(tag("div", part) for part in [*pictures, tag("p", text)]), class_="beside"))
     return Section("To look at", parts, "The first studies of each split. Real images and texts stay with the set.")
 
 

@@ -1,0 +1,197 @@
+"""A whole training run: data, model, warm-ups, main stage, checkpoint folder.
+
+Each step takes its part of the configuration; this file is the only one that sees all of it. The result is a folder
+that transformers opens, with cxrgen.json beside the weights, log.jsonl and a page with the curves. An interrupted run
+continues from its last checkpoint and ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cxrgen.core.errors import InputError
+from cxrgen.core.folders import locked
+from cxrgen.core.journal import read_journal
+from cxrgen.core.progress import say
+from cxrgen.core.rejects import REJECTS, write_rejects
+from cxrgen.model.batches import Sample
+from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.train.callbacks import RunCallback, Validation
+from cxrgen.train.checkpoints import ResumePoint, disk_is_full
+from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
+from cxrgen.train.data import SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
+from cxrgen.train.distributed import Processes, init_processes
+from cxrgen.train.export import save_model, with_data_format
+from cxrgen.train.init_model import init_model
+from cxrgen.train.preflight import check_run
+from cxrgen.train.resume import START, resume_point, run_fingerprint
+from cxrgen.train.run_log import LOG, RunLog, open_trackers
+from cxrgen.train.run_report import write_recipe, write_records
+from cxrgen.train.stages import Stage, fit_settings, sampler_config, train_on_images, train_on_texts, train_tower
+from cxrgen.train.trainable import mode_of, row_ids, set_trainable
+from cxrgen.train.validate import Subset, fixed_part
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a configuration in this process."""
+
+    config: TrainConfig
+    out: Path
+    processes: Processes
+
+
+def train(config: TrainConfig) -> list[float]:
+    """The whole run. Returns the training loss of each step."""
+    check_run(config)
+    run = Run(config, Path(config.checkpoint.output_dir), init_processes())
+    with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():
+        try:
+            return _train(run)
+        except Exception as error:  # the log, the recipe, the model or a library may be the one to meet it
+            if isinstance(error, InputError) or not disk_is_full(error):
+                raise
+            raise InputError(f"{run.out}: cannot be written ({error}); make room and --resume") from None
+
+
+def _train(run: Run) -> list[float]:
+    config, clock = run.config, time.monotonic()
+    _set_up_torch(config)
+    sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
+    data = read_sft_data(config.data)
+    fingerprint = run_fingerprint(config, sampler)
+    resumed = resume_point(config.checkpoint, fingerprint, run.processes)
+    checkpoint, fresh = _start_model(run, data, bool(resumed))
+    stage = Stage(checkpoint, config.data, sampler, run.processes)
+    if fresh:
+        _warm_up(config, stage, data)
+    samples, left_out = _samples(run, checkpoint, data)
+    sources, folder = data_sources(Path(config.data.data_path), data.studies), data.folder
+    del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
+    subset = _subset(config.eval, config.data, checkpoint)
+    if run.processes.is_main:
+        if fresh and _has_warm_up(config) and config.checkpoint.save_strategy != "no":
+            write_checkpoint(run.out / START, checkpoint)
+        write_recipe(run.out, config)
+    counts = {**_set_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
+    _main_stage(run, stage, samples, folder, fingerprint, subset, resumed)
+    _save(run, checkpoint)
+    lines = read_journal(run.out / LOG)
+    if run.processes.is_main:
+        write_records(run.out, config, fingerprint, sources, counts, lines)
+        say(f"trained on {len(samples)} studies in {time.monotonic() - clock:.0f} s")
+    run.processes.barrier()
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def _set_up_torch(config: TrainConfig) -> None:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.optim.tf32:
+        torch.backends.cuda.matmul.allow_tf32 = True
+    torch.manual_seed(config.seed)
+
+
+def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bool]:
+    """The model to start from on this process's device, and whether its warm-ups are still to come."""
+    config, start = run.config, run.out / START
+    fresh = not (resumed and start.is_dir())
+    if fresh:
+        texts = [turn.text for each in data.variants for turn in each[0].turns]
+        checkpoint = _init_model(config, texts)
+    else:
+        checkpoint = open_checkpoint(start)
+    checkpoint = replace(checkpoint, model=checkpoint.model.to(run.processes.device))
+    recipe = data_recipe(Path(config.data.data_path))
+    return with_data_format(checkpoint, recipe, config.data.prompt, config.data.views), fresh
+
+
+def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
+    four_bit = mode_of(config.trainable.train_modules).four_bit
+    return init_model(config.model, config.tiny, texts, config.seed, four_bit)
+
+
+def _has_warm_up(config: TrainConfig) -> bool:
+    return bool(config.warmup.tower_steps or config.warmup.text_steps)
+
+
+def _warm_up(config: TrainConfig, stage: Stage, data: SftData) -> None:
+    if config.warmup.tower_steps:
+        train_tower(stage, config.warmup, data)
+    if config.warmup.text_steps:
+        prefixes = mode_of(config.trainable.train_modules).prefixes
+        train_on_texts(stage, config.optim, config.warmup.text_steps, data, prefixes)
+
+
+def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], int]:
+    """The samples, and how many items were left out; those are listed in rejects.csv."""
+    samples, rejects = encode_data(checkpoint, data.variants, run.config.data.long)
+    rejects = [*data.rejects, *rejects]
+    if rejects and run.processes.is_main:
+        write_rejects(run.out / REJECTS, rejects)
+    check_rejects(rejects, len(data.variants) + len(data.rejects), run.config.data.max_rejects, run.out)
+    return samples, len([each for each in rejects if each.code != "cut"])
+
+
+def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Subset | None:
+    """The validation studies, always the same ones."""
+    if config.eval_strategy == "no":
+        return None
+    path = config.eval_data_path or data.data_path
+    valid = read_sft_data(replace(data, data_path=path, split="valid", view_dropout=0.0))
+    chosen = fixed_part([each[0] for each in valid.variants], config.eval_studies)
+    samples, _ = encode_data(checkpoint, [[each] for each in chosen], "cut")
+    return Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
+
+
+def _set_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
+    """Mark what is trained; says and returns how many parameters that is."""
+    rows = []
+    if mode_of(config.trainable.train_modules).rows and checkpoint.format.start_end:
+        rows = row_ids(checkpoint.model, checkpoint.tokenizer, (IMAGE_START, IMAGE_END))
+    trained, total = set_trainable(checkpoint.model, config.trainable, rows)
+    say(f"{config.trainable.train_modules}: {trained:,} of {total:,} parameters are trained")
+    return {"trained": trained, "parameters": total}
+
+
+def _main_stage(
+    run: Run,
+    stage: Stage,
+    samples: Sequence[Sequence[Sample]],
+    folder: Path,
+    fingerprint: dict[str, Any],
+    subset: Subset | None,
+    resumed: ResumePoint | None,
+) -> None:
+    config = run.config
+    settings = fit_settings(config.optim, len(samples), stage.sampler)
+    trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
+    log = RunLog(run.out, trackers, config.log.logging_steps)
+    validation = Validation(stage.checkpoint, subset, settings.bf16) if subset else None
+    callback = RunCallback(config.checkpoint, fingerprint, log, validation, resumed)
+    frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
+    try:
+        train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16)
+    finally:
+        callback.close()
+    run.processes.barrier()
+
+
+def _save(run: Run, checkpoint: Checkpoint) -> None:
+    mode = mode_of(run.config.trainable.train_modules)
+    save_model(
+        run.out,
+        checkpoint,
+        run.processes,
+        merge=run.config.checkpoint.merge_adapter,
+        projector_only=mode.rows and not mode.adapters,
+        opened_anew=lambda: _init_model(run.config, []).model,
+    )

@@ -1,0 +1,62 @@
+"""What can be refused before torch is imported and data are read: paths, splits, packages, contradictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig
+from cxrgen.train.run_log import check_trackers
+
+
+def check_run(config: TrainConfig) -> None:
+    """Raises UsageError or InputError for a run that cannot start."""
+    mode = config.trainable.train_modules
+    if mode in ("lora", "qlora") and not config.model.model_name_or_path:
+        raise UsageError(f"--train_modules {mode} needs a checkpoint as --model_name_or_path")
+    if config.data.cache_features and (config.trainable.train_tower != "frozen" or mode == "full"):
+        raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
+    if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
+        raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    check_trackers(config.log.report_to)
+    _check_model(config.model)
+    _check_data(config.data, config.eval)
+
+
+def _check_model(config: ModelConfig) -> None:
+    folder = Path(config.model_name_or_path)
+    if not config.model_name_or_path:
+        return
+    if (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"{folder}: an adapter; training starts from whole weights: its own run again with --resume "
+            "--merge_adapter True merges it"
+        )
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
+
+
+def _check_data(data: DataConfig, evaluation: EvalConfig) -> None:
+    path = Path(data.data_path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give a prepared folder or LLaVA JSON as --data_path")
+    if evaluation.eval_strategy == "no":
+        return
+    if evaluation.eval_data_path:
+        if not Path(evaluation.eval_data_path).exists():
+            raise InputError(f"{evaluation.eval_data_path}: no such file or folder; correct --eval_data_path")
+    elif not path.is_dir():
+        raise UsageError("--eval_strategy steps needs --eval_data_path, or a prepared folder with a split valid")
+    elif (path / "studies.parquet").is_file() and "valid" not in _splits(path / "studies.parquet"):
+        raise InputError(f"{path}: no study in split valid; give --eval_data_path, or remove --eval_strategy steps")
+
+
+def _splits(file: Path) -> set[str]:
+    try:
+        column = pyarrow.parquet.read_table(file, columns=["split"])["split"]
+    except (pyarrow.ArrowInvalid, OSError, KeyError):
+        return {"valid"}  # `read_studies` says what is wrong with the file
+    return set(column.unique().to_pylist())
