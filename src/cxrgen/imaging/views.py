@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
 
@@ -138,16 +137,6 @@ def view_from_procedure(procedure: str) -> str:
     if words & {"portable", "port", "ap"} and "pa" not in words:
         return "AP"
     return "FRONTAL" if {"single", "view"} <= words else ""
-
-
-def class_views(study: Study) -> Study:
-    """The study with every image classed; a class that the source itself gave stays."""
-    return replace(
-        study,
-        views=tuple(
-            replace(view, view=view_class(view.raw_view)) if view.view == UNKNOWN else view for view in study.views
-        ),
-    )
 
 
 def order_views(views: Iterable[View]) -> tuple[View, ...]:
