@@ -101,6 +101,14 @@ def _usable(
     return kept, rejects
 
 
+_HINTS = {
+    "cut": "raise --model_max_length",
+    "too-long": "raise --model_max_length",
+    "nothing-learnt": "the item has no answer to train on",
+    "image-count": "the text has more image tokens than the item has images; remove the marks from the text",
+}
+
+
 def encode_data(
     checkpoint: Checkpoint, variants: Sequence[Sequence[Conversation]], long: str
 ) -> tuple[list[list[Sample]], list[Reject]]:
@@ -117,25 +125,26 @@ def encode_data(
     samples: list[list[Sample]] = []
     rejects: list[Reject] = []
     for each in variants:
-        encoded = [_encoded(checkpoint, conversation, long) for conversation in each]
-        if any(codes := [code for _, code in encoded if code]):
-            hint = "raise --model_max_length" if codes[0] != "nothing-learnt" else "the item has no answer to learn"
-            reject = Reject(each[0].id, each[0].id, codes[0], hint)
-            if long == "refuse" and codes[0] != "nothing-learnt":
-                raise InputError(
-                    f"{each[0].id}: longer than {checkpoint.format.max_length} tokens; {hint}, or --long cut"
-                )
-            rejects.append(reject)
-            if codes[0] != "cut":
-                continue
-        samples.append([sample for sample, _ in encoded])
+        try:
+            encoded = [_encoded(checkpoint, conversation, long) for conversation in each]
+        except InputError as error:  # speakers or images that the template has no place for
+            rejects.append(Reject(each[0].id, each[0].id, "conversation-unusable", str(error)))
+            continue
+        code = next((code for _, code in encoded if code), "")
+        if code:
+            rejects.append(Reject(each[0].id, each[0].id, code, _HINTS[code]))
+        if code in ("cut", "too-long") and long == "refuse":
+            longest = checkpoint.format.max_length
+            raise InputError(f"{each[0].id}: longer than {longest} tokens; {_HINTS[code]}, or --long cut")
+        if code in ("", "cut"):
+            samples.append([sample for sample, _ in encoded])
     if not samples:
         raise InputError(f"all {len(variants)} items were left out ({rejects[0].code}); {rejects[0].hint}")
     return samples, rejects
 
 
 def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
-    """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
+    """The sample, and why it is not as the conversation was: "" or a key of `_HINTS`."""
     open_format = replace(checkpoint.format, max_length=10**9)
     ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format, len(conversation.images))
     code = ""
@@ -145,7 +154,10 @@ def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> t
             return Sample(conversation.id, (), (), ()), "too-long"
         ids, labels = shorter
         code = "cut"
-    if all(label == IGNORE for label in labels):
+    image = checkpoint.tokenizer.convert_tokens_to_ids(checkpoint.format.image_token)
+    if ids.count(image) != len(conversation.images) * checkpoint.format.image_tokens:
+        code = "image-count"
+    elif all(label == IGNORE for label in labels):
         code = "nothing-learnt"
     return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images), code
 

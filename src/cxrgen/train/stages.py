@@ -22,7 +22,7 @@ from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
-from cxrgen.text.localized_labels import placed_labels
+from cxrgen.text.localized_labels import localized_labels
 from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
 from cxrgen.train.data import (
     ImageOf,
@@ -106,7 +106,7 @@ def train_tower(stage: Stage, config: WarmupConfig, data: SftData) -> None:
     if not data.studies:
         raise UsageError("--tower_steps needs a prepared folder as --data_path")
     if config.warmup_labels == "rule":
-        labels = [placed_labels(study.report or "") for study in data.studies]
+        labels = [localized_labels(study.report or "") for study in data.studies]
     else:
         labels = [study.labels or {} for study in data.studies]
     warm_up_tower(stage.checkpoint, data.studies, labels, data.folder, config, stage.sampler.seed)
