@@ -9,6 +9,7 @@ With --baseline no model is needed: the reports come from the training split.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,12 +122,12 @@ def run(options: argparse.Namespace) -> int:
 def _check_images(paths: Sequence[Path]) -> None:
     """Raises UsageError for a folder, which is not one study, and for pipes and devices."""
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # which raises for no name, too long or not encodable
             raise UsageError(
                 f"--images {path}: a folder; list the image files of one study, as in --images {path}/*.png, or make a "
                 f"prepared set of many studies with `cxrgen prepare {path} --out SET` and give --question-file SET"
             )
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise UsageError(f"--images {path}: not a regular file, so no image")
 
 

@@ -11,6 +11,7 @@ pictures become grey by `imaging.read`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def open_image(path: Path, format: Format) -> Image.Image:
 
 def _as_it_is(path: Path, format: Format) -> Image.Image:
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
             raise InputError(f"{path}: a folder or a device, not an image")
         with Image.open(path) as file:
             shallow = file.mode in _EIGHT_BITS

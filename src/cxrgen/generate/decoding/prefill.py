@@ -7,6 +7,7 @@ Shapes: N images, T image tokens of one image, C hidden size, r rows of one call
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Prompt:
 
 def check_regular(path: Path) -> None:
     """Raises InputError for a pipe, a device or a folder in an image's place; reading a pipe would never end."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise InputError(f"{path}: not a regular file, so no image")
 
 
