@@ -31,7 +31,7 @@ from cxrgen.evaluate.paired import gaps
 from cxrgen.evaluate.scores import chosen_metrics
 from cxrgen.evaluate.statistics import Clusters, total_of
 from cxrgen.metrics import MetricResult, measure
-from cxrgen.metrics.clinical.labels import rule_label
+from cxrgen.text.rule_labels import label
 
 DRAWS = {20: 2_000, 100: 1_000, 1_000: 500}  # sets of each number of patients
 LEAST = {20: 0.90, 100: 0.93, 1_000: 0.93}
@@ -71,7 +71,7 @@ def texts_of(path: Path) -> list[str]:
 def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
     """`patients` patients; each system's reports fit more often than those of the system before it."""
     draw = random.Random(1)
-    found = [sorted(name for name, value in rule_label(text).items() if value != 0) for text in texts]
+    found = [sorted(name for name, value in label(text).items() if value != 0) for text in texts]
     having: dict[str, list[int]] = {}
     for place, names in enumerate(found):
         for name in names:
@@ -153,7 +153,7 @@ def simulate(of: Pool, patients: int, draws: int, findings: bool) -> dict[str, R
             one, two = (replace(measured, counts=measured.counts[studies]) for measured in both)
             truths = truth_of[metric]
             values, ends = total_of(one, one.counts), intervals(one, groups)
-            names = [name for name in values if findings or name not in one.single_findings]
+            names = [name for name in values if findings or not one.is_single_finding(name)]
             between = gaps(one, two, groups, names)
             for name in names:
                 truth = truths[0][name]

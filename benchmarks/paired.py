@@ -56,7 +56,7 @@ def compared(of: Pool, drawn: Places, deal: np.random.Generator | None, seed: in
         counts = np.stack([system.counts[studies] for system in systems])
         dealt = [counts[order[groups.index, place], np.arange(len(studies))] for place in range(SYSTEMS)]
         own = [replace(systems[0], counts=part) for part in dealt]
-        names = [name for name in total_of(own[0], own[0].counts) if name not in own[0].single_findings]
+        names = [name for name in total_of(own[0], own[0].counts) if not own[0].is_single_finding(name)]
         for place in range(1, SYSTEMS):
             found = gaps(own[0], own[place], groups, names)
             shares += [gap.shares for gap in found.values()]

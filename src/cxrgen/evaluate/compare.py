@@ -131,10 +131,10 @@ def differences(
     found = {pair: _gaps(*both, finer) for pair, both in pairs.items()}
     columns = [(pair, name) for pair, of in found.items() for name in of]
     subjects = {pair: sorted(set(first.subjects)) for pair, (first, _) in pairs.items()}
-    place = {name: i for i, name in enumerate(sorted(set().union(*subjects.values())))}
-    shares = np.zeros((len(place), len(columns)))
+    row_of = {name: i for i, name in enumerate(sorted(set().union(*subjects.values())))}
+    shares = np.zeros((len(row_of), len(columns)))
     for column, (pair, name) in enumerate(columns):
-        shares[[place[subject] for subject in subjects[pair]], column] = found[pair][name].shares
+        shares[[row_of[subject] for subject in subjects[pair]], column] = found[pair][name].shares
     patients = [len(subjects[pair]) for pair, _ in columns]
     test = p_values(shares, patients, [pair for pair, _ in columns], permutations, seed)
     rows: dict[str, list[Difference]] = {pair: [] for pair in pairs}
@@ -150,17 +150,15 @@ def _gaps(first: Results, second: Results, finer: bool) -> dict[str, Gap]:
     """The differences of one pair, in the order of the first folder's scores."""
     groups = clusters(first.subjects)
     entries = [results.content["metrics"] for results in (first, second)]
-    alike = [
-        name for name, entry in entries[0].items() if entry["signature"] == entries[1].get(name, {}).get("signature")
-    ]
+    shown = [name for name in entries[0] if entries[0][name]["signature"] == entries[1].get(name, {}).get("signature")]
     found: dict[str, Gap] = {}
-    for module in first.measured.keys() & second.measured.keys():
-        one, two = first.measured[module], second.measured[module]
-        given = one.aggregate(one.counts[:1]).keys() - (frozenset() if finer else one.single_findings)
-        found |= gaps(one, two, groups, [name for name in alike if name in given])
+    for metric in first.measured.keys() & second.measured.keys():
+        one, two = first.measured[metric], second.measured[metric]
+        given = [name for name in one.aggregate(one.counts[:1]) if finer or not one.is_single_finding(name)]
+        found |= gaps(one, two, groups, [name for name in shown if name in given])
     if not found:
         raise InputError(f"{first.folder} and {second.folder} have no score in common that was defined alike")
-    return {name: found[name] for name in alike if name in found}
+    return {name: found[name] for name in shown if name in found}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -175,7 +173,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _verdict(row: Difference) -> str:
     if row.p_corrected_all >= 0.05:
-        return "not told apart"
+        return "not significant"
     return "better" if loss(row.second, row.better) < loss(row.first, row.better) else "worse"
 
 

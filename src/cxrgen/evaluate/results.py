@@ -21,7 +21,6 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
-from cxrgen.evaluate.suites import sum_of
 from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
 SCHEMA_VERSION = 2
@@ -36,7 +35,6 @@ def document(
     inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of scores.json; values that are undefined become null."""
-    total, missing = sum_of({name: score.value for name, score in scores.metrics.items()})
     return {
         "schema": SCHEMA_VERSION,
         "cxrgen": __version__,
@@ -53,7 +51,7 @@ def document(
         "baselines": {
             name: {score: _numbers(value) for score, value in of.metrics.items()} for name, of in baselines.items()
         },
-        "sum": {"value": total, "missing": missing},
+        **{name: asdict(total) for name, total in scores.totals(baselines).items()},
     }
 
 

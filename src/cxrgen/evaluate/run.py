@@ -24,7 +24,7 @@ from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, 
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate
 from cxrgen.evaluate.self_test import as_text, noticed
-from cxrgen.evaluate.suites import SUM_OF, sum_of
+from cxrgen.evaluate.suites import SUMS, with_sums
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
 
@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"--{missing[0]} is missing; --pred, --gt and --out are needed")
     metrics = list(dict.fromkeys([*chosen, *settings]))
+    metrics = with_sums(metrics) if names is None else metrics
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
@@ -138,9 +139,10 @@ def scoreboard(
         reached = [number(values[name]) if name in values else "" for values in known.values()]
         rows.append([name, ARROWS[score.better], number(score.value), ends, *compared, *reached])
     lines = aligned_columns(rows, left=(0, 1, 5))
-    total, _ = sum_of({name: score.value for name, score in scores.metrics.items()})
-    if total is not None:
-        lines.append(f"sum {number(total)}: {' + '.join(SUM_OF)}")
+    for name, total in scores.totals(of_baselines).items():
+        if total.value is not None:
+            beside = "".join(f", {baseline} {number(value)}" for baseline, value in total.baselines.items())
+            lines.append(f"{name} {number(total.value)}{beside}: {' + '.join(SUMS[name])}")
     if of_baselines:
         lines.append("p: paired test against the best baseline, corrected for the number of scores")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])

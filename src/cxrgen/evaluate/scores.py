@@ -17,7 +17,7 @@ from cxrgen import metrics as metrics_of
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate.intervals import intervals
 from cxrgen.evaluate.statistics import Clusters, clusters
-from cxrgen.evaluate.suites import SUM_OF
+from cxrgen.evaluate.suites import Total, expanded, totals
 from cxrgen.metrics import Better, Floats, MetricResult
 
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "nearer_to_1": "→1"}
@@ -46,9 +46,9 @@ class Score:
     interval: tuple[float, float] | None  # 95 %, between patients
     better: Better
     signature: str
-    single_finding: bool = False  # tables of findings show it, the scoreboard does not
     no_interval: str = ""  # why there is none
     against: Against | None = None  # the best baseline, where there is one
+    single_finding: bool = False  # tables of findings show it, the scoreboard does not
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Scores:
     study_ids: tuple[str, ...]
     metrics: dict[str, Score]
     per_study: dict[str, Floats]
-    measured: dict[str, MetricResult]  # by metric module, for parts and differences
+    measured: dict[str, MetricResult]  # by metric, for those who need other sums
     groups: Clusters  # the studies' patients
 
     @property
@@ -68,6 +68,13 @@ class Scores:
     @property
     def patients(self) -> int:
         return self.groups.count
+
+    def values(self) -> dict[str, float]:
+        return {name: score.value for name, score in self.metrics.items()}
+
+    def totals(self, baselines: Mapping[str, Scores]) -> dict[str, Total]:
+        """The sums of scores that rankings use, beside those of the baselines."""
+        return totals(self.values(), {name: of.values() for name, of in baselines.items()})
 
     def signature(self) -> str:
         """What another person needs to get the same intervals."""
@@ -103,11 +110,12 @@ def evaluate(
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = metrics_of.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
-            per_study.update(result.aggregate(result.counts))
-        found = intervals(result, groups)
+            per_study.update(result.per_study())
+        ends = intervals(result, groups)
         for key, value in values.items():
-            end, single = found[key], key in result.single_findings
-            scores[key] = Score(float(value), end.ends, result.better(key), result.signature, single, end.why)
+            end, single = ends[key], result.is_single_finding(key)
+            better = result.better(key)
+            scores[key] = Score(float(value), end.ends, better, result.signature, end.why, single_finding=single)
     return Scores(tuple(study_ids), scores, per_study, measured, groups)
 
 
@@ -126,8 +134,7 @@ def chosen_metrics(names: Sequence[str] | None, has_truth: bool) -> list[str]:
     if names is None:
         records = metrics_of.load_all().items()
         return [name for name, metric in records if metric.by_default and (has_truth or not metric.needs_truth)]
-    asked = [part for name in names for part in (SUM_OF if name == "sum" else (name,))]
-    chosen = list(dict.fromkeys(metrics_of.metric_of(name) for name in asked))
+    chosen = list(dict.fromkeys(metrics_of.metric_of(name) for name in expanded(names)))
     for name in chosen:
         if metrics_of.load(name).needs_truth and not has_truth:
             raise UsageError(f"the metric {name!r} compares with a table of true findings; give it with --truth")

@@ -29,6 +29,7 @@ from cxrgen.llava_med.tensor_names import (
     tower_tensors,
     vision_settings,
 )
+from cxrgen.model.chat_template import chat_template
 from cxrgen.model.checkpoint import FORMAT_FILE
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.llama_fast import fast_tokenizer, fingerprint
@@ -174,6 +175,7 @@ def _write_processor(out: Path, tokenizer: Any, format: Format, vision: Any, fol
     size = vision.image_size
     settings = {name: settings[name] for name in ("image_mean", "image_std", "resample") if name in settings}
     images = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}, **settings)
+    template = tokenizer.chat_template = chat_template(format, begin=tokenizer.bos_token_id is not None)
     LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
@@ -181,6 +183,7 @@ def _write_processor(out: Path, tokenizer: Any, format: Format, vision: Any, fol
         num_additional_image_tokens=1,  # the class token, which strategy "default" takes away again
         vision_feature_select_strategy="default",
         image_token=format.image_token,
+        chat_template=template,
     ).save_pretrained(out)
 
 

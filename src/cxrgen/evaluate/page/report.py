@@ -24,7 +24,7 @@ from cxrgen.evaluate.page.repetition import degeneration
 from cxrgen.evaluate.page.strata import groups, strata
 from cxrgen.evaluate.pairs import Pairs
 from cxrgen.evaluate.scores import ARROWS, Score, Scores
-from cxrgen.evaluate.suites import headline
+from cxrgen.evaluate.suites import SUMS, headline
 from cxrgen.html import Bar, Html, Section, heat_map, note, number, render, table, tag, whisker_chart
 from cxrgen.metrics.clinical.labels import rule_label_table
 
@@ -77,8 +77,20 @@ def _scoreboard(scored: Scored) -> Section:
         [*_score_row(name, score, baselines), *(number(of[name]) if name in of else "" for of in known.values())]
         for name, score in shown.items()
     ]
-    columns = ("score", "", "value", "95 % interval", "best baseline", "", "above baseline", "95 % interval", "p")
-    parts.append(table((*columns, *known), rows, left=(0, 1, 5)))
+    columns = (
+        "score",
+        "",
+        "value",
+        "95 % interval",
+        "best baseline",
+        "",
+        "above baseline",
+        "95 % interval",
+        "p",
+        *known,
+    )
+    parts.append(table(columns, rows, left=(0, 1, 5)))
+    parts += _sums(scored)
     signatures = dict.fromkeys(score.signature for score in shown.values())
     parts.append(tag("p", "Signatures: ", *(tag("code", text, " ") for text in signatures), class_="soft"))
     return Section(
@@ -90,15 +102,28 @@ def _scoreboard(scored: Scored) -> Section:
     )
 
 
+def _sums(scored: Scored) -> list[Html]:
+    """The sums of scores beside those of the baselines; nothing where a part is missing."""
+    totals = {name: total for name, total in scored.scores.totals(scored.baselines).items() if total.value is not None}
+    if not totals:
+        return []
+    rows = [
+        [name, number(total.value), *map(number, total.baselines.values()), " + ".join(SUMS[name])]
+        for name, total in totals.items()
+    ]
+    columns = ("sum", "value", *scored.baselines, "of")
+    return [table(columns, rows, left=(0, len(columns) - 1))]
+
+
 def _bar(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> Bar:
     marks = {baseline: of[name].value for baseline, of in baselines.items() if name in of}
     return Bar(f"{name} {ARROWS[score.better]}", score.value, score.interval, marks)
 
 
 def _score_row(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> list[object]:
-    best = best_baseline(name, score.better, baselines)
     ends_of_score = ends_text(score.interval, score.no_interval)
     row: list[object] = [name, ARROWS[score.better], tag("b", number(score.value)), ends_of_score]
+    best = best_baseline(name, score.better, baselines)
     if best is None or score.against is None:
         return [*row, "–", "", "–", "–", "–"]
     against, sign = score.against, 1 if score.better == "higher" else -1

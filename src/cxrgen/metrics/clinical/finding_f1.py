@@ -43,20 +43,14 @@ def measure(
     rows = [_counts(parsed[text], row) for text, row in zip(hypotheses, complete)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), _FIRST_DISTANCE + 2)
     signature = f"findings|parser:phantom|findings:{','.join(NAMES)}|findings nobody has:left out"
-    return MetricResult(
-        counts,
-        _scores,
-        signature,
-        lower_is_better=frozenset({"finding_distance_error_cm"}),
-        single_findings=frozenset(f"finding_f1_{name}" for name in NAMES),
-        f1=_f1_columns(),
-    )
+    lower = frozenset({"finding_distance_error_cm"})
+    return MetricResult(counts, _scores, signature, lower_is_better=lower, f1=_f1_columns())
 
 
 def _f1_columns() -> dict[str, tuple[Columns, ...]]:
     """The columns of hits, false alarms and misses behind each finding's F1 and behind the macro averages."""
     columns = [(start, len(NAMES) + start, 2 * len(NAMES) + start) for start in range(len(NAMES))]
-    found = {f"finding_f1_{name}": (columns[i],) for i, name in enumerate(NAMES)}
+    found = {f"finding_f1_{name}": (columns[number],) for number, name in enumerate(NAMES)}
     nine = tuple(columns[NAMES.index(name)] for name in NINE)
     return found | {"finding_f1_macro": tuple(columns), "finding_f1_macro_9": nine}
 

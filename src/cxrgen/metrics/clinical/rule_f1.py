@@ -20,7 +20,6 @@ from cxrgen.metrics.clinical.labels import (
     f1_values,
     label_cosine,
     rule_label_table,
-    single_findings,
     uncertain_rule,
 )
 
@@ -34,7 +33,6 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     Raises UsageError for an unknown preset.
     """
     uncertain = uncertain_rule(preset, "rule")
-    suffix = "" if preset == DEFAULT else f".{preset}"
     hyp, ref = rule_label_table(hypotheses), rule_label_table(references)
     cosine = label_cosine(hyp, ref)[:, None]
     counts = np.concatenate([f1_counts(hyp, ref, uncertain), cosine, np.ones_like(cosine)], axis=1)
@@ -42,8 +40,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
         counts,
         partial(_scores, preset=preset),
         f"rule|labels:cxrgen-rules-3|uncertain:{uncertain}|observations nobody has:left out",
-        single_findings=single_findings("rule_f1", suffix),
-        f1=f1_columns("rule_f1", suffix),
+        f1=f1_columns("rule_f1", "" if preset == DEFAULT else f".{preset}"),
     )
 
 
