@@ -108,6 +108,8 @@ def _inflated(data: bytes, meta: pydicom.dataset.FileMetaDataset, allowed: int) 
     start = 144 + int(meta.FileMetaInformationGroupLength)  # preamble, "DICM" and the element that holds the length
     packed = zlib.decompressobj(-zlib.MAX_WBITS)
     plain = packed.decompress(data[start:], allowed)
+    if not packed.eof and not packed.unconsumed_tail:
+        raise ImageReject("image-truncated", "its packed part ends early; export it again")
     if packed.unconsumed_tail:
         raise ImageReject("too-large", f"unpacks to more than {allowed >> 20} MB; raise the limit if the image is real")
     dataset = read_dataset(io.BytesIO(plain), False, True)

@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless, RLELossless
+from pydicom.uid import (
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
-from cxrgen.imaging.jpeg import coded_size, stops_early
+from cxrgen.imaging.jpeg import coded_size, stops_early, with_more
 from cxrgen.imaging.rejects import ImageReject, too_large
 from cxrgen.imaging.tags import text_of, value_of, whole_of
 
@@ -30,6 +39,8 @@ _DECODERS = (
 )
 # Decoders whose way with a frame that ends early is known: an error, or plain grey that `jpeg` looks for.
 _PREFERRED = {JPEGBaseline8Bit: "pillow", JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
+# Those that are decoded by a library which fills in rows that it does not find; see `jpeg.with_more`.
+_FILLING = {JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1}
 _ITEM = b"\xfe\xff\x00\xe0"  # an encapsulated frame begins with it
 _NOISE = 0.5  # mean step between neighbours, in standard deviations, from which values are no picture
 _Array = NDArray[Any]
@@ -129,28 +140,37 @@ def _native(dataset: pydicom.Dataset, layout: PixelLayout, order: str) -> _Array
 
 def _decompressed(dataset: pydicom.Dataset, layout: PixelLayout) -> _Array:
     syntax, frame = dataset.file_meta.TransferSyntaxUID, _frame(bytes(dataset.PixelData))
-    options: dict[str, Any] = {
-        "rows": layout.rows,
-        "columns": layout.columns,
-        "samples_per_pixel": 1,
-        "number_of_frames": 1,
-        "bits_allocated": layout.allocated,
-        "bits_stored": layout.stored,
-        "pixel_representation": int(layout.signed),
-        "photometric_interpretation": "MONOCHROME2",
-        "pixel_keyword": "PixelData",
-    }
     early = ImageReject("image-truncated", "its compressed pixels end early; export it again")
     if stops_early(frame):
         raise early
-    decoder = get_decoder(syntax)
-    plugin = _PREFERRED.get(syntax, "")
-    options["decoding_plugin"] = plugin if plugin in decoder.available_plugins else ""
-    values, _ = decoder.as_array(dataset.PixelData, index=0, raw=True, correct_unused_bits=False, **options)
-    if stops_early(frame, values):
+    values = _decode(frame, syntax, layout)
+    may_be_filled = syntax in _FILLING and (syntax == JPEGExtended12Bit or np.ptp(values[-1]) == 0)
+    if stops_early(frame, values) or (may_be_filled and np.any(_decode(with_more(frame), syntax, layout) != values)):
         raise early
     unsigned: _Array = values.view(f"u{values.dtype.itemsize}")
     return unsigned
+
+
+def _decode(frame: bytes, syntax: UID, layout: PixelLayout) -> _Array:
+    decoder, plugin = get_decoder(syntax), _PREFERRED.get(syntax, "")
+    values: _Array
+    values, _ = decoder.as_array(
+        encapsulate([frame]),
+        index=0,
+        raw=True,
+        decoding_plugin=plugin if plugin in decoder.available_plugins else "",
+        correct_unused_bits=False,
+        rows=layout.rows,
+        columns=layout.columns,
+        samples_per_pixel=1,
+        number_of_frames=1,
+        bits_allocated=layout.allocated,
+        bits_stored=layout.stored,
+        pixel_representation=int(layout.signed),
+        photometric_interpretation="MONOCHROME2",
+        pixel_keyword="PixelData",
+    )
+    return values
 
 
 def _meant_bits(raw: _Array, layout: PixelLayout, notes: list[str]) -> NDArray[np.int32]:

@@ -58,12 +58,16 @@ def lacks_blocks(stream: bytes, pixels: NDArray[Any]) -> bool:
     """Whether a JPEG with these pixels (H, W) ends before its last block."""
     if not looks_filled_in(pixels[-8:, -8:]):
         return False
-    end = stream.rfind(_END)
-    longer = stream[:end] + b"\x55" * 64 + _END
     try:
-        return bool(np.any(_decoded(longer) != _decoded(stream)))
+        return bool(np.any(_decoded(with_more(stream)) != _decoded(stream)))
     except Exception:  # not a kind that Pillow reads: its own decoder has read it, and demands all blocks
         return False
+
+
+def with_more(stream: bytes) -> bytes:
+    """The JPEG with bytes before its end mark: nothing where the picture is whole, picture where it ends early."""
+    end = stream.rfind(_END)
+    return stream[:end] + b"\x55" * 64 + _END
 
 
 def _lacks_tiles(stream: bytes) -> bool:
