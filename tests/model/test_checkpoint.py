@@ -16,7 +16,8 @@ from tests.generate.conftest import make_checkpoint, make_clip_checkpoint
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
 from cxrgen.model.checkpoint import BASE_FILE, open_checkpoint, save_all_but_weights, write_checkpoint
-from cxrgen.train.trainable import LoraSettings, mode_of, set_trainable
+from cxrgen.train.config import TrainableConfig
+from cxrgen.train.trainable import set_trainable
 
 WEIGHTS, ADAPTER = "model.safetensors", "adapter_model.safetensors"
 Tensors = dict[str, torch.Tensor]
@@ -33,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter(whole: Path) -> Path:
     """An adapter over `whole`, with trained rows and a whole projector."""
     checkpoint = open_checkpoint(whole)
-    set_trainable(checkpoint.model, mode_of("lora"), rows=(5, 6), lora=LoraSettings(rank=4, alpha=8))
+    set_trainable(checkpoint.model, TrainableConfig("lora", lora_rank=4, lora_alpha=8), (5, 6))
     folder = whole.parent / "adapter"
     checkpoint.model.save_pretrained(folder)
     save_all_but_weights(folder, checkpoint)

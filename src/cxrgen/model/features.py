@@ -1,6 +1,6 @@
-"""Vision features computed once: a frozen tower gives the same features in every epoch, so they are kept.
+"""Vision features computed once: a frozen encoder gives the same features in every epoch, so they are kept.
 
-The features are those before the projector. While training on them, the tower is replaced by a stand-in that returns
+The features are those before the projector. While training on them, the encoder is replaced by a stand-in that returns
 what it is given, so that everything from the projector on is the stock forward pass.
 """
 
@@ -24,7 +24,7 @@ def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
 
 
 class _PrecomputedFeatures(nn.Module):
-    """Stands where the tower stood: its input is the features, its output looks like the tower's."""
+    """Stands where the encoder stood: its input is the features, its output looks like the encoder's."""
 
     def __init__(self, tower: nn.Module, class_token: bool) -> None:
         super().__init__()
