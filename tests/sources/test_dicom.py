@@ -113,7 +113,7 @@ def test_texts_in_one_table_by_accession_number(export: Path, column: str) -> No
     (export / "texts.csv").rename(elsewhere)
     found = read(export, SourceOptions(text_file=elsewhere))  # prepare joins the texts itself
     assert [study.study_id for study in found.studies] == ["ACC-1", "ACC-2", "1.2.3.3"]
-    assert "elsewhere.csv names studies by accession number" in found.notes
+    assert "the table names studies by accession number (column 1)" in found.notes
 
 
 def coded(meaning: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,14 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: cannot be made a folder ({error.strerror}); choose another place") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(f"{path}: nothing can be written there; change its permissions or choose another place")
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file is at a path that may be anything: too long, of other bytes, a loop of links, a pipe."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Strict readers of CSV, TSV and JSON: every cell is text, and an error names its line."""
+"""Strict readers of CSV, TSV and JSON: every cell is text, and an error names its row.
+
+Files are untrusted: packed ones may unpack to far more than they are, and names in header rows can be a patient's where
+the header is missing. So sizes are limited, and messages give numbers of columns; names stand in the error's `detail`.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,31 @@ import gzip
 import io
 import json
 import re
+import stat
 import unicodedata
 import zlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
+from cxrgen.core.encodings import decoded
 from cxrgen.core.errors import InputError
 
 _MAX_CELL = 10_000_000  # characters; a report is a few thousand, an unbalanced quote swallows the rest of the file
-
+_MAX_COLUMNS = 10_000
+_MAX_BYTES = 4 << 30  # of a table, unpacked
+_BELIEVED_BYTES = 64 << 20  # unpacked; above this a packed file must not be
+_MAX_RATIO = 200  # times as large as it is packed: text packs to a tenth, blanks to a thousandth
+_MOST_DIGITS = 4000  # of a number in JSON; more are kept as text
+_LONGEST_NAME = 50  # characters of a column name
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)  # Excel's own first line
+_DATA = re.compile(r"[.!?]\s*$|[.!?]\s|[/\\^]|^[\d\s.,:-]+$")  # sentences, paths, DICOM names, numbers and dates
 
 csv.field_size_limit(_MAX_CELL)
-
-
-_LONGEST_NAME = 50  # characters of a column name
-
-
-_DATA = re.compile(r"[.!?]\s*$|[.!?]\s|[/\\^]|^[\d\s.,:-]+$")  # sentences, paths, DICOM names, numbers and dates
 
 
 @dataclass(frozen=True)
@@ -44,52 +53,81 @@ class CsvTable:
     path: Path
     columns: tuple[str, ...]
     rows: tuple[CsvRow, ...]
-    notes: tuple[str, ...]  # what was unusual: encoding, separator
+    notes: tuple[str, ...]  # what was unusual: encoding, separator, columns without a name
 
 
-def read_csv(path: Path) -> CsvTable:
+def read_csv(path: Path, encoding: str = "") -> CsvTable:
     """Read a CSV or TSV, gzipped or not, strictly.
 
-    UTF-8 with or without byte order mark, UTF-16 by its mark, else Windows-1252; comma, semicolon or tab by the header
-    line. Raises InputError naming the line for a missing file, an empty one, a row of another length, an open quote.
+    UTF-8 with or without byte order mark, UTF-16 by its mark, else Windows-1252 where that makes sense, or `encoding`;
+    comma, semicolon, tab or bar by the header line or by Excel's `sep=` line. Columns without a name are not read.
+    Raises InputError naming the line for a missing file, an empty one, a row of another length, an open quote.
     """
     path = Path(path)
-    text, notes = _decode(path)
-    header_line = next((line for line in text.splitlines() if line.strip()), "")
-    if not header_line:
-        raise InputError(f"{path}: the file is empty; a header row with column names is needed")
-    delimiter = max(",;\t", key=header_line.count)  # ties go to the comma
+    text, remark = decoded(_contents(path), str(path), encoding)
+    notes = [remark] if remark else []
+    text, delimiter = _separator(text, path)
     if delimiter != ",":
-        notes.append("columns are separated by " + {";": "semicolons", "\t": "tabs"}[delimiter])
+        notes.append(f"columns are separated by {_SEPARATORS.get(delimiter, repr(delimiter))}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns: list[str] = []
+    header: list[str] = []
     rows = []
+    longer = 0
     try:
         for fields in reader:
             if not any(field.strip() for field in fields):
                 continue
-            if not columns:
-                columns = [unicodedata.normalize("NFC", field).strip() for field in fields]
-                twice = {name for name in columns if columns.count(name) > 1}
-                if twice:
-                    raise InputError(f"{path}: column {sorted(twice)[0]!r} stands twice in the header; rename one")
+            if not header:
+                header = _header(fields, path)
                 continue
             row_ref = f"{path.name}:{reader.line_num}"
-            if len(fields) != len(columns):
+            if len(fields) > len(header) and not any(field.strip() for field in fields[len(header) :]):
+                fields, longer = fields[: len(header)], longer + 1
+            if len(fields) != len(header):
                 raise InputError(
-                    f"{row_ref}: {len(fields)} fields, the header has {len(columns)}; "
+                    f"{row_ref}: {len(fields)} fields, the header has {len(header)}; "
                     "quote cells that hold the separator, or export the file again"
                 )
-            rows.append(CsvRow(row_ref, dict(zip(columns, fields))))
+            rows.append(CsvRow(row_ref, {name: field for name, field in zip(header, fields) if name}))
     except csv.Error as error:
         raise InputError(f"{path.name}:{reader.line_num}: {error}; look for an unbalanced quote from here on") from None
-    return CsvTable(path, tuple(columns), tuple(rows), tuple(notes))
+    nameless = sum(not name for name in header)
+    notes += [f"columns without a name, which are not read: {nameless}"] if nameless else []
+    notes += [f"{longer} rows end with separators that hold nothing"] if longer else []
+    return CsvTable(path, tuple(name for name in header if name), tuple(rows), tuple(notes))
+
+
+def _separator(text: str, path: Path) -> tuple[str, str]:
+    """(text from the header on, separator): by Excel's `sep=` line, else the commonest outside quotes in the header."""
+    lines = io.StringIO(text)
+    first = next((line for line in lines if line.strip()), "")
+    if not first:
+        raise InputError(f"{path}: the file is empty; a header row with column names is needed")
+    named = _SEP_LINE.fullmatch(first.strip())
+    if named:
+        return lines.read(), named[1]
+    unquoted = re.sub(r'"[^"]*"', "", first)
+    return text, max(_SEPARATORS, key=unquoted.count)  # ties go to the comma
+
+
+def _header(fields: Sequence[str], path: Path) -> list[str]:
+    """The names of columns, "" for those without one. Raises InputError for too many, or two of one name."""
+    if len(fields) > _MAX_COLUMNS:
+        raise InputError(f"{path}: {len(fields)} columns, more than {_MAX_COLUMNS}; is one line the whole file?")
+    names = [unicodedata.normalize("NFC", field).strip() for field in fields]
+    twice = next((name for name, count in Counter(names).items() if name and count > 1), "")
+    if twice:
+        first, second = [number for number, name in enumerate(names, 1) if name == twice][:2]
+        raise InputError(
+            f"{path}: columns {first} and {second} have the same name in the header; rename one", detail=repr(twice)
+        )
+    return names
 
 
 def find_column(table: CsvTable, *names: str, needed: bool = True) -> str | None:
     """The table's spelling of the first of `names` that it has, ignoring case and outer blanks.
 
-    Raises InputError listing the columns found and the nearest one when `needed` and none is there.
+    Raises InputError with the number of the nearest column when `needed` and none is there; its detail has the names.
     """
     folded = {column.strip().lower(): column for column in table.columns}
     for name in names:
@@ -97,58 +135,95 @@ def find_column(table: CsvTable, *names: str, needed: bool = True) -> str | None
             return folded[name.strip().lower()]
     if not needed:
         return None
-    near = get_close_matches(names[0].lower(), folded, n=1)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    raise InputError(f"{table.path}: no column {names[0]!r}, {listed_columns(table.columns)}{hint}")
+    raise missing_column(str(table.path), repr(names[0]), names[0], table.columns)
+
+
+def missing_column(table: str, which: str, name: str, columns: Sequence[str], hint: str = "") -> InputError:
+    """The error of a column that is not there (`no column {which}`): how many are, and the nearest one's number."""
+    folded = {column.strip().lower(): number for number, column in enumerate(columns, 1)}
+    near = get_close_matches(name.strip().lower(), list(folded)[:_MAX_COLUMNS], n=1)
+    if any(_DATA.search(column) or len(column) > _LONGEST_NAME for column in columns):
+        said = f"its {len(columns)} column names read like data; is the header row missing?"
+    else:
+        said = f"the table has {len(columns)} columns" + (f"; did you mean column {folded[near[0]]}?" if near else "")
+    return InputError(f"{table}: no column {which}; {said}{hint}", detail=listed_columns(columns))
 
 
 def listed_columns(columns: Iterable[str]) -> str:
-    """Column names for a message: "found: study_id, report".
-
-    Where any of them reads like data, the header row may be missing; then none is shown, since data can be a patient's.
-    """
-    names = list(columns)
-    if any(_DATA.search(name) or len(name) > _LONGEST_NAME for name in names):
-        return f"found: {len(names)} cells that read like data; is the header row missing?"
-    return f"found: {', '.join(names)}"
+    """Column names for the detail of an error: "found: study_id, report"."""
+    return f"found: {', '.join(columns)}"
 
 
-def _decode(path: Path) -> tuple[str, list[str]]:
+def _contents(path: Path) -> bytes:
+    """The bytes of a file, unpacked. Raises InputError for what is no file, or unpacks to more than is believable."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: no regular file; give the path of a table")
+        with open(path, "rb") as file:
+            limit = _MAX_BYTES
+            if path.suffix.lower() != ".gz":
+                return _limited(file, limit, path)
+            limit = min(limit, max(_BELIEVED_BYTES, _MAX_RATIO * path.stat().st_size))
+            with gzip.open(file) as unpacked:
+                return _limited(cast(IO[bytes], unpacked), limit, path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: holds NUL bytes, so it is no text file; export it as CSV in UTF-8")
-    for encoding in ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if encoding != "cp1252":
-            return text, ["read as utf-16"] if encoding == "utf-16" else []
-        other = sum(not line.isascii() for line in text.splitlines())
-        return text, [f"read as {encoding}, not UTF-8; {other} lines hold letters that depend on it"]
-    raise InputError(f"{path}: neither UTF-8 nor Windows-1252; export it as UTF-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON document, or a file of JSON lines as a list; raises InputError naming the line."""
+def _limited(file: IO[bytes], limit: int, path: Path) -> bytes:
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InputError(f"{path}: holds more than {limit / 1e6:.0f} MB unpacked, which no such table does; check it")
+    return data
+
+
+def read_json(path: Path, encoding: str = "") -> Any:
+    """Read a JSON document, or a file of JSON lines as a list; raises InputError naming the line.
+
+    Numbers of thousands of digits stay text, half of a surrogate pair becomes U+FFFD, and a line that is nested too
+    deeply is None.
+    """
     path = Path(path)
-    text, _ = _decode(path)
+    text, _ = decoded(_contents(path), str(path), encoding)
     try:
-        return json.loads(text)
+        return _value(text)
+    except RecursionError:
+        if "\n" not in text.strip():
+            raise InputError(f"{path}: nested too deeply to be read; it is no data file") from None
+        whole = None
     except json.JSONDecodeError as error:
         whole = error
-    values = []
-    for number, line in enumerate(text.splitlines(), 1):
+    values: list[Any] = []
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                values.append(json.loads(line))
+                values.append(_value(line))
+            except RecursionError:
+                values.append(None)
             except json.JSONDecodeError as error:
-                if not values:  # not JSON lines at all: the error of the whole document says more
+                if not values and whole:  # not JSON lines at all: the error of the whole document says more
                     raise InputError(f"{path.name}:{whole.lineno}: not JSON ({whole.msg})") from None
                 raise InputError(f"{path.name}:{number}: not JSON ({error.msg})") from None
     return values
+
+
+def _value(text: str) -> Any:
+    value = json.loads(text, parse_int=_integer)
+    return _whole_letters(value) if re.search(r"\\u[dD][89a-fA-F]", text) else value
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
+def _whole_letters(value: Any) -> Any:
+    """The value with U+FFFD for halves of surrogate pairs, which no file can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_letters(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole_letters(key): _whole_letters(item) for key, item in value.items()}
+    return value

@@ -48,7 +48,7 @@ class StoredImage:
     height: int = 0
     sha256: str = ""  # of the stored file
     brightness: float = 0.0  # mean grey, 0 to 255
-    look: str = ""  # 16 hex digits that stay when contrast changes; see `dhash`
+    dhash: str = ""  # 16 hex digits that stay when contrast changes; see `dhash`
     mode: str = ""  # of the source file, as its bits and size; see `GreyImage`
     bits: int = 0
     source_width: int = 0

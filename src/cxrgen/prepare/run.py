@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from cxrgen.core.encodings import known_encoding
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-folder", type=Path, help="where image names start; default: beside the source")
     parser.add_argument("--text-file", type=Path, help="CSV with study_id and report, findings, impression, ...")
     parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="code page of tables and texts, if not UTF-8")
     parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
     parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
     parser.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
@@ -106,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--valid-share and --test-share are at least 0 and together below 1")
     if options.size < 16 or options.workers < 1 or options.max_words < 0:
         raise UsageError("--size is at least 16, --workers at least 1, --max-words at least 0")
+    if options.encoding and not known_encoding(options.encoding):
+        raise UsageError("--encoding is no code page that is known; write utf-8, cp1252, cp1251, gbk, shift_jis, ...")
     out: Path = options.out
     image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
@@ -156,10 +160,11 @@ def _read(options: argparse.Namespace, kind: str) -> Found:
         columns=_mapping(options.map),
         section_style=options.section_style,
         on_duplicate=options.on_duplicate,
+        encoding=options.encoding,
         own=_own_options(options, kind),
     )
     found = read(kind, options.source, source_options)
-    if options.text_file:
+    if options.text_file and options.text_file not in found.files:
         found = add_texts(found, options.text_file, replace(source_options, columns={}))
     return found
 
@@ -215,6 +220,8 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
     before, _ = read_stored(out / JOURNAL)
     if before is None:
         return
+    defaults = _defaults()  # options that are new since then had no other value
+    before = {**{name: defaults.get(name) for name in recorded}, **before}
     other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
     if other:
         name, was, now = other[0], before.get(other[0]), recorded.get(other[0])
@@ -222,6 +229,13 @@ def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
         raise InputError(
             f"{out}: was made with {flag} {was}, not {now}; give another --out, or --force to make it anew"
         )
+
+
+def _defaults() -> dict[str, Any]:
+    """What options are where nobody gives them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return {action.dest: action.default for action in parser._actions}
 
 
 @contextmanager
@@ -243,7 +257,7 @@ def _plan(
     words = unknown_views(selection.studies)
     if words:
         lines.append("views not understood: " + ", ".join(f"{word or 'none'} {n}" for word, n in words.most_common(10)))
-    lines.append(f"left out: {len(selection.rejects)}{_codes(selection)}")
+    lines.append(f"left out: {_studies_left_out(selection)} studies{_codes(selection)}")
     disk = bytes_needed(jobs, image_options.size)
     seconds = time_per_image(jobs, image_options) * len(jobs) / workers
     lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
@@ -304,7 +318,7 @@ def _print_result(options: argparse.Namespace, selection: Selection) -> None:
             say(f"  {line}")
         splits = ", ".join(f"{name} {n}" for name, n in _splits(selection).items())
         say(f"{studies} studies with {images} images ({splits})")
-        say(f"left out: {len(selection.rejects)}{_codes(selection)}")
+        say(f"left out: {_studies_left_out(selection)} studies{_codes(selection)}")
         say(f"look at {options.out / 'card.html'}")
         print(options.out)
     left_out = _studies_left_out(selection)

@@ -84,7 +84,7 @@ def _remarks(studies: Sequence[Study], images: _Images, stored: Views) -> list[s
 
 def _some_alike(study: Study, images: _Images) -> bool:
     """Does a study hold two images that look like one exposure, processed twice? They are marked and both kept."""
-    hashes = list({image.sha256: image.look for image in _mine(study, images) if image.path}.values())
+    hashes = list({image.sha256: image.dhash for image in _mine(study, images) if image.path}.values())
     return any(is_near_duplicate(one, other) for one, other in combinations(hashes, 2))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Reject, Study
+from cxrgen.sources.texts import MARKS
 from cxrgen.text.cleaning import clean
 from cxrgen.text.prior_mentions import without_priors
 from cxrgen.text.sentences import cut_at_sentence
@@ -111,7 +112,12 @@ def remarks(studies: Sequence[Study]) -> list[str]:
         for study in studies
         for name in ("findings", "impression")
     )
+    marks = Counter(flag for study in studies for flag in study.flags if flag.startswith(MARKS))
     return [
+        *(
+            f"{n} texts held {kind.removeprefix(MARKS)} marks, which were taken out"
+            for kind, n in sorted(marks.items())
+        ),
         *([f"{damaged} reports hold characters that an earlier conversion damaged (U+FFFD)"] if damaged else []),
         *([f"{foreign} reports do not look English; scores and labels here expect English"] if foreign else []),
         *([f"{words} sections hold only a word such as None or N/A and count as empty"] if words else []),

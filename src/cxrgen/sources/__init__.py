@@ -30,6 +30,7 @@ class SourceOptions:
     columns: Mapping[str, str] = field(default_factory=dict)  # our field -> the source's column, from --map
     section_style: str = "tolerant"  # how raw report text is split: tolerant or mimic
     on_duplicate: str = "reject"  # rows of one study that contradict each other: reject the study, or believe the last
+    encoding: str = ""  # code page of tables and texts that are not UTF-8
     own: Mapping[str, Any] = field(default_factory=dict)  # options that the source itself declares, by name
 
 
@@ -63,8 +64,8 @@ SOURCES: dict[str, str] = {
     "mimic": "cxrgen.sources.mimic",
     "openi": "cxrgen.sources.openi",
     "llava": "cxrgen.sources.llava",
-    "table": "cxrgen.sources.table",
     "dicom": "cxrgen.sources.dicom",
+    "table": "cxrgen.sources.table",
 }
 
 

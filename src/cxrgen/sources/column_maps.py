@@ -22,6 +22,7 @@ class ColumnMap:
     birth_year: str = ""  # a column with the year of birth, which is read as the age
     study_parts: int = 0  # folders above the image whose names are the study, where no column is
     only_in_test: tuple[str, str] | None = None  # (column, value) that rows of the test split must have
+    first_text_counts: bool = False  # images of one study have several versions of its text
     notes: tuple[str, ...] = ()
 
 
@@ -43,6 +44,7 @@ COLUMN_MAPS = (
         },
         second_view="ap_pa",
         study_parts=2,
+        first_text_counts=True,
         notes=("patient_report_date_order is no date and is not used to find prior studies",),
     ),
     ColumnMap(

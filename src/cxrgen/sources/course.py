@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, RejectError
+from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, View
 from cxrgen.core.tables import CsvTable, find_column, read_csv
 from cxrgen.imaging.views import view_from_procedure
@@ -24,7 +25,7 @@ from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import FIELDS, RowReader, image_study, label_columns, map_columns, order_key, read_rows
-from cxrgen.text.sections import split_sections
+from cxrgen.sources.texts import ReportText, read_text, split_report
 
 _TABLES = {"train": "train", "valid": "valid", "test": "test"}  # name of a table -> split of rows that do not say
 _IMAGES = (".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff")
@@ -58,11 +59,11 @@ def read(path: Path, options: SourceOptions) -> Found:
     folder = options.image_folder or path / "images"
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; say where images are with --image-folder")
-    tables = {split: read_csv(file) for split, file in _tables(path).items()}
+    tables = {split: read_csv(file, options.encoding) for split, file in _tables(path).items()}
     notes = [f"{table.path.name}: {note}" for table in tables.values() for note in table.notes]
     metadata: dict[str, _Image] = {}
     for file in _metadata_files(path)[:1]:
-        table = read_csv(file)
+        table = read_csv(file, options.encoding)
         notes += [f"{file.name}: {note}" for note in table.notes]
         metadata = _metadata(table)
     columns: dict[str, str] = {}
@@ -81,7 +82,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     if not tables:
         rows = [_row_of_image(stem, image, on_disk, folder) for stem, image in metadata.items()]
     joined, strangers = _unlisted(rows, on_disk, folder, metadata)
-    texts = _with_report_files([*rows, *joined], path / "reports", options.section_style)
+    texts = _with_report_files([*rows, *joined], path / "reports", options, rejects)
     merged = merge_rows(texts, "course", options.on_duplicate)
     notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
     notes += [f"{len(joined)} images that no table lists joined their study by name"] if joined else []
@@ -186,7 +187,9 @@ def _unlisted(
     return joined, strangers
 
 
-def _with_report_files(rows: Sequence[StudyRow], folder: Path, style: str) -> Iterable[StudyRow]:
+def _with_report_files(
+    rows: Sequence[StudyRow], folder: Path, options: SourceOptions, rejects: list[Reject]
+) -> Iterator[StudyRow]:
     """The first row of each study with those sections of reports/{study}.txt that no row of the study has."""
     in_tables: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -194,15 +197,25 @@ def _with_report_files(rows: Sequence[StudyRow], folder: Path, style: str) -> It
     seen: set[str] = set()
     for row in rows:
         if row.study_id not in seen:
-            sections = _report_file(row.study_id, folder, style)
-            more = {name: text for name, text in sections.items() if name not in in_tables[row.study_id]}
-            row = replace(row, sections={**more, **row.sections}) if more else row
+            try:
+                row = _joined(row, _report_file(row.study_id, folder, options), in_tables[row.study_id])
+            except RejectError as error:
+                rejects.append(Reject(f"reports/{row.study_id}.txt", row.study_id, error.code, error.hint))
         seen.add(row.study_id)
         yield row
 
 
-def _report_file(study_id: str, folder: Path, style: str) -> dict[str, str]:
+def _joined(row: StudyRow, report: ReportText, in_tables: Collection[str]) -> StudyRow:
+    more = {name: text for name, text in report.sections.items() if name not in in_tables}
+    return replace(row, sections={**more, **row.sections}, flags=row.flags + report.flags) if more else row
+
+
+def _report_file(study_id: str, folder: Path, options: SourceOptions) -> ReportText:
+    """What reports/{study}.txt holds, nothing where it is not there. Raises RejectError for one that is no report."""
     if "/" in study_id or study_id.startswith("."):
-        return {}
+        return ReportText({})
     file = folder / f"{study_id}.txt"
-    return split_sections(file.read_text(encoding="utf-8", errors="replace"), style) if file.is_file() else {}
+    if not is_file(file):
+        return ReportText({})
+    with open(file, "rb") as opened:
+        return split_report(read_text(opened, options.encoding), options.section_style)

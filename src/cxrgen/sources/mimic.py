@@ -22,16 +22,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, RejectError
 from cxrgen.core.records import FRONTAL, LATERAL, UNKNOWN, Reject, View
 from cxrgen.core.tables import CsvTable, find_column, read_csv
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.demographics import Person, read_people
-from cxrgen.sources.dicom import read_text, view_and_time
+from cxrgen.sources.dicom import view_and_time
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import label_columns, order_key, read_labels
-from cxrgen.text.sections import OVERRIDDEN, split_sections
+from cxrgen.sources.texts import read_text
+from cxrgen.text.sections import OVERRIDDEN, official_misreads, split_sections
 
 _TABLES = {
     "metadata": re.compile(r"mimic-cxr-[\d.]+-metadata\.csv(\.gz)?"),
@@ -317,7 +318,7 @@ def _texts(
         for study_id, subject_id in subjects.items():
             try:
                 report = report_of(study_id, subject_id)
-            except (OSError, BadZipFile, RuntimeError, zlib.error, ValueError) as error:
+            except (OSError, BadZipFile, RuntimeError, zlib.error, ValueError, RejectError) as error:
                 hint = f"its report cannot be read ({type(error).__name__}); copy or unpack it again"
                 rejects.append(Reject(f"study {study_id}", study_id, "text-unreadable", hint))
                 continue
@@ -367,7 +368,12 @@ def _sections(report: str | dict[str, str], style: str, counts: Counter[str]) ->
     if isinstance(report, dict):
         return report
     sections = split_sections(report, "mimic")
-    if style == "tolerant" and not sections.keys() & {"findings", "impression"}:
+    if style == "mimic":
+        return sections
+    if not sections.keys() & {"findings", "impression"}:
         counts["with neither findings nor impression by the official parser went to the tolerant one"] += 1
+        return split_sections(report, "tolerant")
+    if official_misreads(report):
+        counts["of which the official parser misreads a header went to the tolerant one"] += 1
         return split_sections(report, "tolerant")
     return sections

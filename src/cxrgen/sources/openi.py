@@ -24,6 +24,7 @@ from cxrgen.core.tables import find_column, read_csv
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
+from cxrgen.sources.texts import read_sections
 
 _XML = re.compile(r"(^|/)\d{1,6}\.xml$")
 _REPORTS, _PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
@@ -128,16 +129,13 @@ def _read_xml(row_ref: str, content: bytes) -> StudyRow:
     study_id = clean_id(name.get("id") if name is not None else "", row_ref)
     if not study_id:
         raise RejectError("id-missing", "it has no uId")
-    sections: dict[str, str] = {}
-    for part in root.iter("AbstractText"):
-        text = "".join(part.itertext()).strip()
-        if text:
-            sections[(part.get("Label") or "full report").strip().lower()] = text
+    labelled = ((part.get("Label") or "full report", "".join(part.itertext())) for part in root.iter("AbstractText"))
+    report = read_sections({label.strip().lower(): text for label, text in labelled if text.strip()})
     images = [f"{image.get('id') or ''}.png" for image in root.iter("parentImage")]
     if not all(_SAFE.fullmatch(image) for image in images):
         raise RejectError("bad-path", "the name of an image holds more than letters, digits, dots and dashes")
     views = tuple(View(image, UNKNOWN) for image in dict.fromkeys(images))
-    return StudyRow(row_ref, study_id, views=views, sections=sections)
+    return StudyRow(row_ref, study_id, views=views, sections=report.sections, flags=report.flags)
 
 
 def _read_table(file: Path) -> list[StudyRow]:
@@ -146,9 +144,9 @@ def _read_table(file: Path) -> list[StudyRow]:
     columns = {name: find_column(table, name, needed=name in ("findings", "impression")) for name in _SECTIONS}
     rows = []
     for row in table.rows:
-        sections = {name: row.cells[column].strip() for name, column in columns.items() if column}
-        sections = {name: text for name, text in sections.items() if text}
-        rows.append(StudyRow(row.row_ref, clean_id(row.cells[uid], row.row_ref), sections=sections))
+        report = read_sections({name: row.cells[column] for name, column in columns.items() if column})
+        study_id = clean_id(row.cells[uid], row.row_ref)
+        rows.append(StudyRow(row.row_ref, study_id, sections=report.sections, flags=report.flags))
     return rows
 
 

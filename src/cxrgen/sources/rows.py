@@ -1,30 +1,30 @@
 """Rows of any table (CSV cells or JSON values) to what they say of studies, by a map from our fields to its columns.
 
-One cell may hold several images and their views: a JSON list, a list as Python prints it, or names joined by `;`. A raw
-`report` is split into sections; section columns win over what stands in the raw text. The fourteen label columns that
-CheXpert and NegBio write are recognised by their names.
+One cell may hold several images and their views: a list, as JSON, Python, numpy or pandas write it, or names joined by
+`;`. A raw `report` is split into sections; section columns win over what stands in the raw text. The fourteen label
+columns that CheXpert and NegBio write are recognised by their names.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
-from cxrgen.core.errors import InputError, RejectError, unknown
+from cxrgen.core.errors import RejectError, unknown
 from cxrgen.core.records import UNKNOWN, Reject, View
-from cxrgen.core.tables import listed_columns
+from cxrgen.core.tables import missing_column
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import Locate
 from cxrgen.sources.merge_rows import StudyRow
+from cxrgen.sources.printed_lists import several
+from cxrgen.sources.texts import MARKS, joined, read_sections, split_report
 from cxrgen.text.chexpert import OBSERVATIONS, label_value
-from cxrgen.text.sections import split_sections
+from cxrgen.text.marks import without_excel_marks
 
 # Field -> names that columns of published tables and of ordinary exports have, in any case.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -72,15 +72,16 @@ def map_columns(
     """Field -> column: what the user gave, then what `names` knows; one column serves one field.
 
     Raises UsageError for a field that does not exist, InputError for a column that does not, or when one of `needed` is
-    not found: with all columns and the nearest guess.
+    not found: with the number of columns and of the nearest one.
     """
-    folded = {column.strip().lower(): column for column in columns_of_table}
+    names_there = list(columns_of_table)
+    folded = {column.strip().lower(): column for column in names_there if column.strip()}
     columns: dict[str, str] = {}
     for name, column in given.items():
         if name not in FIELDS:
             raise unknown("field of --map", name, FIELDS)
         if column.strip().lower() not in folded:
-            raise InputError(f"{table}: no column {column!r} (--map){_instead(column, folded)}")
+            raise missing_column(table, f"that --map {name}= names", column, names_there)
         columns[name] = folded[column.strip().lower()]
     for name, candidates in names.items():
         if name not in columns:
@@ -90,15 +91,8 @@ def map_columns(
                 columns[name] = free[0]
     for name in needed:
         if name not in columns:
-            hint = _instead(names[name][0], folded)
-            raise InputError(f"{table}: no column for {name}{hint}; say which with --map {name}=COLUMN")
+            raise missing_column(table, f"for {name}", name, names_there, f"; say which with --map {name}=COLUMN")
     return columns
-
-
-def _instead(column: str, folded: Mapping[str, str]) -> str:
-    near = get_close_matches(column.strip().lower(), folded, n=1)
-    guess = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    return f", {listed_columns(folded.values())}{guess}"
 
 
 def label_columns(columns: Iterable[str]) -> dict[str, str]:
@@ -118,16 +112,24 @@ def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], reader: RowReader) 
 
 
 def _read_row(row_ref: str, cells: Mapping[str, Any], reader: RowReader) -> StudyRow:
+    excel_marks = False
+
     def text(name: str) -> str:
+        nonlocal excel_marks
         value = cells.get(reader.columns[name]) if name in reader.columns else None
-        return "" if value is None else str(value).strip()
+        cell = "" if value is None else str(value).strip()
+        plain = without_excel_marks(cell).strip()
+        excel_marks = excel_marks or plain != cell
+        return plain
 
     images = several(cells.get(reader.columns["image"])) if "image" in reader.columns else []
     study_id = clean_id(text("study_id"), row_ref) or (reader.study_of_image(images[0]) if images else "")
     if not study_id:
         raise RejectError("id-missing", "the row has neither a study id nor an image")
     raw_views = several(cells.get(reader.columns["view"])) if "view" in reader.columns else []
-    sections = split_sections(text("report"), reader.section_style) if text("report") else {}
+    report = joined(
+        split_report(text("report"), reader.section_style), read_sections({name: text(name) for name in SECTIONS})
+    )
     return StudyRow(
         row_ref=row_ref,
         study_id=study_id,
@@ -135,8 +137,9 @@ def _read_row(row_ref: str, cells: Mapping[str, Any], reader: RowReader) -> Stud
         split=text("split") or reader.split,
         order_key=order_key(text("date"), text("time")),
         views=_views(images, raw_views, reader.locate),
-        sections={**sections, **{name: text(name) for name in SECTIONS if text(name)}},
+        sections=report.sections,
         labels=read_labels(cells, reader.labels) if reader.labels else None,
+        flags=report.flags + ((f"{MARKS}excel",) if excel_marks else ()),
         sex=read_sex(text("sex")),
         age=read_age(text("age")),
     )
@@ -152,23 +155,6 @@ def _views(images: Sequence[str], raw_views: Sequence[str], locate: Locate) -> t
     return tuple(
         View(str(locate(name)), UNKNOWN, raw_view) for name, raw_view in zip(images, raw_views or [""] * len(images))
     )
-
-
-def several(value: Any) -> list[str]:
-    """The names in one cell: a list, a list as Python or JSON prints it, or names joined by `;`."""
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [str(item).strip() for item in value]
-    text = str(value).strip()
-    if text.startswith("[") and text.endswith("]"):
-        try:
-            listed = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            listed = None
-        if isinstance(listed, list):
-            return [str(item).strip() for item in listed]
-    return [part.strip() for part in text.split(";") if part.strip()]
 
 
 def image_study(name: str) -> str:

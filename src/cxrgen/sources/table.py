@@ -20,7 +20,8 @@ from cxrgen.sources.column_maps import ColumnMap, find_map
 from cxrgen.sources.demographics import age_in_year
 from cxrgen.sources.image_paths import locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
-from cxrgen.sources.rows import FIELDS, SECTIONS, RowReader, label_columns, map_columns, read_rows, several
+from cxrgen.sources.printed_lists import several
+from cxrgen.sources.rows import FIELDS, SECTIONS, RowReader, label_columns, map_columns, read_rows
 
 _CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt")
 _JSON = (".json", ".jsonl")
@@ -37,7 +38,10 @@ def recognise(path: Path) -> str:
     file = _file(path)
     if file is None:
         return ""
-    columns, _, _ = _rows(file)
+    try:
+        columns, _, _ = _rows(file)
+    except InputError:  # reading it with the user's options says what is wrong
+        return "a file named like a table"
     dataset = find_map(columns)
     return f"a table with the columns of {dataset.name}" if dataset else f"a table with {len(columns)} columns"
 
@@ -52,7 +56,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     if file is None:
         raise InputError(f"{path}: neither a table nor a folder with a single one")
     path = file
-    columns, rows, notes = _rows(path)
+    columns, rows, notes = _rows(path, options.encoding)
     dataset = find_map(columns)
     names = {**FIELDS, **dataset.columns} if dataset else FIELDS
     mapped = map_columns(columns, options.columns, str(path), names)
@@ -80,10 +84,13 @@ def read(path: Path, options: SourceOptions) -> Found:
             machine_made += 1
         else:
             study_rows.append(row)
-    merged = merge_rows(study_rows, dataset.name if dataset else "table", options.on_duplicate)
+    first_text_counts = dataset is not None and dataset.first_text_counts
+    merged = merge_rows(study_rows, dataset.name if dataset else "table", options.on_duplicate, first_text_counts)
     notes += list(dataset.notes) if dataset else []
     notes += [f"{machine_made} test items have machine-made text and are left out"] if machine_made else []
     notes += [remark] if remark else []
+    if merged.versions:
+        notes.append(f"{merged.versions} studies have other texts at other images; that of the first image is taken")
     notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
     if not any(name in mapped for name in (*SECTIONS[:2], "report")):
         notes.append("no column holds report text; name it with --map findings=COLUMN, or --text-file")
@@ -99,12 +106,12 @@ def _file(path: Path) -> Path | None:
     return path if path.is_file() and path.name.lower().endswith(endings) else None
 
 
-def _rows(path: Path) -> tuple[tuple[str, ...], Rows, list[str]]:
+def _rows(path: Path, encoding: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
     """(columns, rows as (row_ref, cells), remarks) of a table of either form."""
     if path.name.lower().endswith(_CSV):
-        table = read_csv(path)
+        table = read_csv(path, encoding)
         return table.columns, [(row.row_ref, row.cells) for row in table.rows], list(table.notes)
-    rows = list(_objects(read_json(path), path.name))
+    rows = list(_objects(read_json(path, encoding), path.name))
     columns = tuple(dict.fromkeys(key for _, cells in rows for key in cells))
     return columns, rows, []
 
@@ -142,10 +149,10 @@ def _as_mapped(cells: Mapping[str, Any], mapped: Mapping[str, str], dataset: Col
     if dataset is None:
         return cells
     row = dict(cells)
-    exact = str(cells.get(dataset.second_view) or "").strip()
+    exact = str(cells.get(dataset.second_view) or "").strip() if dataset.second_view else ""
     if exact and "view" in mapped:
         row[mapped["view"]] = exact
-    folder = str(cells.get(dataset.folder) or "").strip()
+    folder = str(cells.get(dataset.folder) or "").strip() if dataset.folder else ""
     if folder:
         row[mapped["image"]] = f"{folder}/{cells[mapped['image']]}"
     if dataset.birth_year:

@@ -5,13 +5,13 @@ The table has study_id and either a raw `report` or section columns. What it say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Reject, Study
-from cxrgen.core.tables import listed_columns, read_csv
+from cxrgen.core.tables import missing_column, read_csv
 from cxrgen.sources import Found, SourceOptions
 from cxrgen.sources.ids import match_ids
 from cxrgen.sources.merge_rows import merge_rows
@@ -25,10 +25,10 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
 
     Raises InputError when the table has no ids or no text, or when not one of its ids is a study's.
     """
-    table = read_csv(file)
+    table = read_csv(file, options.encoding)
     columns = map_columns(table.columns, options.columns, str(file), _TEXTS, needed=("study_id",))
     if not columns.keys() & {"report", "findings", "impression"}:
-        raise InputError(f"{file}: no column for report, findings or impression, {listed_columns(table.columns)}")
+        raise missing_column(str(file), "for report, findings or impression", "findings", table.columns)
     reader = RowReader(columns, {}, Path, options.section_style)
     read = list(read_rows(((row.row_ref, row.cells) for row in table.rows), reader))
     rejects = [row for row in read if isinstance(row, Reject)]
@@ -37,8 +37,7 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     matched, notes = match_ids([study.study_id for study in found.studies], {text.study_id for text in texts})
     if not matched:
         raise InputError(f"{file}: none of its {len(texts)} ids is the id of a study; look at the column for study_id")
-    sections = {text.study_id: text.sections for text in texts}
-    studies = _joined(found.studies, matched, sections)
+    studies = _joined(found.studies, matched, {text.study_id: text for text in texts})
     unused = len(texts) - len(matched)
     notes += [f"{file.name}: {note}" for note in table.notes]
     notes += [f"{file.name}: {len(matched)} studies have their text there"]
@@ -47,9 +46,13 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     return replace(found, studies=studies, rejects=rejects, notes=found.notes + notes, files=(*found.files, file))
 
 
-def _joined(studies: Sequence[Study], matched: dict[str, str], sections: dict[str, dict[str, str]]) -> list[Study]:
+def _joined(studies: Sequence[Study], matched: Mapping[str, str], texts: Mapping[str, Study]) -> list[Study]:
     return [
-        replace(study, sections={**study.sections, **sections[matched[study.study_id]]})
+        replace(
+            study,
+            sections={**study.sections, **texts[matched[study.study_id]].sections},
+            flags=study.flags + texts[matched[study.study_id]].flags,
+        )
         if study.study_id in matched
         else study
         for study in studies

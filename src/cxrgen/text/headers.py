@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 
 _OFFICIAL = {
     "comparison": "comparisons, reference exam, comparison exam, comparison film, comparision, comparsion, "
@@ -53,7 +54,7 @@ def official_name(header: str) -> str:
 
 
 _WIDER = {
-    "impression": "impressions, conclusions, opinion, interpretation, summary, final impression, overall impression, "
+    "impression": "impressions, conclusions, opinion, interpretation, final impression, overall impression, "
     "radiologist impression, radiologist s impression, radiologists impression, impression and plan, assessment, "
     "impression recommendation, impression and recommendation s, findings impression",
     "findings": "radiographic findings, chest findings, report findings, description, report, radiology report, "
@@ -70,15 +71,19 @@ _WIDER = {
     "examination": "examinations, exams, study, exam type, type of exam, study type, exam description, radiograph, "
     "examination type, type of study",
     "recommendations": "recommendation s, follow up, followup, advice, suggestion, suggestions, recommended",
+    "summary": "summary code, summary statement, summary impression",
     "addendum": "addenda, addendum report",
     "notification": "communication, notifications, critical results",
     "comment": "comments, note, notes",
     "date": "exam date, date of exam, study date, date of study, date of examination",
     "signature": "electronically signed by, signed by, dictated by, signed, radiologist, attending, reported by, "
-    "end of impression",
+    "end of impression, end of report, attestation, attending attestation, radiologist attestation, teaching physician "
+    "statement, teaching physician attestation, physician statement, attending statement, attending physician, "
+    "resident, fellow, transcribed by, transcriptionist, approved by, verified by, reviewed by, finalized by, "
+    "interpreted by, attending radiologist, staff radiologist, reading radiologist",
 }
 _KNOWN = {" ".join(re.findall("[a-z]+", header)): name for header, name in _OFFICIAL_NAMES.items()}
-_KNOWN |= {header: name for name, headers in _WIDER.items() for header in headers.split(", ")}
+_KNOWN |= {header: name for name, headers in _WIDER.items() for header in (name, *headers.split(", "))}
 SECTION_NAMES = frozenset(_KNOWN.values()) | {"last_paragraph", "full report"}  # any other is a report's own words
 # Names by a word within a header of header words only, the most telling first.
 _TELLING = {
@@ -112,6 +117,7 @@ _LONG_NAMES = ("findings", "impression", "indication", "comparison", "technique"
 _ALIKE = 0.87  # "findnigs" is findings, "compression" is not impression
 
 
+@lru_cache(maxsize=4096)
 def wider_name(header: str) -> tuple[str, bool]:
     """(name, whether the header is that name's own word), ("", False) for what is no header.
 

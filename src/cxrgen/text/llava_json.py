@@ -2,9 +2,10 @@
 
 A file is a JSON list or JSON lines of `{"id", "image", "conversations": [{"from", "value"}]}`. `image` is a file name,
 a list of them, or absent in an item of text alone; each stands for one `<image>` in the human turns. Published files
-misspell the key as `conversatons`, hold whole numbers as values and name the answering side in three ways; all of that
-is read. So are chat questions, `{"question_id", "image", "text"}`, which are one human turn. An item that cannot be
-meant is left out and listed, never repaired by guessing.
+misspell the key as `conversatons`, call the images `images`, hold whole numbers as values and name the answering side
+in three ways; all of that is read. So are chat questions, `{"question_id", "image", "text"}`, which are one human turn,
+and items whose last answer is blank, which have none. An item that is no conversation is left out and listed, never
+repaired by guessing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, RejectError
 from cxrgen.core.records import Conversation, Reject, Turn
 from cxrgen.core.tables import read_json
 from cxrgen.text.prompts import IMAGE, SPEAKERS
+from cxrgen.text.special_tokens import without_special_tokens
 
 
 def read_conversations(path: Path) -> tuple[list[Conversation], list[Reject]]:
@@ -25,53 +27,66 @@ def read_conversations(path: Path) -> tuple[list[Conversation], list[Reject]]:
     Raises InputError when the file is missing, no JSON, holds no list, or not one usable item.
     """
     items = read_json(path)
-    if isinstance(items, dict) and items.keys() & {"conversations", "conversatons", "text"}:
+    if isinstance(items, dict) and items.keys() & {"conversations", "conversatons", "messages", "text"}:
         items = [items]  # JSON lines of a single line
     if not isinstance(items, list):
         raise InputError(f"{path}: a JSON {type(items).__name__}, needed is a list of conversations")
-    kept: list[Conversation] = []
+    conversations: list[Conversation] = []
     rejects: list[Reject] = []
     for number, item in enumerate(items, 1):
         read = _conversation(item, f"{path.name}: item {number}")
         if isinstance(read, Conversation):
-            kept.append(read)
+            conversations.append(read)
         else:
             rejects.append(read)
-    if not kept:
+    if not conversations:
         why = f"; the first: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
         raise InputError(f"{path}: no usable conversation among {len(items)} items{why}")
-    return kept, rejects
+    return conversations, rejects
 
 
-def _conversation(item: Any, place: str) -> Conversation | Reject:
+def _conversation(item: Any, row_ref: str) -> Conversation | Reject:
     if not isinstance(item, Mapping):
-        return Reject(place, "", "not-an-object", "an item is an object with id, image and conversations")
+        return Reject(row_ref, "", "not-an-object", "an item is an object with id, image and conversations")
     name = item.get("id", item.get("question_id", ""))
     name = str(name) if isinstance(name, (str, int)) and not isinstance(name, bool) else ""
     if not name.strip():
-        return Reject(place, "", "id-missing", "give every item an id")
-    turns = item.get("conversations", item.get("conversatons"))
+        return Reject(row_ref, "", "id-missing", "give every item an id")
+    given: Any = next((item[key] for key in ("image", "images") if item.get(key) is not None), [])
+    turns: Any = next((item[key] for key in ("conversations", "conversatons", "messages") if key in item), None)
     if turns is None and isinstance(item.get("text"), str):
-        turns = [{"from": "human", "value": _with_image(item["text"], item.get("image"))}]
+        turns = [{"from": "human", "value": _with_image(item["text"], given)}]
     if not isinstance(turns, list) or not turns:
-        return Reject(place, name, "turns-missing", "give the item a list of conversations")
-    read = []
-    for turn in turns:
-        speaker = str(turn.get("from", "")).lower() if isinstance(turn, Mapping) else ""
-        value = turn.get("value") if isinstance(turn, Mapping) else None
-        if speaker not in SPEAKERS:
-            return Reject(place, name, "speaker-unknown", f"`from` must be one of {', '.join(SPEAKERS)}")
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            return Reject(place, name, "value-missing", "`value` must be text")
-        read.append(Turn(SPEAKERS[speaker], str(value)))
-    given = item.get("image", [])
+        return Reject(row_ref, name, "turns-missing", "give the item a list of conversations")
+    try:
+        read = [_turn(turn) for turn in turns]
+    except RejectError as error:
+        return Reject(row_ref, name, error.code, error.hint)
+    if len(read) > 1 and read[-1].role == "assistant" and not read[-1].text.strip():
+        read.pop()  # a question: nothing can be learnt from it, and nothing compared with
+    if any(turn.role == "assistant" and not turn.text.strip() for turn in read):
+        return Reject(row_ref, name, "answer-empty", "an answer before the last one is empty")
     images = [given] if isinstance(given, str) else given
     if not isinstance(images, list) or not all(isinstance(image, str) and image for image in images):
-        return Reject(place, name, "image-unreadable", "`image` must be a file name or a list of them")
+        return Reject(row_ref, name, "image-unreadable", "`image` must be a file name or a list of them")
     wanted = sum(turn.text.count(IMAGE) for turn in read if turn.role == "human")  # in an answer it is text
     if wanted != len(images):
-        return Reject(place, name, "image-count", f"{wanted} {IMAGE} in the questions, {len(images)} images given")
+        return Reject(row_ref, name, "image-count", f"{wanted} {IMAGE} in the questions, {len(images)} images given")
     return Conversation(name, tuple(images), tuple(read))
+
+
+def _turn(turn: Any) -> Turn:
+    """One turn; what looks like a special token is text, but for the `<image>` of a question."""
+    if not isinstance(turn, Mapping):
+        raise RejectError("turns-missing", "a turn is an object with `from` and `value`")
+    speaker = str(turn.get("from", turn.get("role", ""))).lower()
+    if speaker not in SPEAKERS:
+        raise RejectError("speaker-unknown", f"`from` must be one of {', '.join(SPEAKERS)}")
+    value = turn.get("value", turn.get("content"))
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise RejectError("value-missing", "`value` must be text")
+    role = SPEAKERS[speaker]
+    return Turn(role, without_special_tokens(str(value), keep_images=role == "human"))
 
 
 def _with_image(question: str, image: Any) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from cxrgen.core.errors import unknown
 from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
+from cxrgen.text.special_tokens import IMAGE as IMAGE
+from cxrgen.text.special_tokens import without_special_tokens
 
-IMAGE = "<image>"
 SPEAKERS = {  # as conversation files name them (in any case), and as `Turn.role` does
     "human": "human",
     "user": "human",
@@ -26,10 +27,14 @@ def study_prompt(views: Sequence[View], indication: str | None = None, prior: st
     """A line a view with its `<image>`, indication and prior report where given, then the task."""
     lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in views]
     if indication:
-        lines.append(f"Indication: {' '.join(indication.split())}")
+        lines.append(f"Indication: {_one_line(indication)}")
     if prior:
-        lines.append(f"Prior report: {' '.join(prior.split())}")
+        lines.append(f"Prior report: {_one_line(prior)}")
     return "\n".join([*lines, "Write the report."])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(without_special_tokens(text).split())
 
 
 def original_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
@@ -76,5 +81,5 @@ def study_conversation(
     shown = shown_views(study, views)
     turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior))]
     if study.report is not None:
-        turns.append(Turn("assistant", study.report))
+        turns.append(Turn("assistant", without_special_tokens(study.report)))
     return Conversation(study.study_id, tuple(view.path for view in shown), tuple(turns))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from cxrgen.core.errors import unknown
+from cxrgen.text.attestation import attestations
 from cxrgen.text.headers import OWN_WORDS, is_anatomy, official_name, wider_name
 
 STYLES = ("tolerant", "mimic")
@@ -79,6 +80,18 @@ def _official(text: str) -> list[Section]:
     return _with_last_paragraph(
         [section for section in sections if section.name not in ("impression", "findings") or section.text.strip()]
     )
+
+
+def official_misreads(text: str) -> bool:
+    """Whether the official parser takes a header for findings or impression that is known to be another section's.
+
+    Its table holds slips: "NDICATION" is its impression.
+    """
+    for match in _HEADER.finditer(unix_newlines(text)):
+        official, (wider, _) = official_name(match[1]), wider_name(match[1])
+        if official in ("findings", "impression") and wider not in ("", "findings", "impression"):
+            return True
+    return False
 
 
 def _with_last_paragraph(sections: list[Section]) -> list[Section]:
@@ -172,7 +185,7 @@ def _tolerant(text: str) -> list[Section]:
     for number, mark in enumerate([_Mark(0, 0, ""), *marks]):
         end = marks[number].start if number < len(marks) else len(text)
         content = text[mark.end : end]
-        if not content.strip():
+        if not content.strip() and mark.name != "addendum":
             continue
         name = mark.name
         if name == "findings" and not mark.own_word and _is_time_or_place(content):
@@ -186,7 +199,27 @@ def _tolerant(text: str) -> list[Section]:
                 name = "closing"
         named_yet = named_yet or bool(mark.name)
         sections.append(Section(name, content, mark.end))
-    return _with_body(sections)
+    return _with_body(_one_impression(sections))
+
+
+def _one_impression(sections: list[Section]) -> list[Section]:
+    """A summary is the impression where there is no other; what an addendum says never replaces what it adds to."""
+    written = {section.name for section in sections if section.text.strip()}
+    summary = "summary" if "impression" in written else "impression"
+    named: list[Section] = []
+    said: set[str] = set()
+    in_addendum = False
+    for section in sections:
+        name = summary if section.name == "summary" else section.name
+        if name == "addendum":
+            in_addendum = bool(said)
+        elif name in ("preamble", "closing"):  # a boundary: another report begins
+            in_addendum = False
+        elif in_addendum and name in said:
+            name = "addendum"
+        said |= {name} & {"findings", "impression"}
+        named.append(replace(section, name=name))
+    return [section for section in named if section.text.strip()]
 
 
 def _marks(text: str) -> list[_Mark]:
@@ -202,6 +235,7 @@ def _marks(text: str) -> list[_Mark]:
             if match.group(1).lower() in _BARE_WORDS:
                 found.append(_Mark(match.start(), match.end(), wider_name(match.group(1))[0]))
     found += [_Mark(match.start(), match.end(), "addendum") for match in _ADDENDUM.finditer(text)]
+    found += [_Mark(start, start, "signature") for start in attestations(text)]
     found += [
         _Mark(match.start(), match.end(), wider_name(match.group(1) or match.group(2))[0])
         for match in _IN_LINE.finditer(text)

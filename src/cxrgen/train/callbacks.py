@@ -7,9 +7,11 @@ same with exit code 1. A NaN or infinite loss writes nothing: the checkpoint bef
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
 from cxrgen.train.trainer import Callback, FitState, StepRecord
 from cxrgen.train.validate import Subset, validate
+from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class RunCallback(Callback):
         log: RunLog,
         validation: Validation | None = None,
         resumed: ResumePoint | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.config, self.fingerprint, self.log = config, fingerprint, log
-        self.validation, self.resumed = validation, resumed
+        self.validation, self.resumed, self.watchdog = validation, resumed, watchdog
         self.folder = Path(config.output_dir)
         remembered = resumed.remembered if resumed else {}
         self.best_step: int | None = remembered.get("best_step")
@@ -107,6 +111,11 @@ class RunCallback(Callback):
         values = validate(self.validation.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
         if state.processes.is_main:
             self.log.add(state.step, values)
+        if not math.isfinite(values["eval_loss"]):
+            raise InputError(
+                f"step {state.step}: the validation loss is {values['eval_loss']}; lower the learning rate, or look at "
+                "the validation studies"
+            )
         value, lower_is_better = values[name], name.endswith("loss")
         improved = self.best_value is None or (value < self.best_value if lower_is_better else value > self.best_value)
         self.since_best = 0 if improved else self.since_best + 1
@@ -127,9 +136,10 @@ class RunCallback(Callback):
 
     def _save(self, state: FitState) -> None:
         remembered = {"best_step": self.best_step, "best_value": self.best_value, "since_best": self.since_best}
-        save_checkpoint(self.folder, state, self.fingerprint, remembered)
-        if state.processes.is_main:
-            prune(self.folder, self.config.save_total_limit, self.best_step)
+        with self.watchdog.busy() if self.watchdog else nullcontext():
+            save_checkpoint(self.folder, state, self.fingerprint, remembered)
+            if state.processes.is_main:
+                prune(self.folder, self.config.save_total_limit, self.best_step)
 
     def _stop(self, *_: object) -> None:
         self._asked_to_stop = True

@@ -160,11 +160,9 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which entries of two fingerprints differ, one text each."""
+    """Which entries of two fingerprints differ, one text each; what one of them does not have is not compared."""
     return [
-        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
+        f"{name} was {then[name]!r}, is {now[name]!r}" for name in sorted(then.keys() & now) if then[name] != now[name]
     ]
 
 

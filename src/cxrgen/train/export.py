@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
-from cxrgen.model.checkpoint import Checkpoint, save_all_but_weights
+from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.train.distributed import Processes, full_tensor
 from cxrgen.train.trainable import PROJECTOR, fold_rows
 
@@ -52,14 +51,15 @@ def save_model(
         checkpoint, state = replace(checkpoint, model=model), model.state_dict()
     new = out / ".model.tmp"
     shutil.rmtree(new, ignore_errors=True)
-    transformers.logging.disable_progress_bar()
     try:
-        checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
+        with quiet():
+            checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
         if adapters and merge:
             base = checkpoint.model.peft_config["default"].base_model_name_or_path
             merged = _merged(base, new)
             shutil.rmtree(new)
-            merged.save_pretrained(new)
+            with quiet():
+                merged.save_pretrained(new)
         save_all_but_weights(new, checkpoint)
         if projector_only:
             save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)

@@ -32,12 +32,21 @@ from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.init_model import init_model
 from cxrgen.train.preflight import check_run
-from cxrgen.train.resume import START, resume_point, run_fingerprint
+from cxrgen.train.resume import START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
 from cxrgen.train.run_report import write_recipe, write_records
-from cxrgen.train.stages import Stage, fit_settings, sampler_config, train_on_images, train_on_texts, train_tower
+from cxrgen.train.stages import (
+    Stage,
+    computes_in_bf16,
+    fit_settings,
+    sampler_config,
+    train_on_images,
+    train_on_texts,
+    train_tower,
+)
 from cxrgen.train.trainable import mode_of, row_ids, set_trainable
 from cxrgen.train.validate import Subset, fixed_part
+from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -52,23 +61,26 @@ class Run:
 def train(config: TrainConfig) -> list[float]:
     """The whole run. Returns the training loss of each step."""
     check_run(config)
-    run = Run(config, Path(config.checkpoint.output_dir), init_processes())
+    run = Run(config, Path(config.checkpoint.output_dir), init_processes(config.ddp_timeout))
     with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():
         try:
-            return _train(run)
+            with Watchdog(run.processes, config.watchdog_seconds) as watchdog:
+                return _train(run, watchdog)
         except Exception as error:  # the log, the recipe, the model or a library may be the one to meet it
             if isinstance(error, InputError) or not disk_is_full(error):
                 raise
             raise InputError(f"{run.out}: cannot be written ({error}); make room and --resume") from None
 
 
-def _train(run: Run) -> list[float]:
+def _train(run: Run, watchdog: Watchdog) -> list[float]:
     config, clock = run.config, time.monotonic()
     _set_up_torch(config)
     sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
     data = read_sft_data(config.data)
-    fingerprint = run_fingerprint(config, sampler)
-    resumed = resume_point(config.checkpoint, fingerprint, run.processes)
+    fingerprint = run_fingerprint(config, sampler, data, run.processes)
+    resumed = resume_point(config.checkpoint, fingerprint, data, run.processes)
+    if run.processes.is_main and not resumed:
+        write_image_hashes(run.out, data)
     checkpoint, fresh = _start_model(run, data, bool(resumed))
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
@@ -80,10 +92,12 @@ def _train(run: Run) -> list[float]:
     if run.processes.is_main:
         if fresh and _has_warm_up(config) and config.checkpoint.save_strategy != "no":
             write_checkpoint(run.out / START, checkpoint)
+        fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
     counts = {**_set_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
-    _main_stage(run, stage, samples, folder, fingerprint, subset, resumed)
-    _save(run, checkpoint)
+    _main_stage(run, stage, samples, folder, _callback(run, checkpoint, fingerprint, subset, resumed, watchdog))
+    with watchdog.busy():
+        _save(run, checkpoint)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
@@ -162,21 +176,30 @@ def _set_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int
     return {"trained": trained, "parameters": total}
 
 
+def _callback(
+    run: Run,
+    checkpoint: Checkpoint,
+    fingerprint: dict[str, Any],
+    subset: Subset | None,
+    resumed: ResumePoint | None,
+    watchdog: Watchdog,
+) -> RunCallback:
+    config = run.config
+    trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
+    log = RunLog(run.out, trackers, config.log.logging_steps)
+    validation = Validation(checkpoint, subset, computes_in_bf16(config.optim)) if subset else None
+    return RunCallback(config.checkpoint, fingerprint, log, validation, resumed, watchdog)
+
+
 def _main_stage(
     run: Run,
     stage: Stage,
     samples: Sequence[Sequence[Sample]],
     folder: Path,
-    fingerprint: dict[str, Any],
-    subset: Subset | None,
-    resumed: ResumePoint | None,
+    callback: RunCallback,
 ) -> None:
     config = run.config
     settings = fit_settings(config.optim, len(samples), stage.sampler)
-    trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
-    log = RunLog(run.out, trackers, config.log.logging_steps)
-    validation = Validation(stage.checkpoint, subset, settings.bf16) if subset else None
-    callback = RunCallback(config.checkpoint, fingerprint, log, validation, resumed)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
         train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16)

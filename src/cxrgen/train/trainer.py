@@ -111,7 +111,7 @@ def learning_rate_share(step: int, settings: FitSettings) -> float:
 
 
 def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed cross entropy over a batch's supervised tokens, and their number.
+    """Summed cross entropy over a batch's supervised tokens, and their number; NaN where a logit is NaN or infinite.
 
     `labels` (B, L) int64 are IGNORE where there is no loss; position p predicts the token at p + 1.
     """
@@ -123,6 +123,7 @@ def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     loss = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), kept.flatten(), ignore_index=IGNORE, reduction="sum"
     )
+    loss = torch.where(torch.isfinite(logits).all(), loss, torch.nan)  # an infinite logit may leave the loss finite
     return loss, (kept != IGNORE).sum()
 
 

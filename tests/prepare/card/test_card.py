@@ -27,7 +27,7 @@ LONG = "Synthetic heart and lungs are normal in size and there is nothing else t
 @pytest.fixture
 def card(tmp_path: Path, write_image: Write, write_table: Write, prepare: Prepare) -> tuple[dict[str, Any], str]:
     rows = []
-    texts = {0: LONG, 1: "Unchanged <script>alert(1)</script> effusion.", 2: "Dr. Mustermann saw 1.5 cm on 03/04/2021."}
+    texts = {0: LONG, 1: "Unchanged <svg onload=alert(1)> effusion.", 2: "Dr. Mustermann saw 1.5 cm on 03/04/2021."}
     for number in range(10):
         name = write_image(tmp_path / f"{number}.png", number).name
         split = "test" if number > 7 else "train"
@@ -150,8 +150,8 @@ def test_card_json_holds_no_text_and_the_page_runs_nothing(card: tuple[dict[str,
     numbers, page = card
     assert "Synthetic" not in json.dumps(numbers)
     assert "Mustermann" not in json.dumps(numbers)
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+    assert "<svg onload" not in page
+    assert "&lt;svg onload=alert(1)&gt;" in page
     assert "Clear lungs." in page, "frequent sentences are for those who hold the set"
 
 
