@@ -100,7 +100,7 @@ def write_stock(
 def _with_tower(
     original: Mapping[str, LazyTensor], layout: Layout, tower: Path | None
 ) -> tuple[dict[str, LazyTensor], dict[str, Any] | None]:
-    """The tensors with those of the encoder, and the encoder's config; an encoder in the checkpoint itself goes first."""
+    """The tensors with the vision encoder's, and its config; an encoder in the checkpoint itself goes first."""
     config = read_json(tower / "config.json") if tower and (tower / "config.json").is_file() else None
     if any(name.startswith(TOWER) for name in original):
         return dict(original), config or layout.config.get("vision_config")

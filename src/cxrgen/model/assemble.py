@@ -36,8 +36,8 @@ _LAYERS = {"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1, Con
 def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
     """A LlavaForConditionalGeneration (float32) and its LlavaProcessor from two checkpoint folders.
 
-    `tower` may be the configuration of a new small encoder instead. Raises InputError for a folder that cannot be opened
-    and for a kind of encoder that is not known.
+    `tower` may be the configuration of a new small encoder instead. Raises InputError for a folder that cannot be
+    opened and for a kind of encoder that is not known.
     """
     with quiet():
         text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
