@@ -53,11 +53,11 @@ def test_a_file_scored_against_itself_is_remarked(tmp_path: Path) -> None:
     assert not any("its own reference" in note for note in read_pairs(almost, gt).notes)
 
 
-def test_a_column_without_a_name_is_still_named(tmp_path: Path) -> None:
+def test_a_column_without_a_name_is_reported(tmp_path: Path) -> None:
     """As pandas writes a table with its row numbers."""
     gt = _write(tmp_path / "gt.csv", ",study_id,report\n0,1,x\n")
     pred = _write(tmp_path / "pred.csv", "study_id,report\n1,y\n")
-    assert "gt.csv: columns not used: (no name)" in read_pairs(pred, gt).notes
+    assert "gt.csv: columns without a name, which are not read: 1" in read_pairs(pred, gt).notes
 
 
 def test_byte_order_mark_and_semicolons(tmp_path: Path) -> None:

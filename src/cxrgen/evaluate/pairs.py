@@ -154,7 +154,7 @@ def _is_header(*cells: str) -> bool:
 
 def _unused(table: CsvTable) -> list[str]:
     known = {"study_id", "id", "report", "subject_id"}
-    others = [column or "(no name)" for column in table.columns if column.lower() not in known]
+    others = [column for column in table.columns if column.lower() not in known]
     return [f"{table.path.name}: columns not used: {', '.join(others)}"] if others else []
 
 

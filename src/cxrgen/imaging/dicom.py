@@ -85,6 +85,8 @@ def _quiet() -> Iterator[None]:
 
 def _opened(path: Path, allowed: int, keywords: list[str] | None = None) -> pydicom.Dataset:
     """The dataset of a file, or these of its tags; a deflated one is unpacked no further than `allowed` bytes."""
+    if not path.is_file():
+        raise ImageReject("not-an-image", "a folder or a device, not a file")
     if keywords is None and path.stat().st_size > allowed:
         raise ImageReject("too-large", f"more than {allowed >> 20} MB; raise the limit if the image is real")
     with open(path, "rb") as file:

@@ -8,12 +8,14 @@ tags empty or fill them with words of their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from cxrgen.core.records import UNKNOWN
 from cxrgen.imaging.rejects import ImageReject
 
 PURPOSE_TAGS = ("Modality", "BodyPartExamined", "ImageType", "PresentationIntentType", "SOPClassUID")
 RADIOGRAPHS = ("CR", "DR", "DX", "RG", "OT")
+_OTHER_MODALITIES = ("CT", "MR", "MG", "US", "NM", "PT", "XA", "RF", "PX", "IO", "SR", "PR", "KO", "DOC", "XC")
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"  # digital X-ray image storage, for processing
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _CHEST = re.compile("CHEST|THORA|TORAX|LUNG|PULMO|RIB|STERN|HEART|CLAVIC|TRUNK|WHOLE|BODY")
@@ -31,7 +33,7 @@ def refusal(tags: Mapping[str, str]) -> ImageReject | None:
     """Why an image with these tags (texts by keyword, `PURPOSE_TAGS`) is none to be read; None if it may be one."""
     modality = tags.get("Modality", "").upper()
     if modality and modality not in RADIOGRAPHS:
-        said = modality if re.fullmatch("[A-Z]{2,4}", modality) else "another"
+        said = modality if modality in _OTHER_MODALITIES else "another"
         return ImageReject("not-a-radiograph", f"its modality is {said}; {', '.join(RADIOGRAPHS)} are read")
     part = re.sub("[^A-Z]", "", tags.get("BodyPartExamined", "").upper())
     if part in _OTHER_PARTS and not _CHEST.search(part):
@@ -59,3 +61,12 @@ def is_for_processing(tags: Mapping[str, str]) -> bool:
     """Whether these are raw detector values, from which the picture that is read was made."""
     intent = tags.get("PresentationIntentType", "").upper()
     return intent == "FOR PROCESSING" or (not intent and tags.get("SOPClassUID") == _FOR_PROCESSING)
+
+
+def superseded(views: Sequence[str], raw_values: Sequence[bool]) -> list[bool]:
+    """Which images of one study are raw detector values of a view that the study also holds as it was read.
+
+    `views` are their view classes. A picture whose view is unknown may be made from any of them.
+    """
+    read = {view for view, raw in zip(views, raw_values) if not raw}
+    return [raw and bool(read & {view, UNKNOWN}) for view, raw in zip(views, raw_values)]

@@ -93,9 +93,10 @@ def _view_of_parts(parts: Iterable[str]) -> tuple[str, str]:
 
 
 def view_of_tags(tags: Mapping[str, str]) -> str:
-    """The view position of a DICOM image by the first of `VIEW_TAGS` that gives it; never the whole text of a tag.
+    """The view position of a DICOM image by the first of `VIEW_TAGS` that gives it.
 
-    `tags` holds texts by keyword, as `read_tags` gives them. Many devices leave the patient's orientation at that of a
+    Words that are not known are left out, for they may be anything, a name too. `tags` holds texts by keyword, as
+    `read_tags` gives them. Many devices leave the patient's orientation at that of a
     frontal, so a frontal by it counts only where no text says anything else.
     """
     for keyword in ("ViewPosition", "ViewCodeSequence"):
@@ -107,8 +108,7 @@ def view_of_tags(tags: Mapping[str, str]) -> str:
         return orientation
     for keyword in ("ViewPosition", "SeriesDescription", "ProtocolName"):
         found = found or _view_in_text(tags.get(keyword, ""))
-    position = tags.get("ViewPosition", "")
-    return found or orientation or (position if re.fullmatch("[A-Z]{1,12}", position) else "")
+    return found or orientation
 
 
 def _view_in_text(text: str) -> str:

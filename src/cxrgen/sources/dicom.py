@@ -17,7 +17,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
 from cxrgen.imaging.dicom import read_tags
-from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal
+from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal, superseded
 from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.views import VIEW_TAGS, view_class, view_of_tags
@@ -140,6 +140,8 @@ def _is_dicom(file: Path) -> bool:
     if suffix in DICOM_SUFFIXES or suffix in _NO_DICOM:
         return suffix in DICOM_SUFFIXES
     try:
+        if not file.is_file():  # a pipe would be waited for
+            return False
         with open(file, "rb") as opened:
             return opened.read(132)[128:] == b"DICM"
     except OSError:
@@ -151,7 +153,7 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
     counts: Counter[str] = Counter()
     for file in filter(_is_dicom, _files(path)):
         row_ref = "/".join(file.relative_to(path).parts[-2:])
-        if file.is_symlink() and path.resolve() not in file.resolve().parents:
+        if file.is_symlink() and path.resolve() not in Path(os.path.realpath(file)).parents:
             rejects.append(Reject(row_ref, "", "bad-path", "a link that leads out of the folder"))
             continue
         try:
@@ -186,20 +188,19 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
 
 def _without_raw_values(images: Sequence[_Tagged], rejects: list[Reject]) -> list[_Tagged]:
     """The images without raw detector values of a view that their study also holds as it was read."""
-    read: defaultdict[str, set[str]] = defaultdict(set)
+    by_study: defaultdict[str, list[_Tagged]] = defaultdict(list)
     for image in images:
-        if not image.for_processing:
-            read[image.study_uid].add(view_class(image.view.raw_view))
-    kept = []
+        by_study[image.study_uid].append(image)
+    left_out = set()
+    for members in by_study.values():
+        views = [view_class(image.view.raw_view) for image in members]
+        raw_values = [image.for_processing for image in members]
+        left_out |= {image.file for image, out in zip(members, superseded(views, raw_values)) if out}
+    hint = "raw detector values; the picture made from them, for presentation, is taken"
     for image in images:
-        views = read[image.study_uid]
-        if image.for_processing and views & {view_class(image.view.raw_view), UNKNOWN}:
-            row_ref = "/".join(image.file.parts[-2:])
-            hint = "raw detector values; the picture made from them, for presentation, is taken"
-            rejects.append(Reject(row_ref, image.study_uid, "for-processing", hint))
-        else:
-            kept.append(image)
-    return kept
+        if image.file in left_out:
+            rejects.append(Reject("/".join(image.file.parts[-2:]), image.study_uid, "for-processing", hint))
+    return [image for image in images if image.file not in left_out]
 
 
 def view_and_time(file: Path) -> tuple[str, str]:
