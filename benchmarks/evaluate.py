@@ -36,8 +36,8 @@ from cxrgen.core.progress import say
 from cxrgen.core.tables import read_csv
 from cxrgen.metrics import measure
 from cxrgen.metrics.clinical import labels, temporal
-from cxrgen.metrics.lexical import porter as stems
 from cxrgen.metrics.lexical import cider, ptb, token_table
+from cxrgen.metrics.lexical import porter as stems
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.text import rule_labels
 
