@@ -3,7 +3,7 @@
 A pool of patients with one to four studies each is made of Open-I reports, or of made-up sentences where the table is
 not there: a report stands against another that often shares a finding with it, patients differ in how often. The pool
 is the truth. Sets of 20, 100 and 1,000 patients are drawn from it and get the intervals that `cxrgen evaluate` prints,
-and those of `cxrgen compare` for a second, somewhat better system. CIDEr keeps the pool's weights of rare words.
+and those of `cxrgen compare` for a second, better system. CIDEr keeps the pool's weights of rare words.
 
 For each score: the share of intervals that hold the truth, the shares that lie above and below it, their mean width
 over that of the central 95 % of the values themselves, and the share of sets for which no interval is given.
@@ -69,7 +69,7 @@ def texts_of(path: Path) -> list[str]:
 
 
 def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
-    """`patients` patients; each system's reports fit somewhat more often than those of the system before it."""
+    """`patients` patients; each system's reports fit more often than those of the system before it."""
     draw = random.Random(1)
     found = [sorted(name for name, value in label(text).items() if value != 0) for text in texts]
     having: dict[str, list[int]] = {}
@@ -96,7 +96,7 @@ def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
             references.append(texts[reference])
             for place, own in enumerate(reports):
                 same = place > 0 and draw.random() < 0.3
-                own.append(reports[0][-1] if same else written(reference, min(1.0, chance + 0.1 * place)))
+                own.append(reports[0][-1] if same else written(reference, min(1.0, chance + 0.3 * place)))
     measured = {name: tuple(measure(name, own, references) for own in reports) for name in chosen_metrics(None, False)}
     ends = np.cumsum(sizes)
     return Pool(measured, ends - np.array(sizes), np.array(sizes))

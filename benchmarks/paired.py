@@ -32,7 +32,7 @@ from cxrgen.metrics import Floats, MetricResult
 
 ALPHA = 0.05
 SYSTEMS = 4
-PERMUTATIONS = 500
+PERMUTATIONS = 2_000
 Pairs = Callable[[np.random.Generator, int], tuple[Floats, Floats]]
 
 

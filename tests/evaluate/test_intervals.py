@@ -18,8 +18,10 @@ from cxrgen.evaluate.intervals import (
 )
 from cxrgen.evaluate.scores import evaluate
 from cxrgen.evaluate.statistics import clusters
-from cxrgen.metrics import MetricResult
+from cxrgen.metrics import MetricResult, measure
 from cxrgen.metrics.clinical.labels import f1_columns, f1_values
+from cxrgen.phantom.findings import as_row
+from cxrgen.phantom.parser import parse
 
 
 def _alone(count: int) -> list[str]:
@@ -87,6 +89,21 @@ def test_a_mean_that_counts_missing_findings_as_zero_may_be_far_higher() -> None
     ends = [intervals(measured, clusters(_alone(60)))["x_macro_14"].ends or (0, 0) for measured in (skip, zero)]
     assert ends[0][1] - ends[0][0] < 0.3
     assert ends[1][1] == pytest.approx(np.sqrt(13) / 14 + 0.0635, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["rule", "rule.uncertain-negative", "findings"])
+def test_the_columns_behind_each_f1_are_those_that_make_it(name: str) -> None:
+    texts = ["Small left effusion.", "The heart is enlarged. No effusion.", "Possible pneumothorax.", "Normal."]
+    truth = [as_row(parse(text)) for text in texts[1:] + texts[:1]]
+    extra = {"truth": truth} if name == "findings" else {}
+    measured = measure(name, texts, texts[1:] + texts[:1], **extra)
+    sums = measured.counts.sum(axis=0)
+    values = measured.aggregate(sums)
+    assert len(measured.f1) == 16
+    for score, columns in measured.f1.items():
+        counts = [sums[list(some)] for some in columns]
+        each = [2 * hits / (2 * hits + alarms + misses) for hits, alarms, misses in counts if hits + alarms + misses]
+        assert values[score] == pytest.approx(np.mean(each) if each else np.nan, nan_ok=True)
 
 
 def test_a_share_of_patients_is_wilsons() -> None:

@@ -83,6 +83,17 @@ def test_distances_from_one_are_compared_where_one_is_best() -> None:
     assert _p(first, first + 0.05, _alone(200), target_one=one) < 0.001
 
 
+def test_values_that_may_lie_on_either_side_of_one_are_seldom_called_different() -> None:
+    """Both 0.05 from 1, with an error as large: taken as being on one side, a quarter would be called different."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        both = rng.normal(0, 0.2, 20)
+        first, second = 0.95 + both + rng.normal(0, 0.1, 20), 1.05 + both + rng.normal(0, 0.1, 20)
+        hits += _p(first, second, _alone(20), 300, target_one=frozenset({"mean"})) < 0.05
+    assert hits / 200 <= 0.08
+
+
 def test_step_down_by_hand() -> None:
     """Largest first: 3 is exceeded by the largest of all once, 2 by the larger of the others twice, 1 by its own."""
     permuted = np.array([[0.0, 4.0, 0.0], [0.0, 0.0, 2.5], [1.5, 0.0, 2.0], [0.5, 0.5, 0.5]])

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         "schema": 1,
         "first": names[0],
         "notes": notes,
-        "signature": f"intervals:jackknife-t|p:max-t,permutations:{options.permutations},seed:{options.seed}",
+        "signature": f"intervals:mover|p:max-t,permutations:{options.permutations},seed:{options.seed}",
         "differences": {name: [asdict(row) for row in rows] for name, rows in found.items()},
     }
     print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else _plain(names[0], found))

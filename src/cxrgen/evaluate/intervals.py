@@ -150,7 +150,7 @@ def _by_range(value: float, own: Floats, influence: Floats, ratio: bool) -> Inte
     """The interval of a value by the range that the patients' `own` values show; `ratio`: 1 is not its limit."""
     if len(own) < FEWEST:
         return Interval(None, FEW_PATIENTS)
-    found = spread(influence)
+    found = spread(influence, 0.5 if len(own) == len(influence) else 1.0)
     within = not ratio and own.min() >= -_ROUNDING and own.max() <= 1 + _ROUNDING
     if within:
         return Interval(_within_unit(min(1.0, max(0.0, value)), own, found))

@@ -2,9 +2,10 @@
 
 The test swaps the two systems' reports patient by patient. What a swap does to a score is to turn the sign of the
 patient's share of the difference, so one table of random signs serves all scores and all pairs of systems. The shares
-are made into t, corrected for skewness, before signs are turned: few patients with large shares otherwise pass for a
-difference in every second set. p values of many scores are corrected together by the largest t of each permutation
-(Westfall and Young 1993, step-down): scores that go together are hardly punished for their number, as Holm's rule does.
+are made into t, corrected for skewness, before signs are turned: otherwise few patients with large shares pass for a
+difference too often. p values of many scores are corrected together by the largest t of each permutation (Westfall and
+Young 1993, step-down), each t in units of its own tail: scores that go together are hardly punished for their number,
+as they are by Holm's rule.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cxrgen.metrics import Better, Floats, MetricResult
 
 PERMUTATIONS = 10_000
 _SIGNS_AT_ONCE = 4_000_000  # as floats: 32 MB
+_TAIL = 0.99  # quantile of a score's own permutations by which its t is divided before t of all scores are compared
 _CURVE = 0.5  # of the correction; Hall's (1992) 1/3 still calls 10 % of equal log-normal pairs of 20 patients unlike
 
 
@@ -65,7 +67,7 @@ def gaps(first: MetricResult, second: MetricResult, groups: Clusters, names: Col
         if same:
             found[name] = Gap(better, *values, 0.0, Interval((0.0, 0.0)), np.zeros(groups.count))
         elif better == "nearer_to_1":
-            found[name] = _from_one(values, (one.moved[name], two.moved[name]))
+            found[name] = _from_one(name, one, two)
         else:
             gap = values[1] - values[0]
             found[name] = Gap(better, *values, gap, _gap_interval(name, one, two), shares[name])
@@ -86,13 +88,32 @@ def _gap_interval(name: str, one: _System, two: _System) -> Interval:
     return few[0] if few else gap_interval(values[1] - values[0], moved[1] - moved[0])
 
 
-def _from_one(values: tuple[float, float], moved: tuple[Floats, Floats]) -> Gap:
-    """The difference of two distances from 1. Swapping reports cannot test it: where the values lie on both sides of 1
-    a swap leaves their sum as it is. So the patients' own influences on the difference have their signs turned."""
+def _from_one(name: str, one: _System, two: _System) -> Gap:
+    """The difference of two distances from 1.
+
+    Swapping reports cannot test it: where the values lie on both sides of 1, a swap leaves their sum as it is. So the
+    patients' own influences on the difference have their signs turned. A value whose interval holds 1 may truly lie on
+    either side of it; of all that may be, the difference that is hardest to tell from none counts.
+    """
+    values, moved = (one.values[name], two.values[name]), (one.moved[name], two.moved[name])
     gap = float(loss(values[1], "nearer_to_1") - loss(values[0], "nearer_to_1"))
-    signed = [math.copysign(1, value - 1) * influence for value, influence in zip(values, moved)]
-    influence = signed[1] - signed[0]
-    return Gap("nearer_to_1", *values, gap, gap_interval(gap, influence), gap + influence - influence.mean())
+    hardest: tuple[float, Interval, Floats] | None = None
+    for first in _sides(values[0], one.ends[name]):
+        for second in _sides(values[1], two.ends[name]):
+            influence = second * moved[1] - first * moved[0]
+            share = second * (values[1] - 1) - first * (values[0] - 1) + influence - influence.mean()
+            size = float(_size(share[:, None], np.array([len(share)]))[0])
+            if hardest is None or size < hardest[0]:
+                hardest = (size, gap_interval(gap, influence), share)
+    assert hardest is not None
+    return Gap("nearer_to_1", *values, gap, hardest[1], hardest[2])
+
+
+def _sides(value: float, interval: Interval) -> tuple[float, ...]:
+    """The sides of 1, as signs, on which a value may truly lie."""
+    if interval.ends is not None and interval.ends[0] < 1 < interval.ends[1]:
+        return (1.0, -1.0)
+    return (math.copysign(1, value - 1),)
 
 
 def _shares(measured: MetricResult, first: Floats, second: Floats) -> dict[str, Floats]:
@@ -123,7 +144,7 @@ def p_values(
     count, columns = shares.shape
     both = np.concatenate([shares, shares**3], axis=1)
     squares, number = (shares**2).sum(axis=0), np.asarray(patients, dtype=np.float64)
-    observed = _t(both.sum(axis=0), squares, number)
+    observed = _size(shares, number)
     random = np.random.default_rng(seed)
     far = np.empty((permutations, columns))
     step = max(1, _SIGNS_AT_ONCE // count)
@@ -132,11 +153,15 @@ def p_values(
         bits = np.unpackbits(random.integers(0, 256, size=(rows, -(-count // 8)), dtype=np.uint8), axis=1)[:, :count]
         far[start : start + rows] = _t((2.0 * bits - 1) @ both, squares, number)
     nearly = observed * (1 - 1e-9) - 1e-12  # an arrangement that only rounding sets apart is as far
+    alone = ((far >= nearly).sum(axis=0) + 1) / (permutations + 1)
+    usual = np.quantile(far, _TAIL, axis=0, method="lower")
+    usual = np.where((usual > 0) & np.isfinite(usual), usual, 1.0)
+    nearly, far = nearly / usual, far / usual
     within = np.empty(columns)
     for pair in set(pairs):
         own = [place for place, name in enumerate(pairs) if name == pair]
         within[own] = step_down(nearly[own], far[:, own])
-    return PValues(((far >= nearly).sum(axis=0) + 1) / (permutations + 1), within, step_down(nearly, far))
+    return PValues(alone, within, step_down(nearly, far))
 
 
 def step_down(observed: Floats, permuted: Floats) -> Floats:
@@ -151,6 +176,11 @@ def step_down(observed: Floats, permuted: Floats) -> Floats:
     result = np.empty(len(order))
     result[order] = np.maximum.accumulate(p)
     return result
+
+
+def _size(shares: Floats, number: Floats) -> Floats:
+    """`_t` of C differences as they are, from their shares (P, C)."""
+    return _t(np.concatenate([shares, shares**3], axis=1).sum(axis=0), (shares**2).sum(axis=0), number)
 
 
 def _t(sums: Floats, squares: Floats, number: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """A score folder: scores.json for programs, per_study.parquet with every study's own values and counts.
 
 No report text is in either; the page beside them is the only file that holds some. The counts are kept so that two
-folders can be compared later by resampling both the same way, without scoring again.
+folders can be compared later patient by patient, without scoring again.
 """
 
 from __future__ import annotations

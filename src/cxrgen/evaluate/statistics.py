@@ -76,11 +76,12 @@ class Spread:
     quantile: float
 
 
-def spread(influence: Floats) -> Spread:
+def spread(influence: Floats, share: float = 1.0) -> Spread:
     """The jackknife's standard error from P patients' influences.
 
-    The quantile has Satterthwaite's degrees of freedom, 2 P / (kurtosis - 1) and never more than P - 1: where a few
-    patients carry most of the spread, the standard error is itself uncertain and normal quantiles are too small.
+    Where a few patients carry most of the spread, the error is itself uncertain and normal quantiles are too small. The
+    quantile has `share` of Satterthwaite's degrees of freedom, 2 P / (kurtosis - 1), and never more than P - 1. Half of
+    them suit values that most patients add to: a skewed value and its error are then small together.
     """
     patients = len(influence)
     centred = influence - influence.mean()
@@ -88,7 +89,7 @@ def spread(influence: Floats) -> Spread:
     if patients < 2 or variance <= 0:
         return Spread(0.0, t_quantile(max(1.0, patients - 1.0)))
     heavy = _kurtosis(float((centred**4).mean()) / variance**2, patients)
-    freedom = min(patients - 1.0, max(_LEAST_FREEDOM, 2 * patients / max(heavy - 1, 1e-9)))
+    freedom = min(patients - 1.0, max(_LEAST_FREEDOM, share * 2 * patients / max(heavy - 1, 1e-9)))
     return Spread(math.sqrt(variance / (patients - 1)), t_quantile(freedom))
 
 

@@ -59,8 +59,8 @@ def strata(scores: Scores, subjects: Sequence[str], masks: Mapping[str, Mask]) -
         "Groups of studies",
         [table(("studies", "n", *names), rows)],
         f"Values with 95 % intervals, each group on its own. Groups marked few have under {SMALL} studies: "
-        "their intervals are the less to be trusted, because so few studies show neither rare cases nor their own "
-        "spread; draw no conclusion from them alone. Normal means that the rule labels find nothing in the reference.",
+        "their intervals are the less reliable, because so few studies show neither rare cases nor their own spread; "
+        "draw no conclusion from them alone. Normal means that the rule labels find nothing in the reference.",
     )
 
 

@@ -1,6 +1,6 @@
 """Lengths of the longest common subsequences of many pairs of texts.
 
-Bit-parallel (Hyyro 2004) over hundreds of pairs at a time: a bit of a row of machine words is a token of the report, and
+Bit-parallel (Hyyro 2004), over hundreds of pairs at a time: a bit of a row of machine words is a token of the report;
 one step takes one token of all references. The usual table takes a step for each pair of tokens; the lengths are equal.
 """
 
