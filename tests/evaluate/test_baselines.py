@@ -1,7 +1,5 @@
 from collections import Counter
 
-import numpy as np
-
 from cxrgen.evaluate.baselines import best_baseline, shuffled
 from cxrgen.evaluate.scores import Score
 
@@ -30,7 +28,7 @@ def test_one_study_keeps_its_own_report() -> None:
 
 
 def _score(value: float) -> Score:
-    return Score(value, None, "higher", "", np.zeros(1))
+    return Score(value, None, "higher", "")
 
 
 def test_best_baseline_follows_the_direction() -> None:

@@ -53,11 +53,11 @@ def test_a_file_scored_against_itself_is_remarked(tmp_path: Path) -> None:
     assert not any("its own reference" in note for note in read_pairs(almost, gt).notes)
 
 
-def test_a_column_without_a_name_is_still_named(tmp_path: Path) -> None:
+def test_a_column_without_a_name_is_reported(tmp_path: Path) -> None:
     """As pandas writes a table with its row numbers."""
     gt = _write(tmp_path / "gt.csv", ",study_id,report\n0,1,x\n")
     pred = _write(tmp_path / "pred.csv", "study_id,report\n1,y\n")
-    assert "gt.csv: columns not used: (no name)" in read_pairs(pred, gt).notes
+    assert "gt.csv: columns without a name, which are not read: 1" in read_pairs(pred, gt).notes
 
 
 def test_byte_order_mark_and_semicolons(tmp_path: Path) -> None:
@@ -124,3 +124,17 @@ def test_baseline_and_truth_files_must_cover_every_study_once(tmp_path: Path) ->
     ]
     with pytest.raises(InputError, match="no truth"):
         read_truth(truth, ["1", "5"])
+
+
+def test_header_rows_in_the_middle_are_left_out_with_a_note(tmp_path: Path) -> None:
+    """Chunks that were joined end to end, one of them written with a byte order mark."""
+    lines = ["study_id,report", "1,a", "study_id,report", "2,b", "\ufeffstudy_id,report", "3,c"]
+    (tmp_path / "pred.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "gt.csv").write_text("study_id,report\n1,x\n2,report\n3,z\n", encoding="utf-8")
+    pairs = read_pairs(tmp_path / "pred.csv", tmp_path / "gt.csv")
+    assert pairs.hypotheses == ("a", "b", "c")
+    assert pairs.references == ("x", "report", "z")
+    assert pairs.notes == ("pred.csv: 2 header rows in the middle left out",)
+    (tmp_path / "pred.csv").write_text("study_id,report\nstudy_id,report\n", encoding="utf-8")
+    with pytest.raises(InputError, match="a header and no rows"):
+        read_pairs(tmp_path / "pred.csv", tmp_path / "gt.csv")

@@ -30,7 +30,12 @@ def test_the_three_files_and_the_scoreboard(csvs: Path, capsys: pytest.CaptureFi
     assert content["patients"] == 4
     assert content["left_out"] == {"missing": [], "extra": [], "doubled": []}
     overlap = content["metrics"]["overlap"]
-    assert overlap["ci95"][0] <= overlap["value"] <= overlap["ci95"][1]
+    assert overlap["ci95"] is None
+    assert overlap["no_interval"] == "fewer than 5 patients"
+    assert "none: fewer than 5 patients" in shown.out
+    against = overlap["against_baseline"]
+    assert against["difference"] == overlap["value"] - content["baselines"][against["name"]]["overlap"]["value"]
+    assert 0 < against["p"] <= against["p_corrected"] <= 1
     assert (overlap["better"], content["metrics"]["extra"]["better"]) == ("higher", "lower")
     assert set(content["baselines"]) == {"normal", "shuffled"}
     assert set(content["baselines"]["normal"]) == set(content["metrics"])

@@ -3,7 +3,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from cxrgen.core.errors import InputError, UsageError
@@ -11,7 +10,7 @@ from cxrgen.evaluate import evaluate
 from cxrgen.evaluate.baselines import best_baseline
 from cxrgen.evaluate.run import scoreboard
 from cxrgen.evaluate.scores import Score, chosen_metrics
-from cxrgen.evaluate.suites import SUM_OF, headline, sum_of
+from cxrgen.evaluate.suites import SUMS, headline, totals, with_sums
 
 
 def test_values_by_hand() -> None:
@@ -20,7 +19,8 @@ def test_values_by_hand() -> None:
     assert scores.metrics["extra"].better == "lower"
     assert scores.metrics["extra"].value == 0
     assert scores.per_study["overlap"].tolist() == [0.5, 0.5]
-    assert scores.metrics["overlap"].interval == (0.5, 0.5)
+    assert scores.metrics["overlap"].interval is None
+    assert scores.metrics["overlap"].no_interval == "fewer than 5 patients"
     assert scores.n == 2
     assert scores.patients == 2
 
@@ -55,7 +55,8 @@ def test_names_of_scores_and_presets_choose_metrics() -> None:
         "bleu",
         "temporal",
     ]
-    assert chosen_metrics(["sum"], False) == ["bleu", "bertscore", "chexbert"]
+    assert chosen_metrics(["sum"], False) == ["bleu.cxr-report-metric", "bertscore", "chexbert", "bleu"]
+    assert chosen_metrics(["sum.coco-ptb"], False) == ["bleu", "bertscore", "chexbert"]
     scores = evaluate(["The heart is big."], ["The heart is big now."], ["1"], metrics=["bleu_2.sacrebleu"])
     assert set(scores.metrics) == {f"bleu_{order}.sacrebleu" for order in (1, 2, 3, 4)}
 
@@ -74,7 +75,7 @@ def test_all_that_needs_no_weights_is_measured_by_default() -> None:
 
 def test_best_of_scores_with_a_target() -> None:
     def baseline(value: float) -> dict[str, Score]:
-        return {"length_ratio": Score(value, None, "nearer_to_1", "", np.zeros(1))}
+        return {"length_ratio": Score(value, None, "nearer_to_1", "")}
 
     baselines = {"short": baseline(0.5), "near": baseline(1.2), "long": baseline(1.9)}
     best = best_baseline("length_ratio", "nearer_to_1", baselines)
@@ -83,17 +84,39 @@ def test_best_of_scores_with_a_target() -> None:
 
 
 def test_sum_needs_all_its_parts() -> None:
-    def score(value: float) -> Score:
-        return Score(value, None, "higher", "", np.zeros(1))
+    whole = dict.fromkeys([part for parts in SUMS.values() for part in parts], 0.5)
+    found = totals(whole, {"normal": {**whole, "bertscore": 0.25}, "empty": {}})
+    assert {name: (total.value, total.missing) for name, total in found.items()} == {
+        "sum": (3.0, []),
+        "sum.coco-ptb": (3.0, []),
+    }
+    assert found["sum"].baselines == {"normal": 2.75, "empty": None}
+    without = {name: value for name, value in whole.items() if name != "bertscore"}
+    assert all((total.value, total.missing) == (None, ["bertscore"]) for total in totals(without, {}).values())
+    found = totals({**whole, "bleu_4": math.nan}, {})
+    assert (found["sum"].value, found["sum.coco-ptb"].missing) == (3.0, ["bleu_4"])
 
-    whole = {name: score(0.5) for name in SUM_OF}
-    values = dict.fromkeys(SUM_OF, 0.5)
-    assert sum_of(values) == (3.0, [])
-    scores = replace(evaluate(["a"], ["a"], ["1"], metrics=["toy"]), metrics=whole)
-    assert "sum 3.000: bleu_1 + bleu_2" in scoreboard(scores, {})
-    assert "sum" not in scoreboard(evaluate(["a"], ["a"], ["1"], metrics=["toy"]), {})
-    assert sum_of({name: value for name, value in values.items() if name != "bertscore"}) == (None, ["bertscore"])
-    assert sum_of({**values, "bleu_4": math.nan}) == (None, ["bleu_4"])
+
+def test_sums_stand_on_the_scoreboard_only_when_whole() -> None:
+    bare = evaluate(["a"], ["a"], ["1"], metrics=["toy"])
+    metrics = {part: Score(0.5, None, "higher", "") for part in SUMS["sum"]}
+    scores = replace(bare, metrics=metrics)
+    normal = replace(bare, metrics={**metrics, "bertscore": Score(0, None, "higher", "")})
+    board = scoreboard(scores, {"normal": normal})
+    assert "sum 3.000, normal 2.500: bleu_1.cxr-report-metric + bleu_2" in board
+    assert "sum.coco-ptb" not in board
+    assert "sum" not in scoreboard(bare, {})
+
+
+def test_weights_of_a_sum_bring_the_rest_of_it() -> None:
+    assert with_sums(["rouge", "bertscore", "chexbert"]) == [
+        "rouge",
+        "bertscore",
+        "chexbert",
+        "bleu.cxr-report-metric",
+        "bleu",
+    ]
+    assert with_sums(["rouge", "chexbert"]) == ["rouge", "chexbert"]
 
 
 def test_the_headline_always_has_overlap_scores_too() -> None:

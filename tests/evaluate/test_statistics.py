@@ -1,107 +1,71 @@
+import math
+
 import numpy as np
 import pytest
 
 from cxrgen.evaluate import statistics
-from cxrgen.evaluate.statistics import (
-    bootstrap_weights,
-    clusters,
-    holm,
-    interval,
-    permutation_p,
-    permuted_differences,
-    resampled,
-)
+from cxrgen.evaluate.statistics import clusters, influences, spread, t_quantile, total_of, values_of
 from cxrgen.metrics import MetricResult
 
 
-def _mean(counts: np.ndarray) -> MetricResult:
-    rows = np.column_stack([counts, np.ones(len(counts))])
-    return MetricResult(rows, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, "mean")
+def _ratio(counts: np.ndarray) -> MetricResult:
+    return MetricResult(counts, lambda sums: {"ratio": sums[..., 0] / sums[..., 1]}, "ratio")
 
 
-def test_weights_draw_each_resample_as_many_patients_as_there_are() -> None:
-    weights = bootstrap_weights(7, resamples=50, seed=3)
-    assert weights.shape == (50, 7)
-    assert (weights.sum(axis=1) == 7).all()
-    assert (weights == bootstrap_weights(7, resamples=50, seed=3)).all()
-    assert (weights != bootstrap_weights(7, resamples=50, seed=4)).any()
+def _mean(values: np.ndarray) -> MetricResult:
+    return _ratio(np.column_stack([values, np.ones(len(values))]))
 
 
-def test_resampling_equals_scoring_the_drawn_studies_again() -> None:
+def test_influences_are_what_leaving_a_patient_out_changes() -> None:
     rng = np.random.default_rng(0)
-    counts = rng.normal(size=12)
-    subjects = [f"p{i % 5}" for i in range(12)]
+    counts, subjects = rng.random((12, 2)), [f"p{i % 5}" for i in range(12)]
     groups = clusters(subjects)
-    weights = bootstrap_weights(groups.count, resamples=20, seed=1)
-    fast = resampled(_mean(counts), groups, weights)["mean"]
-    for row, value in zip(weights, fast):
-        drawn = np.concatenate([np.repeat(counts[i], int(row[groups.index[i]])) for i in range(12)], axis=None)
-        assert value == pytest.approx(drawn.mean())
+    found = influences(_ratio(counts), groups.sums(counts))["ratio"]
+    whole = counts[:, 0].sum() / counts[:, 1].sum()
+    for place in range(5):
+        kept = counts[groups.index != place]
+        assert found[place] == pytest.approx(4 * (whole - kept[:, 0].sum() / kept[:, 1].sum()))
 
 
-def test_resamples_in_parts_are_the_same_and_draws_are_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """100,000 patients must not need gigabytes: draws are two bytes each and become floats a part at a time."""
-    groups = clusters([str(i) for i in range(30)])
-    weights = bootstrap_weights(groups.count, resamples=25, seed=4)
-    assert weights.itemsize == 2
-    measured = _mean(np.random.default_rng(2).normal(size=30))
-    whole = resampled(measured, groups, weights)["mean"]
-    monkeypatch.setattr(statistics, "_WEIGHTS_AT_ONCE", 70)  # two resamples at a time, the last one alone
-    np.testing.assert_allclose(resampled(measured, groups, weights)["mean"], whole, rtol=1e-12)
+def test_a_patient_without_whom_nothing_is_defined_moves_nothing() -> None:
+    counts = np.array([[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
+    assert influences(_ratio(counts), counts)["ratio"].tolist() == [0, 0, 0]
+    assert math.isnan(total_of(_ratio(counts[1:]), counts[1:])["ratio"])
 
 
-def test_interval_has_the_right_width_and_patients_widen_it() -> None:
-    """For independent studies the interval of a mean is about 2 x 1.96 standard errors; copies within a patient add
-    nothing, so 4 equal studies a patient must give the interval of the patients alone, not half of it."""
+def test_rows_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = np.random.default_rng(2).random((30, 2))
+    whole = values_of(_ratio(counts), counts)["ratio"]
+    monkeypatch.setattr(statistics, "_ROWS_AT_ONCE", 7)
+    np.testing.assert_array_equal(values_of(_ratio(counts), counts)["ratio"], whole)
+
+
+def test_error_of_a_mean_is_the_textbooks_and_copies_within_a_patient_add_nothing() -> None:
     values = np.random.default_rng(5).normal(size=400)
-    alone = clusters([str(i) for i in range(400)])
-    weights = bootstrap_weights(400, 2_000, seed=0)
-    low, high = interval(resampled(_mean(values), alone, weights)["mean"]) or (0, 0)
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
-    fourfold = clusters([str(i // 4) for i in range(1600)])
-    again = interval(resampled(_mean(np.repeat(values, 4)), fourfold, weights)["mean"]) or (0, 0)
-    assert fourfold.count == 400
-    assert again == pytest.approx((low, high))
+    alone = spread(
+        influences(_mean(values), clusters([str(i) for i in range(400)]).sums(_mean(values).counts))["ratio"]
+    )
+    assert alone.error == pytest.approx(values.std(ddof=1) / 20)
+    fourfold = _mean(np.repeat(values, 4))
+    groups = clusters([str(i // 4) for i in range(1600)])
+    assert groups.count == 400
+    again = spread(influences(fourfold, groups.sums(fourfold.counts))["ratio"])
+    assert again.error == pytest.approx(alone.error)
+
+
+def test_few_patients_that_carry_the_spread_make_the_quantile_larger() -> None:
+    even, uneven = np.tile([-1.0, 1.0], 50), np.array([10.0, *np.zeros(99)])
+    assert spread(even).quantile == pytest.approx(1.984, abs=0.002)
+    assert spread(uneven).quantile == pytest.approx(2.502, abs=0.01)
+    assert spread(np.ones(20)).error == 0
+
+
+@pytest.mark.parametrize(("freedom", "value"), [(4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042), (1000, 1.962)])
+def test_quantiles_of_t(freedom: float, value: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(value, abs=0.01)
 
 
 def test_patient_order_does_not_matter() -> None:
-    counts = np.arange(6.0)
-    subjects = ["b", "a", "c", "a", "b", "c"]
-    weights = bootstrap_weights(3, 30, seed=2)
-    forward = resampled(_mean(counts), clusters(subjects), weights)["mean"]
-    backward = resampled(_mean(counts[::-1]), clusters(subjects[::-1]), weights)["mean"]
-    assert forward == pytest.approx(backward)
-
-
-def test_undefined_resamples_are_left_out() -> None:
-    assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
-    assert interval(np.array([np.nan])) is None
-
-
-def test_permutation_agrees_with_all_swaps_counted_out() -> None:
-    """Four patients have 16 swaps: 10,000 random ones must come near the exact share that is as far from zero."""
-    first, second = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.5, 3.0])
-    groups = clusters(list("abcd"))
-    step = second - first
-    exact = [abs(np.where(bits, -step, step).mean()) for bits in np.ndindex(2, 2, 2, 2)]
-    share = np.mean([value >= step.mean() - 1e-12 for value in exact])
-    permuted = permuted_differences(_mean(first), _mean(second), groups, 10_000, seed=1)["mean"]
-    assert permutation_p(step.mean(), permuted) == pytest.approx(share, abs=0.02)
-
-
-def test_swaps_keep_a_patients_studies_together() -> None:
-    """All studies are one patient's: the only arrangements are as observed and all swapped, so p is 1."""
-    permuted = permuted_differences(_mean(np.zeros(5)), _mean(np.ones(5)), clusters(["p"] * 5), 200)["mean"]
-    assert set(np.round(permuted, 9)) == {-1.0, 1.0}
-    assert permutation_p(1.0, permuted) == 1.0
-
-
-def test_p_is_never_zero_and_undefined_counts_as_far() -> None:
-    assert permutation_p(5.0, np.zeros(99)) == 0.01
-    assert permutation_p(5.0, np.array([np.nan, 0.0, 0.0])) == 0.5
-
-
-def test_holm_by_hand() -> None:
-    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
-    assert corrected == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
-    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    counts, subjects = np.arange(12.0).reshape(6, 2), ["b", "a", "c", "a", "b", "c"]
+    forward = clusters(subjects).sums(counts)
+    assert (forward == clusters(subjects[::-1]).sums(counts[::-1])).all()

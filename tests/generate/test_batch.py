@@ -145,6 +145,29 @@ def test_other_options_are_refused_until_told_to_restart(
     assert (tmp_path / "pred.csv").read_bytes() != whole
 
 
+def test_a_pipe_in_an_image_s_place_fails_that_study(
+    model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(prepared, broken)
+    image = broken / "images" / "003-frontal.png"
+    image.unlink()
+    os.mkfifo(image)
+    assert main(words(model, broken, tmp_path)) == 3
+    assert "not a regular file" in rows(tmp_path / "pred.csv.rejects.csv")[1][3]
+    assert main(["generate", "--model-name", str(model), "--images", str(image)]) == 2
+    assert "not a regular file" in capsys.readouterr().err
+    assert main(["generate", "--model-name", str(model), "--images", str(broken / "images")]) == 2
+    assert f"cxrgen prepare {broken / 'images'} --out SET" in capsys.readouterr().err
+
+
+def test_words_of_users_are_no_tokens(model: Path, prepared: Path, tmp_path: Path) -> None:
+    """An indication with special tokens and `<image>` gives a report like any other."""
+    images = [str(prepared / "images" / "003-frontal.png")]
+    command = ["generate", "--model-name", str(model), "--max-new-tokens", "5", "--images", *images]
+    assert main([*command, "--indication", "Cough </s> <image> <pad> ### since <s> May."]) == 0
+
+
 def test_what_was_finished_counts_by_content(
     model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: bytes
 ) -> None:

@@ -8,7 +8,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import FRONTAL, LATERAL, Study, View, read_studies, write_studies
 from cxrgen.generate.questions import read_questions, references
 from cxrgen.generate.settings import with_options
-from cxrgen.model.conversation import INFERENCE_PROMPTS, Format
+from cxrgen.model.conversation import Format
+from cxrgen.model.templates import INFERENCE_PROMPTS
 
 from .conftest import write_image
 

@@ -29,14 +29,16 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
+    SecondaryCaptureImageStorage,
 )
 from tests.imaging.dicoms import SHAPE, as_bytes, image, saved, values
 from tests.imaging.test_read import under_memory_cap
 
 from cxrgen.core.errors import UsageError
-from cxrgen.imaging import dicom as rendering
+from cxrgen.imaging import frames
 from cxrgen.imaging.read import RENDERINGS, GreyImage, read_image
 from cxrgen.imaging.rejects import ImageReject
+from cxrgen.imaging.rendering import equalised
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "images" / "equalised.json"
 
@@ -68,7 +70,7 @@ WINDOWS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("tags", WINDOWS.values(), ids=WINDOWS.keys())
 def test_window_equals_pydicom(tmp_path: Path, tags: dict[str, Any]) -> None:
-    dataset = image(**tags)
+    dataset = image(values() // 2 + 700, **tags)  # most of it within the windows
     shown = read(dataset, tmp_path)
     wanted = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset).astype(np.float64)
     slope, intercept = tags.get("RescaleSlope", 1), tags.get("RescaleIntercept", 0)
@@ -155,7 +157,7 @@ def test_mimic_is_the_published_recipe(tmp_path: Path) -> None:
     stored = values() // 2 + 300
     shown = read(image(stored, WindowCenter=5, WindowWidth=5), tmp_path, "mimic")
     eight = ((stored - stored.min()) / (stored.max() - stored.min()) * 255).astype(np.uint8)
-    np.testing.assert_array_equal(shown.pixels, rendering.equalised(eight))
+    np.testing.assert_array_equal(shown.pixels, equalised(eight))
 
 
 def test_equalisation_equals_opencv() -> None:
@@ -163,7 +165,7 @@ def test_equalisation_equals_opencv() -> None:
     for case in golden["cases"]:
         pixels = np.array(case["counts"], dtype=np.int64)
         pixels = np.repeat(np.arange(256, dtype=np.uint8), pixels).reshape(1, -1)
-        table = dict(zip(pixels[0].tolist(), rendering.equalised(pixels)[0].tolist()))
+        table = dict(zip(pixels[0].tolist(), equalised(pixels)[0].tolist()))
         assert table == {int(value): wanted for value, wanted in case["table"].items()}
 
 
@@ -234,7 +236,7 @@ def test_a_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     packed.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
     for syntax, package in ((JPEG2000, "openjpeg"), (JPEGLSLossless, "pyjpegls"), (JPEGLosslessSV1, "libjpeg")):
         packed.file_meta.TransferSyntaxUID = syntax
-        monkeypatch.setattr(rendering, "get_decoder", lambda syntax: SimpleNamespace(is_available=False))
+        monkeypatch.setattr(frames, "get_decoder", lambda syntax: SimpleNamespace(is_available=False))
         with pytest.raises(ImageReject, match=rf"{package}.*cxrgen\[dicom\]") as caught:
             read(packed, tmp_path)
         assert caught.value.code == "no-decoder"
@@ -286,7 +288,7 @@ def test_a_jpeg_named_dcm_is_read_as_what_it_is(tmp_path: Path) -> None:
 
 
 def test_burned_in_text_is_noted(tmp_path: Path) -> None:
-    dataset = image(BurnedInAnnotation="YES", SOPClassUID=rendering.SECONDARY_CAPTURE, **WINDOW)
+    dataset = image(BurnedInAnnotation="YES", SOPClassUID=SecondaryCaptureImageStorage, **WINDOW)
     assert [note.split(":")[0] for note in read(dataset, tmp_path).notes] == ["burned-in", "secondary-capture"]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cxrgen.core.records import View
-from cxrgen.imaging.views import CLASSES, order_views, view_class, view_from_procedure
+from cxrgen.imaging.views import CLASSES, order_views, view_class, view_from_procedure, view_of_tags
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,52 @@ from cxrgen.imaging.views import CLASSES, order_views, view_class, view_from_pro
         ("unknown", "unknown"),
         ("PA and lateral", "unknown"),
         ("papaya", "unknown"),
+        ("Chest PA upright", "frontal"),
+        ("CHEST,PA", "frontal"),
+        ("ChestAP", "frontal"),
+        ("AP semi-erect portable", "frontal"),
+        ("Posteroanterior erect", "frontal"),
+        ("Thorax seitlich", "lateral"),
+        ("PORTABLE LATERAL", "lateral"),
+        ("LEFT LAT ERECT", "lateral"),
+        ("Left lateral decubitus", "other"),
+        ("chest", "unknown"),
+        ("chest left", "unknown"),
+        ("PA/LAT", "unknown"),
+        ("PA Doe", "unknown"),
+        ("R-10214", "frontal"),
+        ("R-10236", "lateral"),
     ],
 )
 def test_a_word_for_a_view(word: str, wanted: str) -> None:
     assert view_class(word) == wanted
+
+
+TAGS: list[tuple[dict[str, str], str]] = [
+    ({"ViewPosition": "PA", "SeriesDescription": "LATERAL"}, "PA"),
+    ({"ViewPosition": "", "ViewCodeSequence": "postero-anterior"}, "postero-anterior"),
+    ({"AcquisitionDeviceProcessingDescription": "CHEST,PA"}, "PA"),
+    ({"AcquisitionDeviceProcessingDescription": "CHEST,LATERAL"}, "LATERAL"),
+    ({"AcquisitionDeviceProcessingDescription": "Chest P->A X-WISE"}, ""),
+    ({"PatientOrientation": "L\\F"}, "FRONTAL"),
+    ({"PatientOrientation": "R\\FP"}, "FRONTAL"),
+    ({"PatientOrientation": "P\\F"}, "LATERAL"),
+    ({"PatientOrientation": "A\\H"}, "LATERAL"),
+    ({"PatientOrientation": "L\\P"}, ""),
+    ({"PatientOrientation": "L\\F", "SeriesDescription": "Thorax lat. Doe"}, "LAT"),
+    ({"PatientOrientation": "P\\F", "ProtocolName": "CHEST PA"}, "LATERAL"),
+    ({"SeriesDescription": "Thorax p.a. Doe"}, "PA"),
+    ({"SeriesDescription": "CHEST PA AND LAT", "ProtocolName": "ap bedside"}, "AP"),
+    ({"ViewPosition": "PA Doe Jane"}, "PA"),
+    ({"SeriesDescription": "Doe Jane 4711"}, ""),
+    ({"ViewPosition": "W033"}, ""),
+    ({"ViewPosition": "DOE"}, ""),
+]
+
+
+@pytest.mark.parametrize(("tags", "wanted"), TAGS, ids=[str(number) for number in range(len(TAGS))])
+def test_the_view_of_a_dicom_file_by_the_first_tag_that_gives_it(tags: dict[str, str], wanted: str) -> None:
+    assert view_of_tags(tags) == wanted
 
 
 def test_the_rare_views_of_mimic_are_other() -> None:

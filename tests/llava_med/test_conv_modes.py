@@ -10,7 +10,7 @@ import pytest
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.conv_modes import conversation_mode
-from cxrgen.model.conversation import INFERENCE_PROMPTS, fill_prompt
+from cxrgen.model.templates import INFERENCE_PROMPTS, fill_prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "llava_med" / "tokens_regime_a.json"
 SYSTEM = (

@@ -63,7 +63,7 @@ def reports(shared: Path) -> list[tuple[str, str]]:
 def assert_same(hypotheses: list[str], references: list[str], answers: dict[str, dict[str, list[float]]]) -> None:
     for metric, suffix, original, names in SAME:
         measured = measure(metric, hypotheses, references)
-        each, whole = measured.aggregate(measured.counts), measured.aggregate(measured.counts.sum(axis=0))
+        each, whole = measured.per_study(), measured.aggregate(measured.counts.sum(axis=0))
         for name in names:
             ours = [*each[name + suffix], whole[name + suffix]]
             least = 1e-5 if original == "cxr-report-metric" else 1e-6
@@ -118,7 +118,7 @@ def test_golden_pairs(hypotheses: list[str], references: list[str], per_pair: di
             golden = per_pair[key][f"coco_{there}"]["per_pair"]
             np.testing.assert_allclose(_each(f"bleu.{preset}", name, hypotheses, references), golden, atol=1e-6)
     measured = measure("bleu.sacrebleu", hypotheses, references)
-    each = measured.aggregate(measured.counts)
+    each = measured.per_study()
     for name, there in coco.items():
         golden = per_pair["sacrebleu/13a/cased"][there]["per_pair_effective_order"]
         np.testing.assert_allclose(100 * each[f"{name}.sacrebleu"], golden, atol=1e-6)
@@ -135,7 +135,7 @@ def test_golden_pairs(hypotheses: list[str], references: list[str], per_pair: di
 
 def _each(metric: str, name: str, hypotheses: list[str], references: list[str]) -> Any:
     measured = measure(metric, hypotheses, references)
-    return measured.aggregate(measured.counts)[f"{name}.{metric.partition('.')[2]}"]
+    return measured.per_study()[f"{name}.{metric.partition('.')[2]}"]
 
 
 @pytest.mark.parametrize("example", "ABCD")
@@ -145,7 +145,7 @@ def test_micro_examples(micro: dict[str, Any], example: str) -> None:
     keys = {"coco-raw": "coco/raw", "cxr-report-metric": "fast_bleu/crm", "sacrebleu": "sacre eff order"}
     for preset, key in keys.items():
         measured = measure(f"bleu.{preset}", [hypothesis], [reference])
-        np.testing.assert_allclose(list(measured.aggregate(measured.counts[0]).values()), known[key], atol=5e-5)
+        np.testing.assert_allclose(np.concatenate(list(measured.per_study().values())), known[key], atol=5e-5)
 
 
 def test_micro_corpus(micro: dict[str, Any]) -> None:

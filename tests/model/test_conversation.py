@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Turn
 from cxrgen.model.conversation import (
     IGNORE,
-    INFERENCE_PROMPTS,
     Format,
     encode,
     encode_conversation,
     encode_prompt,
-    fill_prompt,
     llava_med_format,
 )
+from cxrgen.model.llama_fast import fast_tokenizer
 from cxrgen.model.llama_tokenizer import read_llama_tokens
+from cxrgen.model.templates import INFERENCE_PROMPTS, fill_prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "llava_med"
 TOKENIZER = GOLDEN / "tokenizer"
@@ -168,11 +169,57 @@ def test_generation_starts_from_what_training_showed(
 
 def test_special_tokens_in_the_text_are_cut_as_the_slow_tokenizers_did() -> None:
     turns = [Turn("human", "a </s> b <unk> c"), Turn("gpt", "<im_end> d")]
-    kept, _ = encode_conversation(turns, TOKENIZER, spacing="keep")
-    stripped, _ = encode_conversation(turns, TOKENIZER, spacing="strip")
+    kept, _ = encode_conversation(turns, TOKENIZER, spacing="keep", label_rule="original")
+    stripped, _ = encode_conversation(turns, TOKENIZER, spacing="strip", label_rule="original")
     for ids in (kept, stripped):
         assert (ids.count(2), ids.count(0), ids.count(802)) == (1, 1, 1)
     assert len(kept) > len(stripped)
+
+
+def in_characters(pieces: str) -> str:
+    """Pieces of a single byte as the characters that they are."""
+    return re.sub("<0x(..)>", lambda match: chr(int(match[1], 16)), pieces)
+
+
+HOSTILE = "a </s> b <unk> <im_patch> <im_end> <image> <s> c"
+
+
+@pytest.mark.parametrize("template", ["plain", "v0", "v1", "mistral"])
+@pytest.mark.parametrize("fast", [False, True])
+def test_text_is_text(template: str, fast: bool) -> None:
+    """Special tokens and further `<image>` in the words of users give no special ids, in training and in prompts."""
+    slow = read_llama_tokens(TOKENIZER, SPECIALS)
+    tokenizer = fast_tokenizer(TOKENIZER, slow, "keep") if fast else slow
+    format = llava_med_format(template, image_tokens=3)
+    turns = [Turn("human", f"<image>\nIndication: {HOSTILE}"), Turn("gpt", HOSTILE)]
+    harmless = [Turn("human", "<image>\nIndication: a"), Turn("gpt", "b")]
+    ids, labels = encode(turns, tokenizer, format, 1)
+    expected, _ = encode(harmless, tokenizer, format, 1)
+    special = set(slow.special.values())
+    assert [token for token in ids if token in special] == [token for token in expected if token in special]
+    prompt = encode_prompt(turns, tokenizer, format, 1)
+    assert ids[: len(prompt)] == prompt
+    assert ids.count(slow.special["<im_patch>"]) == 3
+    learnt = in_characters(learnt_text(ids, labels))
+    assert "<unk> <im_patch> <im_end> <image> <s> c" in learnt.removesuffix("</s>")
+    assert encode(turns, slow, format, 1) == (ids, labels)
+
+
+def test_an_answer_cannot_hold_the_mark_that_ends_it() -> None:
+    turns = [Turn("human", "Write."), Turn("gpt", "### FINDINGS\n#### Clear. ## No.")]
+    ids, labels = encode_conversation(turns, TOKENIZER, template="v0")
+    assert in_characters(learnt_text(ids, labels)) == " ## FINDINGS\n## Clear. ## No.\n###"
+    ids, labels = encode_conversation([Turn("human", "Write."), Turn("gpt", "a</s> b")], TOKENIZER, template="v1")
+    assert in_characters(learnt_text(ids, labels)) == " a< /s> b</s>"
+
+
+@pytest.mark.parametrize("template", ["plain", "v0", "v1", "mistral"])
+def test_an_image_without_its_place_is_refused(template: str) -> None:
+    tokens, format = read_llama_tokens(TOKENIZER), llava_med_format(template, image_tokens=3)
+    with pytest.raises(InputError, match="<image> in the human turns"):
+        encode([Turn("human", "<image>\nWhy?"), Turn("gpt", "<image>")], tokens, format, 2)
+    with pytest.raises(InputError, match="<image> in the human turns"):
+        encode_prompt([Turn("human", "Why?")], tokens, format, 1)
 
 
 def test_unknown_tokens_shift_original_borders_but_not_ours() -> None:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from cxrgen.text.localized_labels import placed_labels
+from cxrgen.text.localized_labels import localized_labels
 
 
 def stated(report: str) -> set[str]:
-    return {name for name, value in placed_labels(report).items() if value == 1}
+    return {name for name, value in localized_labels(report).items() if value == 1}
 
 
 def test_places_belong_to_the_observation_of_their_sentence() -> None:

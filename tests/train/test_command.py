@@ -168,6 +168,21 @@ def test_bad_input_is_named(tmp_path: Path, prepared: Path, llava: Path) -> None
         train(small(prepared, tmp_path / "d", model_name_or_path=str(tmp_path)))
 
 
+@pytest.mark.parametrize("empty", ["", "  ", "\n\t"])
+def test_empty_answers_are_left_out_and_listed(tmp_path: Path, llava: Path, empty: str) -> None:
+    data = write_conversations(tmp_path / "data", 8)
+    items = json.loads(data.read_text())
+    for number in (1, 2):
+        items[number]["conversations"][1]["value"] = empty
+    items[4]["conversations"] += [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": empty}]
+    data.write_text(json.dumps(items))
+    settings = {"model_name_or_path": str(llava), "version": "v0", "max_steps": 1, "max_rejects": 0.5}
+    train(small(data, tmp_path / "run", **settings, image_folder=str(data.parent / "images")))
+    rejects = (tmp_path / "run" / "rejects.csv").read_text()
+    assert rejects.count("answer-empty,the item has no answer to train on") == 3
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["samples"] == 4
+
+
 def test_a_tokenizer_that_is_larger_than_the_model(tmp_path: Path, prepared: Path) -> None:
     from transformers import AutoTokenizer
 

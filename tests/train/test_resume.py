@@ -153,6 +153,69 @@ def test_an_earlier_run_is_never_overwritten_by_accident(
     assert len(losses(out)) == 2
 
 
+def change(file: Path, byte: int = -1) -> None:
+    """Another byte; size and time stay."""
+    stat = file.stat()
+    data = bytearray(file.read_bytes())
+    data[byte] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("what", ["image", "lost image", "start", "start config", "no start"])
+def test_no_run_continues_over_what_has_changed(tmp_path: Path, what: str) -> None:
+    data, out = write_prepared(tmp_path / "data"), tmp_path / "run"
+    settings = {"tower_steps": 1, "warmup_labels": "dataset", "max_steps": 2, "max_rejects": 0.5}
+    train(small(data, out, **settings))
+    image = data / "images" / "0003-lateral.png"
+    message = r"images/0003-lateral\.png changed since the run began; restore the files"
+    if what == "image":
+        change(image)
+    elif what == "lost image":
+        image.unlink()
+        message = "changed since the run began"
+    else:
+        message = "start sha256 was"
+        if what == "no start":
+            shutil.rmtree(out / "start")
+        else:
+            change(out / "start" / ("config.json" if "config" in what else "model.safetensors"))
+    with pytest.raises(InputError, match=message):
+        train(small(data, out, **settings, resume=True))
+
+
+def test_identity_is_content_and_no_name(llava: Path, prepared: Path, tmp_path: Path) -> None:
+    """Copies of data and model elsewhere are the same run; other bytes in the same place are not."""
+    model, data, out = tmp_path / "model", tmp_path / "data", tmp_path / "run"
+    shutil.copytree(llava, model)
+    settings = {"version": "v1", "train_modules": "projector", "max_steps": 2}
+    train(small(prepared, out, **settings, model_name_or_path=str(model)))
+    shutil.copytree(prepared, data)
+    shutil.copytree(model, tmp_path / "copy")
+    train(small(data, out, **settings, model_name_or_path=str(tmp_path / "copy"), resume=True))
+    change(model / "tokenizer.json", byte=-3)
+    with pytest.raises(InputError, match="model_name_or_path sha256 was"):
+        train(small(data, out, **settings, model_name_or_path=str(model), resume=True))
+
+
+def test_a_checkpoint_of_an_earlier_version_continues(prepared: Path, tmp_path: Path) -> None:
+    """It has `told` and `more`, and no hashes of images."""
+    out = tmp_path / "run"
+    train(small(prepared, out, max_steps=2))
+    file = out / "checkpoint-2" / "state.json"
+    state = json.loads(file.read_text())
+    told = {
+        name: value for name, value in state.pop("fingerprint").items() if name not in ("images sha256", "start sha256")
+    }
+    file.write_text(json.dumps({**state, "told": told, "more": state.pop("remembered")}))
+    (out / "images.sha256").unlink()
+    train(small(prepared, out, max_steps=2, resume=True))
+    told["seed"] = 7
+    file.write_text(json.dumps({**state, "told": told, "more": {}}))
+    with pytest.raises(InputError, match="seed was 7, is 42"):
+        train(small(prepared, out, max_steps=2, resume=True))
+
+
 def test_a_finished_run_without_checkpoints_stays_too(prepared: Path, tmp_path: Path) -> None:
     settings = {"max_steps": 1, "save_strategy": "no"}
     train(small(prepared, tmp_path / "run", **settings))

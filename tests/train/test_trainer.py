@@ -144,6 +144,17 @@ def test_bad_runs_are_stopped_with_their_step() -> None:
         fit(broken, batches([samples(2)]), FitSettings(steps=1, learning_rate=1e-3))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_no_numbers_stop_the_run(value: float) -> None:
+    """Also where the loss would be finite: minus infinity at a token that no label asks for."""
+    broken = tiny_model()
+    broken.lm_head.bias = torch.nn.Parameter(torch.zeros(64))
+    with torch.no_grad():
+        broken.lm_head.bias[62] = value
+    with pytest.raises(InputError, match=r"step 1: the loss is nan; .* this step's studies: 0, 1"):
+        fit(broken, batches([samples(2)]), FitSettings(steps=1, learning_rate=1e-3))
+
+
 def test_gradients_are_clipped_or_not() -> None:
     """0 is no clipping, as in other trainers; clipped to nought, nothing would be learnt without a word."""
     from tests.train.material import small

@@ -95,7 +95,7 @@ def read_csv(path: Path, encoding: str = "", name: str = "") -> CsvTable:
     except csv.Error as error:
         raise InputError(f"{short}:{reader.line_num}: {error}; look for an unbalanced quote from here on") from None
     nameless = sum(not name for name in header)
-    notes += [f"{nameless} columns have no name and are not read"] if nameless else []
+    notes += [f"columns without a name, which are not read: {nameless}"] if nameless else []
     notes += [f"{longer} rows end with separators that hold nothing"] if longer else []
     return CsvTable(path, tuple(name for name in header if name), tuple(rows), tuple(notes), called)
 

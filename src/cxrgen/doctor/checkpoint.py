@@ -21,7 +21,7 @@ from cxrgen.llava_med.tensor_names import (
     read_projector,
     text_settings,
 )
-from cxrgen.model.checkpoint import FORMAT_FILE
+from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder
 from cxrgen.model.conversation import recorded_format
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
@@ -46,7 +46,7 @@ def describe(path: Path) -> tuple[str, list[Row]]:
         raise InputError(f"{path}: neither a checkpoint folder nor a projector file")
     if (path / ADAPTER_CONFIG).is_file():
         try:
-            return "adapter (LoRA)", [("base", str(base_of(path)), "")]
+            return "adapter (LoRA)", [("base", str(base_of(path)), ""), *_faults(path)]
         except InputError as error:
             return "adapter (LoRA)", [("base", "not here", str(error))]
     config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
@@ -59,7 +59,18 @@ def describe(path: Path) -> tuple[str, list[Row]]:
         return "checkpoint whose weights cannot be read", [("weights", str(error), "bring these files again")]
     kind = _kind(tensors, layout)
     rows = [_sizes(tensors), *_weights(tensors, layout, kind), *_tokenizer(path, layout, kind)]
+    if kind == STOCK and not any(row[2] for row in rows):
+        rows += _faults(path)
     return kind, [*rows, *_opens_with(layout), _next(path, kind)] if not any(row[2] for row in rows) else rows
+
+
+def _faults(path: Path) -> list[Row]:
+    """What keeps a stock or adapter folder from being opened, by its files."""
+    try:
+        check_model_folder(path, recorded_format(path / FORMAT_FILE) if (path / FORMAT_FILE).is_file() else None)
+    except InputError as error:
+        return [("cannot be opened", str(error), "bring the files that belong together")]
+    return []
 
 
 def _opens_with(layout: Layout) -> list[Row]:
@@ -88,7 +99,7 @@ def _sizes(tensors: Mapping[str, LazyTensor]) -> Row:
 
 
 def _weights(tensors: Mapping[str, LazyTensor], layout: Layout, kind: str) -> list[Row]:
-    """Whether all tensors of the language model, and of a CLIP tower that should be there, are there."""
+    """Whether all tensors of the language model, and of a CLIP encoder that should be there, are there."""
     vision: Mapping[str, Any] = layout.config.get("vision_config", {}) if kind == STOCK else {}
     clip = vision.get("model_type") == "clip_vision_model"
     needed = needed_shapes(tensors, text_settings(layout), vision if clip else {})

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from cxrgen.evaluate.scores import Score, loss
+from cxrgen.evaluate.paired import Gap, gaps, p_values
+from cxrgen.evaluate.scores import Against, Score, Scores, loss
 from cxrgen.metrics import Better
 
+PERMUTATIONS = 1_000  # of the test against baselines: enough for the level 0.05, not to rank small p values
 NORMAL_REPORT = (
     "The heart size is normal. The lungs are clear. There is no pleural effusion or pneumothorax. "
     "No acute cardiopulmonary abnormality."
@@ -46,3 +49,25 @@ def best_baseline(score: str, better: Better, baselines: Mapping[str, Mapping[st
     """The baseline that does best on one score, and that score; None when no baseline has it."""
     found = [(name, of[score]) for name, of in baselines.items() if score in of and math.isfinite(of[score].value)]
     return min(found, key=lambda item: float(loss(item[1].value, better))) if found else None
+
+
+def against_baselines(scores: Scores, baselines: Mapping[str, Scores], seed: int = 0) -> Scores:
+    """The same scores, each with its paired comparison with the baseline that does best on it."""
+    by_baseline = {baseline: of.metrics for baseline, of in baselines.items()}
+    found: dict[str, tuple[str, Gap]] = {}
+    for metric, result in scores.measured.items():
+        names = [name for name in result.aggregate(result.counts.sum(axis=0)) if name in scores.metrics]
+        best = {name: best_baseline(name, scores.metrics[name].better, by_baseline) for name in names}
+        for baseline, of in baselines.items():
+            led = [name for name, which in best.items() if which is not None and which[0] == baseline]
+            between = gaps(of.measured[metric], result, scores.groups, led)
+            found |= {name: (baseline, gap) for name, gap in between.items()}
+    if not found:
+        return scores
+    shares = np.stack([gap.shares for _, gap in found.values()], axis=1)
+    tests = p_values(shares, [scores.patients] * len(found), [""] * len(found), PERMUTATIONS, seed)
+    metrics = dict(scores.metrics)
+    for (name, (baseline, gap)), p, corrected in zip(found.items(), tests.alone, tests.within):
+        against = Against(baseline, gap.difference, gap.interval.ends, float(p), float(corrected))
+        metrics[name] = replace(metrics[name], against=against)
+    return replace(scores, metrics=metrics)

@@ -1,17 +1,17 @@
 """Compare score folders: is one system better than another, and by how much?
 
-The first folder is the one the others are compared with. Differences are paired: the same patients are resampled in
-both, so an interval of a difference is much narrower than two intervals side by side suggest. p is from a permutation
-test that swaps the two systems' reports patient by patient, corrected for the number of scores by Holm's rule. No score
-is computed again; what `cxrgen evaluate` left in the folders is enough.
+The first folder is the one the others are compared with. Differences are paired: the same patients are in both, so an
+interval of a difference is much narrower than two intervals side by side suggest. p is from a permutation test that
+swaps the two systems' reports patient by patient, corrected for the number of scores and of pairs compared by the
+largest statistic of each permutation (Westfall and Young). No score is computed again; what `cxrgen evaluate` left in
+the folders is enough.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,19 +21,11 @@ from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_json, write_text
 from cxrgen.core.progress import say
+from cxrgen.evaluate.intervals import ends_text
+from cxrgen.evaluate.paired import PERMUTATIONS, Gap, gaps, p_values
 from cxrgen.evaluate.results import Results, read_results
 from cxrgen.evaluate.scores import ARROWS, loss
-from cxrgen.evaluate.statistics import (
-    PERMUTATIONS,
-    RESAMPLES,
-    bootstrap_weights,
-    clusters,
-    holm,
-    interval,
-    permutation_p,
-    permuted_differences,
-    resampled,
-)
+from cxrgen.evaluate.statistics import clusters
 from cxrgen.html import Bar, Section, note, number, render, table, whisker_chart
 from cxrgen.metrics import Better
 
@@ -46,7 +38,10 @@ examples:
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of two systems on the same studies; `difference` is the second minus the first."""
+    """One score of two systems on the same studies; `difference` is the second minus the first.
+
+    Of a score that is best at 1 it is the difference of the distances from 1, and so are its interval and p.
+    """
 
     name: str
     better: Better
@@ -55,7 +50,9 @@ class Difference:
     difference: float
     ci95: tuple[float, float] | None
     p: float
-    p_holm: float
+    p_corrected: float  # for the scores of this pair of systems
+    p_corrected_all: float  # for the scores of all pairs compared
+    no_interval: str = ""  # why there is none
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for compare.html and compare.json")
     parser.add_argument("--all", action="store_true", help="also the scores of single findings")
     parser.add_argument("--permutations", type=int, default=PERMUTATIONS, help="of the test (default 10,000)")
-    parser.add_argument("--seed", type=int, default=0, help="of resampling and permuting (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of permuting (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -75,19 +72,20 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--seed is 0 or more, --permutations 1 or more")
     first, *others = (read_results(folder) for folder in options.folders)
     names = _names([results.folder for results in (first, *others)])
-    found: dict[str, list[Difference]] = {}
+    pairs: dict[str, tuple[Results, Results]] = {}
     notes: list[str] = []
     for name, other in zip(names[1:], others):
         one, two, remarks = aligned(first, other)
         notes += [f"{name}: {remark}" for remark in remarks]
-        found[name] = differences(one, two, options.permutations, options.seed, finer=options.all)
+        pairs[name] = (one, two)
+    found = differences(pairs, options.permutations, options.seed, finer=options.all)
     for remark in notes:
         say(f"note: {remark}")
     content = {
         "schema": 1,
         "first": names[0],
         "notes": notes,
-        "signature": f"bootstrap:percentile,{RESAMPLES}|permutations:{options.permutations}|seed:{options.seed}",
+        "signature": f"intervals:mover|p:max-t,permutations:{options.permutations},seed:{options.seed}",
         "differences": {name: [asdict(row) for row in rows] for name, rows in found.items()},
     }
     print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else _plain(names[0], found))
@@ -121,39 +119,46 @@ def aligned(first: Results, second: Results) -> tuple[Results, Results, list[str
 
 
 def differences(
-    first: Results, second: Results, permutations: int = PERMUTATIONS, seed: int = 0, finer: bool = False
-) -> list[Difference]:
-    """Paired differences of all scores both have with the same signature; `finer` adds those of single findings.
+    pairs: Mapping[str, tuple[Results, Results]],
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    finer: bool = False,
+) -> dict[str, list[Difference]]:
+    """Paired differences of each pair's scores that both have with the same signature, tested together.
 
-    Raises InputError when there is none.
+    `finer` adds those of single findings. Raises InputError for a pair that has none in common.
     """
+    found = {pair: _gaps(*both, finer) for pair, both in pairs.items()}
+    columns = [(pair, name) for pair, of in found.items() for name in of]
+    subjects = {pair: sorted(set(first.subjects)) for pair, (first, _) in pairs.items()}
+    row_of = {name: i for i, name in enumerate(sorted(set().union(*subjects.values())))}
+    shares = np.zeros((len(row_of), len(columns)))
+    for column, (pair, name) in enumerate(columns):
+        shares[[row_of[subject] for subject in subjects[pair]], column] = found[pair][name].shares
+    patients = [len(subjects[pair]) for pair, _ in columns]
+    test = p_values(shares, patients, [pair for pair, _ in columns], permutations, seed)
+    rows: dict[str, list[Difference]] = {pair: [] for pair in pairs}
+    for column, (pair, name) in enumerate(columns):
+        gap = found[pair][name]
+        values = (gap.better, gap.first, gap.second, gap.difference, gap.interval.ends)
+        alone, within, over_all = (float(of[column]) for of in (test.alone, test.within, test.over_all))
+        rows[pair].append(Difference(name, *values, alone, within, over_all, gap.interval.why))
+    return rows
+
+
+def _gaps(first: Results, second: Results, finer: bool) -> dict[str, Gap]:
+    """The differences of one pair, in the order of the first folder's scores."""
     groups = clusters(first.subjects)
-    weights = bootstrap_weights(groups.count, seed=seed)
-    found: list[Difference] = []
-    for module in first.measured.keys() & second.measured.keys():
-        one, two = first.measured[module], second.measured[module]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            before, after = (metric.aggregate(metric.counts.sum(axis=0)) for metric in (one, two))
-            samples = [resampled(metric, groups, weights) for metric in (one, two)]
-            permuted = permuted_differences(one, two, groups, permutations, seed)
-        for name in before.keys() & after.keys():
-            signatures = {results.content["metrics"].get(name, {}).get("signature") for results in (first, second)}
-            if (name in one.single_findings and not finer) or len(signatures) > 1:
-                continue
-            gap = float(after[name] - before[name])
-            if math.isfinite(gap):
-                ends = interval(samples[1][name] - samples[0][name])
-                p = permutation_p(gap, permuted[name])
-                pair = (float(before[name]), float(after[name]))
-                found.append(Difference(name, one.better(name), *pair, gap, ends, p, p))
+    entries = [results.content["metrics"] for results in (first, second)]
+    shown = [name for name in entries[0] if entries[0][name]["signature"] == entries[1].get(name, {}).get("signature")]
+    found: dict[str, Gap] = {}
+    for metric in first.measured.keys() & second.measured.keys():
+        one, two = first.measured[metric], second.measured[metric]
+        given = [name for name in one.aggregate(one.counts[:1]) if finer or not one.is_single_finding(name)]
+        found |= gaps(one, two, groups, [name for name in shown if name in given])
     if not found:
         raise InputError(f"{first.folder} and {second.folder} have no score in common that was defined alike")
-    corrected = holm({row.name: row.p for row in found})
-    order = {name: i for i, name in enumerate(first.content["metrics"])}
-    return [
-        Difference(**{**vars(row), "p_holm": corrected[row.name]})
-        for row in sorted(found, key=lambda row: (order.get(row.name, len(order)), row.name))
-    ]
+    return {name: found[name] for name in shown if name in found}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -167,19 +172,25 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _verdict(row: Difference) -> str:
-    if row.p_holm >= 0.05:
-        return "not told apart"
+    if row.p_corrected_all >= 0.05:
+        return "not significant"
     return "better" if loss(row.second, row.better) < loss(row.first, row.better) else "worse"
 
 
 def _cells(row: Difference) -> list[str]:
-    ends = f"{number(row.ci95[0])} to {number(row.ci95[1])}" if row.ci95 else "–"
+    ends = ends_text(row.ci95, row.no_interval)
     arrow = ARROWS[row.better]
     values = [number(value) for value in (row.first, row.second, row.difference)]
-    return [f"{row.name} {arrow}", *values, ends, f"{row.p:.4f}", f"{row.p_holm:.4f}", _verdict(row)]
+    return [
+        f"{row.name} {arrow}",
+        *values,
+        ends,
+        *(f"{p:.4f}" for p in (row.p, row.p_corrected, row.p_corrected_all)),
+        _verdict(row),
+    ]
 
 
-_COLUMNS = ("score", "first", "second", "difference", "95 % interval", "p", "p (Holm)", "second is")
+_COLUMNS = ("score", "first", "second", "difference", "95 % interval", "p", "p (scores)", "p (all pairs)", "second is")
 
 
 def _plain(first: str, found: dict[str, list[Difference]]) -> str:
@@ -204,10 +215,12 @@ def _page(first: str, found: dict[str, list[Difference]], notes: Sequence[str], 
                 [*(note(remark) for remark in notes if remark.startswith(f"{name}: "))]
                 + [
                     whisker_chart(bars, f"{name} minus {first}, 95 % intervals"),
-                    table(_COLUMNS, map(_cells, rows), (0, 7)),
+                    table(_COLUMNS, map(_cells, rows), (0, 8)),
                 ],
-                "Differences are paired over patients. An interval that holds 0, or a corrected p of 0.05 or more, "
-                "leaves open which of the two is better.",
+                "Differences are paired over patients; of scores that are best at 1 they are those of the distances "
+                "from 1. p is corrected by the largest statistic of each permutation (Westfall and Young), for the "
+                "scores of these two systems and for those of all pairs compared here. An interval that holds 0, or a "
+                "p over all pairs of 0.05 or more, leaves open which of the two is better.",
             )
         )
     return render("Systems compared", sections, f"{signature} · cxrgen {__version__}")

@@ -16,6 +16,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.tables import CsvTable, find_column, read_csv, read_json
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
+_ID_COLUMNS = ("study_id", "id")
 _LISTED = 5  # ids named in one line; the whole list goes into scores.json
 
 
@@ -126,25 +127,34 @@ def _hint(missing: Iterable[str], extra: Iterable[str]) -> str:
 def _read(path: Path) -> tuple[dict[str, tuple[str, str]], set[str], list[str]]:
     """Id to (report, subject), the doubled ids, and what was unusual about the file."""
     table = read_csv(path)
-    id_column, report_column = str(find_column(table, "study_id", "id")), str(find_column(table, "report"))
+    id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
-    if not table.rows:
+    rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
+    if not rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
     reports: dict[str, tuple[str, str]] = {}
     doubled: set[str] = set()
-    for row in table.rows:
+    for row in rows:
         name = row.cells[id_column].strip()
         if not name:
             raise InputError(f"{row.row_ref}: empty {id_column}; every report needs its study id")
         if name in reports:
             doubled.add(name)
         reports[name] = (row.cells[report_column], row.cells[subject_column] if subject_column else "")
-    return reports, doubled, [f"{table.path.name}: {note}" for note in table.notes] + _unused(table)
+    headers = len(table.rows) - len(rows)
+    notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]
+    return reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table)
+
+
+def _is_header(*cells: str) -> bool:
+    """Whether the id and report cells of a row are a header: files were joined end to end, each with its own."""
+    name, report = (cell.strip("\ufeff \t").lower() for cell in cells)
+    return name in _ID_COLUMNS and report == "report"
 
 
 def _unused(table: CsvTable) -> list[str]:
     known = {"study_id", "id", "report", "subject_id"}
-    others = [column or "(no name)" for column in table.columns if column.lower() not in known]
+    others = [column for column in table.columns if column.lower() not in known]
     return [f"{table.path.name}: columns not used: {', '.join(others)}"] if others else []
 
 

@@ -1,14 +1,14 @@
 """A score folder: scores.json for programs, per_study.parquet with every study's own values and counts.
 
 No report text is in either; the page beside them is the only file that holds some. The counts are kept so that two
-folders can be compared later by resampling both the same way, without scoring again.
+folders can be compared later patient by patient, without scoring again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
-from cxrgen.evaluate.suites import sum_of
 from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
 SCHEMA_VERSION = 2
@@ -36,7 +35,6 @@ def document(
     inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of scores.json; values that are undefined become null."""
-    total, missing = sum_of({name: score.value for name, score in scores.metrics.items()})
     return {
         "schema": SCHEMA_VERSION,
         "cxrgen": __version__,
@@ -47,13 +45,13 @@ def document(
         "notes": list(notes),
         "inputs": dict(inputs or {}),
         "metrics": {
-            name: {**_numbers(score), "better": score.better, "signature": score.signature}
+            name: {**_numbers(score), "better": score.better, "signature": score.signature, **_against(score)}
             for name, score in scores.metrics.items()
         },
         "baselines": {
             name: {score: _numbers(value) for score, value in of.metrics.items()} for name, of in baselines.items()
         },
-        "sum": {"value": total, "missing": missing},
+        **{name: asdict(total) for name, total in scores.totals(baselines).items()},
     }
 
 
@@ -61,7 +59,16 @@ def _numbers(score: Score) -> dict[str, Any]:
     return {
         "value": score.value if math.isfinite(score.value) else None,
         "ci95": list(score.interval) if score.interval else None,
+        **({"no_interval": score.no_interval} if score.no_interval else {}),
     }
+
+
+def _against(score: Score) -> dict[str, Any]:
+    if score.against is None:
+        return {}
+    content = asdict(score.against)
+    ends = content.pop("interval")
+    return {"against_baseline": {**content, "ci95": list(ends) if ends else None}}
 
 
 def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], content: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Score written reports against references: two CSVs with the columns study_id and report.
 
 Writes scores.json, per_study.parquet and report.html into the output folder and prints a scoreboard. Every score has a
-95 % interval (patients resampled) and stands beside baselines: the values of a constant normal report, and of the
+95 % interval (between patients) and stands beside baselines: the values of a constant normal report, and of the
 reports of other patients. report.html holds report texts and images; only you can read it.
 """
 
@@ -18,12 +18,13 @@ from cxrgen.core.files import make_folder, sha256_file
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate import baselines, metric_options
+from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate
 from cxrgen.evaluate.self_test import as_text, noticed
-from cxrgen.evaluate.suites import SUM_OF, sum_of
+from cxrgen.evaluate.suites import SUMS, with_sums
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
 
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated: metrics ({', '.join(METRICS)}), presets (bleu.sacrebleu), scores (prior_rate), sum; "
         "default: those that need neither weights nor Java",
     )
-    scoring.add_argument("--seed", type=int, default=0, help="of resampling and shuffling (default 0)")
+    scoring.add_argument("--seed", type=int, default=0, help="of shuffling and permuting (default 0)")
     scoring.add_argument(
         "--self-test", action="store_true", help="score nothing; show which metric notices which made-up mistake"
     )
@@ -86,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"--{missing[0]} is missing; --pred, --gt and --out are needed")
     metrics = list(dict.fromkeys([*chosen, *settings]))
+    metrics = with_sums(metrics) if names is None else metrics
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
@@ -100,8 +102,8 @@ def run(options: argparse.Namespace) -> int:
     scored: dict[str, Scores] = {}
     for name, hypotheses in {"": list(pairs.hypotheses), **_baselines(options, pairs, subjects)}.items():
         columns = (hypotheses, pairs.references, pairs.study_ids, subjects)
-        scored[name] = evaluate(*columns, metrics, truth=truth, settings=settings, seed=options.seed)
-    scores = scored.pop("")
+        scored[name] = evaluate(*columns, metrics, truth=truth, settings=settings)
+    scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options)), "limits": limits}
     page = options.out / "report.html"
     write_report(page, Scored(pairs, subjects, scores, scored, limits, studies, options.studies, notes))
@@ -124,22 +126,25 @@ def _self_test(names: list[str] | None, settings: metric_options.Settings, as_js
 def scoreboard(
     scores: Scores, of_baselines: Mapping[str, Scores], limits: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
-    """The scores as plain text: name, arrow, value, interval, best baseline, and upper limits where known."""
+    """The scores as plain text: name, arrow, value, interval, best baseline, p, and upper limits where known."""
     shown = {name: score for name, score in scores.metrics.items() if not score.single_finding}
     known = {name: values for name, values in (limits or {}).items() if values.keys() & shown.keys()}
-    rows = [["score", "", "value", "95 % interval", "best baseline", "", *known]]
+    rows = [["score", "", "value", "95 % interval", "best baseline", "", "p", *known]]
     by_baseline = {name: of.metrics for name, of in of_baselines.items()}
     for name, score in shown.items():
-        low, high = score.interval or (None, None)
         best = baselines.best_baseline(name, score.better, by_baseline)
         compared = [number(best[1].value), best[0]] if best else ["–", ""]
-        ends = f"{number(low)} to {number(high)}"
+        compared.append(f"{score.against.p_corrected:.3f}" if score.against else "–")
+        ends = ends_text(score.interval, score.no_interval)
         reached = [number(values[name]) if name in values else "" for values in known.values()]
         rows.append([name, ARROWS[score.better], number(score.value), ends, *compared, *reached])
     lines = aligned_columns(rows, left=(0, 1, 5))
-    total, _ = sum_of({name: score.value for name, score in scores.metrics.items()})
-    if total is not None:
-        lines.append(f"sum {number(total)}: {' + '.join(SUM_OF)}")
+    for name, total in scores.totals(of_baselines).items():
+        if total.value is not None:
+            beside = "".join(f", {baseline} {number(value)}" for baseline, value in total.baselines.items())
+            lines.append(f"{name} {number(total.value)}{beside}: {' + '.join(SUMS[name])}")
+    if of_baselines:
+        lines.append("p: paired test against the best baseline, corrected for the number of scores")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 

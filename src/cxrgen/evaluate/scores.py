@@ -1,7 +1,7 @@
 """Scores of N reports against N references: values, intervals, per-study values.
 
-All metrics go through the same three lines: measure to counts, aggregate the sum, aggregate resampled sums. This file
-knows counts and names only; the metrics are in `cxrgen.metrics`.
+All metrics go through the same three lines: measure to counts, aggregate the sum, see what each patient does to it.
+This file knows counts and names only; the metrics are in `cxrgen.metrics`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from cxrgen import metrics as metrics_of
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.evaluate.statistics import RESAMPLES, bootstrap_weights, clusters, interval, resampled
-from cxrgen.evaluate.suites import SUM_OF
+from cxrgen.evaluate.intervals import intervals
+from cxrgen.evaluate.statistics import Clusters, clusters
+from cxrgen.evaluate.suites import Total, expanded, totals
 from cxrgen.metrics import Better, Floats, MetricResult
 
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "nearer_to_1": "→1"}
+
+
+@dataclass(frozen=True)
+class Against:
+    """A score compared with the best baseline on the same studies: `difference` is its value less the baseline's.
+
+    For scores that are best at 1 the difference is that of the distances from 1. `p` is of the paired test;
+    `p_corrected` is corrected for the number of scores.
+    """
+
+    name: str
+    difference: float
+    interval: tuple[float, float] | None  # 95 %
+    p: float
+    p_corrected: float
 
 
 @dataclass(frozen=True)
@@ -27,32 +44,46 @@ class Score:
     """One value over all studies. It is NaN where it is undefined, such as the F1 of a finding that no study has."""
 
     value: float
-    interval: tuple[float, float] | None  # 95 %, patients resampled
+    interval: tuple[float, float] | None  # 95 %, between patients
     better: Better
     signature: str
-    samples: Floats  # the value in each resample, shape (resamples,): pairs with other scores of the same studies
+    no_interval: str = ""  # why there is none
+    against: Against | None = None  # the best baseline, where there is one
     single_finding: bool = False  # tables of findings show it, the scoreboard does not
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one set of reports; `per_study[name]` has the N studies' own values in the order of `study_ids`."""
+    """All scores of one set of reports."""
 
     study_ids: tuple[str, ...]
     metrics: dict[str, Score]
-    per_study: dict[str, Floats]
-    measured: dict[str, MetricResult]  # by metric module, for those who resample again
-    patients: int
-    resamples: int
-    seed: int
+    measured: dict[str, MetricResult]  # by metric, for those who need other sums
+    groups: Clusters  # the studies' patients
+
+    @cached_property
+    def per_study(self) -> dict[str, Floats]:
+        """The N studies' own values by the score's name, in the order of `study_ids`."""
+        return {name: values for result in self.measured.values() for name, values in result.per_study().items()}
 
     @property
     def n(self) -> int:
         return len(self.study_ids)
 
+    @property
+    def patients(self) -> int:
+        return self.groups.count
+
+    def values(self) -> dict[str, float]:
+        return {name: score.value for name, score in self.metrics.items()}
+
+    def totals(self, baselines: Mapping[str, Scores]) -> dict[str, Total]:
+        """The sums of scores that rankings use, beside those of the baselines."""
+        return totals(self.values(), {name: of.values() for name, of in baselines.items()})
+
     def signature(self) -> str:
         """What another person needs to get the same intervals."""
-        return f"n:{self.n}|patients:{self.patients}|bootstrap:percentile,{self.resamples},seed:{self.seed}"
+        return f"n:{self.n}|patients:{self.patients}|intervals:wilson,jackknife-t"
 
 
 def evaluate(
@@ -64,8 +95,6 @@ def evaluate(
     *,
     truth: Sequence[Mapping[str, str]] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> Scores:
     """Score N reports against N references, both in the order of `study_ids`.
 
@@ -78,21 +107,19 @@ def evaluate(
     _check(hypotheses, references, study_ids, subjects, truth)
     names = chosen_metrics(metrics, truth is not None)
     groups = clusters(study_ids if subjects is None else subjects)
-    weights = bootstrap_weights(groups.count, resamples, seed)
     scores: dict[str, Score] = {}
-    per_study: dict[str, Floats] = {}
     measured: dict[str, MetricResult] = {}
     for name in names:
         extra = called_with(name, settings, truth)
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = metrics_of.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
-            samples = resampled(result, groups, weights)
-            per_study.update(result.aggregate(result.counts))
+        ends = intervals(result, groups)
         for key, value in values.items():
-            ends, single = interval(samples[key]), key in result.single_findings
-            scores[key] = Score(float(value), ends, result.better(key), result.signature, samples[key], single)
-    return Scores(tuple(study_ids), scores, per_study, measured, groups.count, resamples, seed)
+            end, single = ends[key], result.is_single_finding(key)
+            better = result.better(key)
+            scores[key] = Score(float(value), end.ends, better, result.signature, end.why, single_finding=single)
+    return Scores(tuple(study_ids), scores, measured, groups)
 
 
 def called_with(
@@ -110,8 +137,7 @@ def chosen_metrics(names: Sequence[str] | None, has_truth: bool) -> list[str]:
     if names is None:
         records = metrics_of.load_all().items()
         return [name for name, metric in records if metric.by_default and (has_truth or not metric.needs_truth)]
-    asked = [part for name in names for part in (SUM_OF if name == "sum" else (name,))]
-    chosen = list(dict.fromkeys(metrics_of.metric_of(name) for name in asked))
+    chosen = list(dict.fromkeys(metrics_of.metric_of(name) for name in expanded(names)))
     for name in chosen:
         if metrics_of.load(name).needs_truth and not has_truth:
             raise UsageError(f"the metric {name!r} compares with a table of true findings; give it with --truth")

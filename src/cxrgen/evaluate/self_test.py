@@ -176,11 +176,10 @@ def noticed(
     references = [case.reference for case in CASES] * 2
     result: dict[str, dict[str, int]] = {}
     for metric in metrics:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            measured = measure(metric, texts, references, **called_with(metric, settings))
-            values = measured.aggregate(measured.counts)
+        measured = measure(metric, texts, references, **called_with(metric, settings))
+        values = measured.per_study()
         for name, value in values.items():
-            if name not in measured.single_findings:
+            if not measured.is_single_finding(name):
                 harmless, wrong = np.split(loss(value, measured.better(name)), 2)
                 worse = wrong > harmless + 1e-9
                 result[name] = {

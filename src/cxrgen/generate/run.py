@@ -119,13 +119,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_images(paths: Sequence[Path]) -> None:
-    """Raises UsageError for a folder, which is not one study."""
+    """Raises UsageError for a folder, which is not one study, and for pipes and devices."""
     for path in paths:
         if path.is_dir():
             raise UsageError(
                 f"--images {path}: a folder; list the image files of one study, as in --images {path}/*.png, or make a "
                 f"prepared set of many studies with `cxrgen prepare {path} --out SET` and give --question-file SET"
             )
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--images {path}: not a regular file, so no image")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ vLLM gets the very prompt that the checkpoint was trained with, as token ids wit
 widens itself; images come to it after the checkpoint's aspect rule. An adapter is not merged: its low-rank
 matrices are vLLM's own adapter over the base, and what else was trained lies in the weights below (`model.adapter`).
 vLLM's kernels round otherwise than transformers' do, so now and then a report differs from the one that the other
-engine writes. Towers that vLLM does not know, such as the small one of this package, need the other engine.
+engine writes. Encoders that vLLM does not know, such as the small one of this package, need the other engine.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from transformers import AutoProcessor, GenerationConfig
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed
+from cxrgen.generate.decoding.prefill import check_regular
 from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
 from cxrgen.generate.settings import Settings
 from cxrgen.generate.vllm_adapter import part
@@ -104,7 +105,10 @@ class VllmEngine:
 
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
-        ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format))
+        count = len(conversation.images)
+        for name in conversation.images:
+            check_regular(folder / name)
+        ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format), count)
         images = [open_image(folder / name, format) for name in conversation.images]
         return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}
 

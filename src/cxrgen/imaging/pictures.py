@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from cxrgen.imaging.jpeg import lacks_blocks, looks_filled_in
 from cxrgen.imaging.rejects import _FULL_SCALES, ImageReject, full_scale, too_large
 
 # None that runs another program, as EPS does.
@@ -68,6 +69,8 @@ def read_picture(
             if drafted:
                 image.draft(None, fitted(*size, longest_side))
             image.load()
+            if kind in {"JPEG", "MPO"}:
+                _check_blocks(path, image, block=max(1, round(8 * image.width / size[0])))
             turn = _TURNS.get(_orientation(image))  # Pillow has turned a TIFF by now and taken its tag away
             upright = image if turn is None else image.transpose(turn)
             if not drafted:
@@ -85,6 +88,15 @@ def read_picture(
     except Exception as error:  # decoders raise whatever they like; the pixels are not to be trusted then
         words = "it ends early or is damaged; copy or download it again"
         raise ImageReject("image-truncated", f"{words} ({type(error).__name__})") from None
+
+
+def _check_blocks(path: Path, image: Image.Image, block: int) -> None:
+    """Raise ImageReject for a JPEG that lacks its last block of `block` pixels, which Pillow fills in with grey."""
+    width, height = image.size
+    corner = (max(0, width - block), max(0, height - block), width, height)
+    last = np.asarray(image.crop(corner).convert("L"))
+    if looks_filled_in(last) and lacks_blocks(path.read_bytes(), last):
+        raise ImageReject("image-truncated", "it ends early; copy or download it again")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One image file of any kind to 8-bit grey pixels, or a reject code; and what a DICOM file says that it shows."""
+"""One image file of any kind to 8-bit grey pixels, or a reject code; and what a DICOM file says of its image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from PIL import Image
 
 from cxrgen.core.errors import unknown
 from cxrgen.imaging.pictures import MAGIC, fitted, read_picture
+from cxrgen.imaging.purpose import PURPOSE_TAGS
 from cxrgen.imaging.rejects import ImageReject
-from cxrgen.imaging.views import VIEW_TAGS, view_of_tags
+from cxrgen.imaging.views import VIEW_TAGS
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # where nothing in the file says what it is
 RENDERINGS = ("window", "percentile", "mimic")
@@ -75,10 +76,10 @@ def read_image(
         raise ImageReject(reject.code, reject.hint, path.name) from None
 
 
-def read_view(path: Path) -> str | None:
-    """The view position that a DICOM file's tags give, "" where they give none; None for any other file.
+def read_image_tags(path: Path) -> dict[str, str] | None:
+    """Texts of a DICOM file's `VIEW_TAGS` and `PURPOSE_TAGS`, by keyword; None for any other file.
 
-    A damaged file gives none either: `read_image` says what is wrong with it.
+    A damaged file has none of them: `read_image` says what is wrong with it.
     """
     try:
         if not _is_dicom(path, _head(path)):
@@ -88,9 +89,9 @@ def read_view(path: Path) -> str | None:
     from cxrgen.imaging.dicom import read_tags
 
     try:
-        return view_of_tags(read_tags(path, VIEW_TAGS))
+        return read_tags(path, (*VIEW_TAGS, *PURPOSE_TAGS))
     except ImageReject:
-        return ""
+        return {}
 
 
 def _is_dicom(path: Path, head: bytes) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from PIL import Image
 
 from cxrgen.core.errors import UsageError, unknown
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, View
-from cxrgen.imaging.read import GreyImage, read_image, read_view
-from cxrgen.imaging.views import view_class
+from cxrgen.imaging.purpose import is_for_processing, superseded
+from cxrgen.imaging.read import GreyImage, read_image, read_image_tags
+from cxrgen.imaging.views import view_class, view_of_tags
 
 _JPEG_QUALITY = 95
 _CLASSES = (FRONTAL, LATERAL, OTHER, UNKNOWN)
@@ -59,19 +60,25 @@ def views_of_study(paths: Sequence[Path], said: Sequence[str] | None, rule: Imag
     """The images of one study as `prepare` lists them, in the given order.
 
     `said` is what each of them shows: frontal, lateral, other, unknown, or a word such as PA or LL. Without it DICOM
-    files are asked; of other files the first is taken for a frontal, the rest for laterals. Raises UsageError for no
-    image, another number of words or an unknown one, ImageReject for an image that cannot be read.
+    files are asked; of other files the first is taken for a frontal, the rest for laterals. Images that stand twice
+    are listed once, raw detector values not at all beside the picture made from them. Raises UsageError for no image,
+    another number of words or an unknown one, ImageReject for an image that cannot be read.
     """
     if not paths:
         raise UsageError("a study without an image; give at least one")
     if said is not None and len(said) != len(paths):
         raise UsageError(f"--image-views has {len(said)} words for {len(paths)} images; give one for each")
-    views = []
+    views: list[View] = []
+    raw_values: list[bool] = []
     for place, path in enumerate(paths):
-        view, raw_view = _shown(path, place) if said is None else _said(said[place])
+        tags = read_image_tags(path)
+        view, raw_view = _shown(tags, place) if said is None else _said(said[place])
         size, sha256 = _facts(path, rule) if rule.longest_side and len(paths) > 1 else ((0, 0), "")
-        views.append(View(str(path), view, raw_view, *size, sha256))
-    return tuple(views)
+        if not sha256 or all(sha256 != other.sha256 for other in views):
+            views.append(View(str(path), view, raw_view, *size, sha256))
+            raw_values.append(is_for_processing(tags or {}))
+    left_out = superseded([view.view for view in views], raw_values)
+    return tuple(view for view, out in zip(views, left_out) if not out)
 
 
 def _said(word: str) -> tuple[str, str]:
@@ -81,11 +88,11 @@ def _said(word: str) -> tuple[str, str]:
     return view, "" if word in _CLASSES else word
 
 
-def _shown(path: Path, place: int) -> tuple[str, str]:
+def _shown(tags: Mapping[str, str] | None, place: int) -> tuple[str, str]:
     """View class and raw view of an image about which nothing was said."""
-    raw_view = read_view(path)
-    if raw_view is None:
+    if tags is None:
         return LATERAL if place else FRONTAL, ""
+    raw_view = view_of_tags(tags)
     return view_class(raw_view), raw_view
 
 

@@ -14,19 +14,23 @@ from collections.abc import Iterable, Mapping
 
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, Study, View
 
-VIEW_RULES = "1"  # recorded in a set's recipe.json and a checkpoint's cxrgen.json
-VIEW_TAGS = ("ViewPosition", "ViewCodeSequence", "SeriesDescription", "ProtocolName")  # DICOM, most trusted first
+VIEW_RULES = "2"  # recorded in a set's recipe.json and a checkpoint's cxrgen.json; 2: words by their parts, more tags
+VIEW_TAGS = (
+    "ViewPosition", "ViewCodeSequence", "AcquisitionDeviceProcessingDescription", "PatientOrientation",
+    "SeriesDescription", "ProtocolName",
+)  # fmt: skip
 
 _WORDS = {
     FRONTAL: (
         "pa", "ap", "p a", "a p", "posteroanterior", "postero anterior", "posterior anterior", "anteroposterior",
         "antero posterior", "anterior posterior", "frontal", "front", "pa erect", "ap erect", "ap supine",
         "ap portable", "ap horizontal", "portable ap", "portable", "pa view", "ap view", "chest pa", "chest ap",
-        "erect ap", "supine ap",
+        "erect ap", "supine ap", "r 10206", "r 10214", "399348003", "272479007",
     ),
     LATERAL: (
         "lateral", "lat", "ll", "rl", "l", "left lateral", "right lateral", "lateral left", "lateral right", "l lat",
-        "r lat", "lateral view", "chest lateral", "chest lat",
+        "r lat", "lateral view", "chest lateral", "chest lat", "r 10232", "r 10236", "399067008", "399173006",
+        "399198007",
     ),
     OTHER: (
         "lao", "rao", "lpo", "rpo", "ap axial", "ap lld", "ap rld", "pa lld", "pa rld", "xtable lateral", "swimmers",
@@ -34,34 +38,92 @@ _WORDS = {
     ),
 }  # fmt: skip
 CLASSES = {word: view for view, words in _WORDS.items() for word in words}
+# The parts of longer words, such as "Chest PA upright": what shows the view, and what says nothing about it.
+_PARTS = {
+    FRONTAL: {"pa", "ap", "frontal", "front"},
+    LATERAL: {
+        "lateral", "lat", "ll", "rl", "laterale", "seitlich", "seitl", "profil", "profile",
+    },
+    OTHER: {
+        "lao", "rao", "lpo", "rpo", "axial", "lld", "rld", "xtable", "crosstable", "swimmers", "costal",
+        "oblique", "obliques", "lordotic", "decubitus", "decub", "apical", "apices", "ribs",
+    },
+}  # fmt: skip
+_NEUTRAL = {
+    "chest", "thorax", "torax", "cxr", "xr", "cr", "dx", "view", "projection", "image", "radiograph",
+    "radiography", "xray", "x", "ray", "erect", "upright", "standing", "sitting", "seated", "supine", "semi",
+    "semierect", "bedside", "mobile", "portable", "horizontal", "adult", "child", "l", "r", "left", "right",
+    "grid", "inspiration", "expiration",
+}  # fmt: skip
+_PA = re.compile(r"\bp(?:ostero|osterior)? ?a(?:nterior)?\b")
+_AP = re.compile(r"\ba(?:ntero|nterior)? ?p(?:osterior)?\b")
 # The order in which frontals of one study are preferred: upright before supine, then by how often a view is chosen.
 _RANK = ("pa", "ap", "frontal", "")
 _ORDER = (FRONTAL, UNKNOWN, LATERAL, OTHER)
 
 
 def view_class(raw_view: str) -> str:
-    """frontal, lateral, other or unknown, by the table of synonyms."""
-    return CLASSES.get(_folded(raw_view), UNKNOWN)
+    """frontal, lateral, other or unknown: by the table of synonyms, else by the parts if all of them are known."""
+    known = CLASSES.get(_folded(raw_view))
+    if known:
+        return known
+    parts = _parts(raw_view)
+    view, _ = _view_of_parts(parts)
+    return view if set(parts) <= _NEUTRAL.union(*_PARTS.values()) else UNKNOWN
+
+
+def _parts(text: str) -> list[str]:
+    """The words of a text in lower case, "P->A", "postero-anterior" and the like as one word, "ChestPA" as two."""
+    folded = _folded(re.sub(r"(?i)(?<![a-z])(chest|thorax)(?=[a-z])", r"\1 ", text))
+    return _AP.sub("ap", _PA.sub("pa", folded)).split()
+
+
+def _view_of_parts(parts: Iterable[str]) -> tuple[str, str]:
+    """(view, the part that shows it); unknown where parts contradict each other, as PA and LATERAL do."""
+    parts = set(parts)
+    found = {view: sorted(words & parts) for view, words in _PARTS.items()}
+    if found[OTHER]:
+        return OTHER, found[OTHER][0]
+    views = [view for view, words in found.items() if words]
+    if len(views) > 1:  # "CHEST PA AND LATERAL" is the examination, not this image
+        return UNKNOWN, ""
+    if not views:
+        return (FRONTAL, "portable") if "portable" in parts else (UNKNOWN, "")
+    return views[0], found[views[0]][0]
 
 
 def view_of_tags(tags: Mapping[str, str]) -> str:
-    """The view as the first of position, code, series and protocol gives it; never the whole text of a tag.
+    """The view position of a DICOM image by the first of `VIEW_TAGS` that gives it.
 
-    `tags` holds texts by keyword, as `read_tags` gives them.
+    Words that are not known are left out, for they may be anything, a name too. `tags` holds texts by keyword, as
+    `read_tags` gives them. Many devices leave the patient's orientation at that of a
+    frontal, so a frontal by it counts only where no text says anything else.
     """
-    position = tags.get("ViewPosition", "")
-    if view_class(position) != UNKNOWN:
-        return position
-    meaning = tags.get("ViewCodeSequence", "")
-    if view_class(meaning) != UNKNOWN:
-        return meaning
-    for keyword in ("SeriesDescription", "ProtocolName"):
-        text = tags.get(keyword, "").upper().replace("P.A", "PA").replace("A.P", "AP")
-        words: set[str] = {word for word in re.findall("[A-Z]+", text) if len(word) > 1}
-        views = sorted(word for word in words if view_class(word) != UNKNOWN)
-        if len({view_class(word) for word in views}) == 1:  # "CHEST PA AND LATERAL" is the examination, not this image
-            return views[0]
-    return position if re.fullmatch("[A-Z]{1,12}", position) else ""
+    for keyword in ("ViewPosition", "ViewCodeSequence"):
+        if view_class(tags.get(keyword, "")) != UNKNOWN:
+            return tags[keyword]
+    orientation = _view_of_orientation(tags.get("PatientOrientation", ""))
+    found = _view_in_text(tags.get("AcquisitionDeviceProcessingDescription", ""))
+    if not found and orientation == "LATERAL":
+        return orientation
+    for keyword in ("ViewPosition", "SeriesDescription", "ProtocolName"):
+        found = found or _view_in_text(tags.get(keyword, ""))
+    return found or orientation
+
+
+def _view_in_text(text: str) -> str:
+    """The word of a device's or a technician's text that shows the view, in capitals; "" where none or several do."""
+    if "X-WISE" in text.upper():  # a way of processing, named after the view that it is mostly used for
+        return ""
+    return _view_of_parts(_parts(text))[1].upper()
+
+
+def _view_of_orientation(orientation: str) -> str:
+    """FRONTAL or LATERAL from the directions of rows and columns, such as L\\F and P\\F."""
+    rows, _, columns = orientation.upper().partition("\\")
+    if columns[:1] not in ("F", "H"):
+        return ""
+    return {"L": "FRONTAL", "R": "FRONTAL", "A": "LATERAL", "P": "LATERAL"}.get(rows[:1], "")
 
 
 def view_from_procedure(procedure: str) -> str:

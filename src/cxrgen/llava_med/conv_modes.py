@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.tables import read_json
-from cxrgen.model.conversation import INFERENCE_PROMPTS, QUESTION
+from cxrgen.model.templates import INFERENCE_PROMPTS, QUESTION
 from cxrgen.text.prompts import IMAGE
 
 # Template, which says where a report ends, and the text to start from where it is not the template's.

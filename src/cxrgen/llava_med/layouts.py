@@ -29,6 +29,7 @@ from cxrgen.llava_med.tensor_names import (
     tower_tensors,
     vision_settings,
 )
+from cxrgen.model.chat_template import chat_template
 from cxrgen.model.checkpoint import FORMAT_FILE
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.llama_fast import fast_tokenizer, fingerprint
@@ -99,19 +100,19 @@ def write_stock(
 def _with_tower(
     original: Mapping[str, LazyTensor], layout: Layout, tower: Path | None
 ) -> tuple[dict[str, LazyTensor], dict[str, Any] | None]:
-    """The tensors with those of the tower, and the tower's config; a tower in the checkpoint itself goes first."""
+    """The tensors with the vision encoder's, and its config; an encoder in the checkpoint itself goes first."""
     config = read_json(tower / "config.json") if tower and (tower / "config.json").is_file() else None
     if any(name.startswith(TOWER) for name in original):
         return dict(original), config or layout.config.get("vision_config")
     if tower is None:
         name = layout.config.get("mm_vision_tower")
         raise InputError(
-            "the checkpoint holds no vision tower; name a folder, zip or hub name with --vision_tower"
+            "the checkpoint holds no vision encoder; name a folder, zip or hub name with --vision_tower"
             + (f", its config says {name}" if name else "")
         )
     found = tower_tensors(read_weights(tower))
     if not found:
-        raise InputError(f"{tower}: no CLIP vision tower in it")
+        raise InputError(f"{tower}: no CLIP vision encoder in it")
     return {**original, **found}, config
 
 
@@ -174,6 +175,7 @@ def _write_processor(out: Path, tokenizer: Any, format: Format, vision: Any, fol
     size = vision.image_size
     settings = {name: settings[name] for name in ("image_mean", "image_std", "resample") if name in settings}
     images = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}, **settings)
+    template = tokenizer.chat_template = chat_template(format, begin=tokenizer.bos_token_id is not None)
     LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
@@ -181,6 +183,7 @@ def _write_processor(out: Path, tokenizer: Any, format: Format, vision: Any, fol
         num_additional_image_tokens=1,  # the class token, which strategy "default" takes away again
         vision_feature_select_strategy="default",
         image_token=format.image_token,
+        chat_template=template,
     ).save_pretrained(out)
 
 
@@ -206,7 +209,7 @@ def _write_slow_tokenizer(out: Path, tokenizer: Path, tokens: Tokens) -> None:
 def write_original(
     out: Path, original: Mapping[str, LazyTensor], layout: Layout, tokenizer: Path, model_type: str = ""
 ) -> Written:
-    """The original's folder: v1.0 with the tower in a folder of its own, v1.5 with the tower among the weights."""
+    """The original's folder: v1.0 with the encoder in a folder of its own, v1.5 with the encoder among the weights."""
     one_layer = f"{PROJECTOR}weight" in original
     language = {name: tensor for name, tensor in original.items() if not name.startswith(TOWER)}
     tower = {name: tensor for name, tensor in original.items() if name.startswith(TOWER)}

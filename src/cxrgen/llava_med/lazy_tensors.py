@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.folders import require_space
 from cxrgen.core.progress import track
 from cxrgen.core.tables import read_json
+from cxrgen.model.folder_checks import INDEX as INDEX
+from cxrgen.model.folder_checks import is_lfs_pointer, open_safetensors
 
-INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000  # as transformers cuts
 _BLOCK_BYTES = 1 << 20  # stays in a core's cache
 _SPARE_BYTES = 64 << 20  # left free on the disk
@@ -103,14 +103,11 @@ def read_weights(folder: Path) -> dict[str, LazyTensor]:
 
 def read_tensors(file: Path) -> dict[str, LazyTensor]:
     """The tensors of one file, memory-mapped. Raises InputError naming the file when it is damaged or holds code."""
-    if file.stat().st_size < 1000 and file.read_bytes().startswith(b"version https://git-lfs"):
+    if is_lfs_pointer(file):
         raise InputError(f"{file}: a Git LFS pointer, not the weights; fetch the file itself (git lfs pull)")
     if file.suffix == ".safetensors":
-        try:
-            opened: Any = safe_open(file, framework="pt")
-            return {name: _safetensors_rows(opened, name) for name in opened.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{file}: cut short or damaged ({error}); bring the file again") from None
+        opened = open_safetensors(file)
+        return {name: _safetensors_rows(opened, name) for name in opened.keys()}  # noqa: SIM118
     try:
         try:
             value = torch.load(file, map_location="cpu", mmap=True, weights_only=True)

@@ -2,7 +2,7 @@
 
 Every metric is split in two so that confidence intervals cost nothing: `measure` turns each pair of texts into a row of
 counts, `aggregate` turns a *sum* of rows into the metric's scores. The corpus value is `aggregate(counts.sum(0))`, the
-value of study i is `aggregate(counts[i])`, and a value without a patient is `aggregate` of one sum less another.
+value of study i is mostly `aggregate(counts[i])`, and a value without a patient is `aggregate` of one sum less another.
 
 A name is a metric ("bleu"), a preset of a metric ("bleu.sacrebleu"), or a score that one of these gives
 ("bleu_2.sacrebleu", "prior_rate"). Files are imported when one of their metrics is asked for.
@@ -23,6 +23,7 @@ from cxrgen.core.errors import UsageError, unknown
 
 Floats = NDArray[np.float64]
 Better = Literal["higher", "lower", "nearer_to_1"]
+Columns = tuple[int, int, int]  # of hits, false alarms and misses in a table of counts
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,21 @@ class MetricResult:
     signature: str  # all that another person needs to get the same number: preset, tokens, version
     lower_is_better: frozenset[str] = field(default_factory=frozenset)  # names of scores
     target_one: frozenset[str] = field(default_factory=frozenset)  # names of scores of which 1 is best
-    single_findings: frozenset[str] = field(default_factory=frozenset)  # scores of one finding: not on the scoreboard
+    f1: Mapping[str, tuple[Columns, ...]] = field(default_factory=dict)  # F1 of a finding, or the mean F1 of several
+    of_study: Callable[[Floats], dict[str, Floats]] | None = None  # where a study alone is scored otherwise than a set
+
+    def per_study(self) -> dict[str, Floats]:
+        """Each score of each study by itself, shape (N,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (self.of_study or self.aggregate)(self.counts)
 
     def better(self, score: str) -> Better:
         """Which values of a score are better."""
         return "lower" if score in self.lower_is_better else "nearer_to_1" if score in self.target_one else "higher"
+
+    def is_single_finding(self, score: str) -> bool:
+        """Whether a score is the F1 of one finding, which tables of findings show and the scoreboard does not."""
+        return len(self.f1.get(score, ())) == 1
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""A language model and a vision tower joined to a new report writer: the stock LLaVA class with a fresh projector.
+"""A language model and a vision encoder joined to a new report writer: the stock LLaVA class with a fresh projector.
 
 Both keep their pretrained weights; only the projector between them starts at random. What the two need of each other
-(the number of image tokens, whether a class token is dropped, which layer is read) follows from the tower's own
+(the number of image tokens, whether a class token is dropped, which layer is read) follows from the encoder's own
 configuration, so any CLIP, SigLIP or DINOv2 folder will do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,40 +24,28 @@ from transformers import (
 
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.checkpoint import quiet
+from cxrgen.model.folder_checks import CLASS_TOKENS, image_tokens_of
 from cxrgen.model.tiny import small_processor
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.text.prompts import IMAGE
 
-
-@dataclass(frozen=True)
-class _Reading:
-    """How a kind of tower is read: its hidden layer, and whether its first token is a class token to drop."""
-
-    layer: int
-    class_token: bool
-
-
-_READINGS = {  # model_type of the tower's configuration
-    "clip_vision_model": _Reading(-2, True),
-    "dinov2": _Reading(-1, True),
-    "siglip_vision_model": _Reading(-1, False),
-    ConvTowerConfig.model_type: _Reading(-1, False),
-}
+# The hidden layer that is read, by model_type of the vision encoder's configuration.
+_LAYERS = {"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1, ConvTowerConfig.model_type: -1}
 
 
 def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
     """A LlavaForConditionalGeneration (float32) and its LlavaProcessor from two checkpoint folders.
 
-    `tower` may be the configuration of a new small tower instead. Raises InputError for a folder that cannot be opened
-    and for a kind of tower that is not known.
+    `tower` may be the configuration of a new small encoder instead. Raises InputError for a folder that cannot be
+    opened and for a kind of encoder that is not known.
     """
     with quiet():
         text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
         vision: Any = None if isinstance(tower, ConvTowerConfig) else _vision_part(tower)
     vision_config: Any = tower if vision is None else vision.config
-    if vision_config.model_type not in _READINGS:
-        raise InputError(f"{tower}: {unknown('vision encoder', vision_config.model_type, _READINGS)}")
-    reading = _READINGS[vision_config.model_type]
+    if vision_config.model_type not in _LAYERS:
+        raise InputError(f"{tower}: {unknown('vision encoder', vision_config.model_type, _LAYERS)}")
+    strategy = "default" if CLASS_TOKENS.get(vision_config.model_type) else "full"  # default drops a class token
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -69,9 +56,11 @@ def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any,
         vision_config=vision_config,
         text_config=text.config,
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-        image_seq_length=image_tokens(vision_config),
-        vision_feature_layer=reading.layer,
-        vision_feature_select_strategy="default" if reading.class_token else "full",
+        image_seq_length=image_tokens_of(
+            {"vision_config": vision_config.to_dict(), "vision_feature_select_strategy": strategy}
+        ),
+        vision_feature_layer=_LAYERS[vision_config.model_type],
+        vision_feature_select_strategy=strategy,
         tie_word_embeddings=text.config.tie_word_embeddings,
     )
     model = LlavaForConditionalGeneration(config)
@@ -82,17 +71,10 @@ def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any,
     model.tie_weights()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model, _processor(tokenizer, tower, vision_config, reading)
+    return model, _processor(tokenizer, tower, vision_config, strategy)
 
 
-def image_tokens(vision_config: Any) -> int:
-    """Tokens that the projector sees of one image."""
-    if isinstance(vision_config, ConvTowerConfig):
-        return vision_config.tokens
-    return int(vision_config.image_size // vision_config.patch_size) ** 2
-
-
-def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any, reading: _Reading) -> Any:
+def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any, strategy: str) -> Any:
     if isinstance(vision_config, ConvTowerConfig):
         return small_processor(tokenizer, vision_config)
     with quiet():
@@ -101,13 +83,13 @@ def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=vision_config.patch_size,
-        num_additional_image_tokens=int(reading.class_token),
-        vision_feature_select_strategy="default" if reading.class_token else "full",
+        num_additional_image_tokens=CLASS_TOKENS[vision_config.model_type],
+        vision_feature_select_strategy=strategy,
     )
 
 
 def _vision_part(folder: Path) -> Any:
-    """The vision tower in `folder`, which may hold a whole CLIP or SigLIP model."""
+    """The vision encoder in `folder`, which may hold a whole CLIP or SigLIP model."""
     config = _opened(AutoConfig, folder)
     whole = _opened(AutoModel, folder)
     return getattr(whole, "vision_model", whole) if hasattr(config, "vision_config") else whole

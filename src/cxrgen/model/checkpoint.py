@@ -5,8 +5,6 @@ Training writes it, generation reads it, so both use one format. Other tools ope
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,17 +12,32 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
+from cxrgen.model.chat_template import chat_template
 from cxrgen.model.conversation import Format, recorded_format
+from cxrgen.model.folder_checks import (
+    check_config,
+    check_files,
+    check_tensors,
+    image_tokens_of,
+    refuse_infinite,
+    refuse_unloaded,
+    weights_digest,
+)
 from cxrgen.model.llama_fast import checked_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import MODEL_FILE, SLOW_FILES
+from cxrgen.model.locate import base_of
 
 FORMAT_FILE = "cxrgen.json"
+BASE_FILE = "base.json"  # beside an adapter: the digest of the weights that it was trained over
 
 
 @dataclass(frozen=True)
@@ -44,23 +57,17 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint beside its place and rename it, so that `folder` is a whole checkpoint or the old one."""
-    folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    """Write a checkpoint folder; `folder` is at any time the whole new checkpoint or the old one."""
+    with new_folder(Path(folder), replace=True) as temporary:
         with quiet():
             checkpoint.model.save_pretrained(temporary)
         save_all_but_weights(temporary, checkpoint)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write processor, tokenizer and cxrgen.json into an existing folder."""
+    """Write processor, tokenizer and cxrgen.json into an existing folder; beside an adapter, its base's digest."""
+    template = chat_template(checkpoint.format, begin=checkpoint.tokenizer.bos_token_id is not None)
+    checkpoint.processor.chat_template = checkpoint.tokenizer.chat_template = template
     with quiet():
         checkpoint.processor.save_pretrained(folder)
     for name, data in checkpoint.slow_files.items():
@@ -69,25 +76,25 @@ def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
     if format.tokens:  # tokens may have been added since
         format = replace(format, tokens=fingerprint(checkpoint.tokenizer))
     write_json(folder / FORMAT_FILE, asdict(format))
+    base = base_of(folder)
+    if base is not None:
+        write_json(folder / BASE_FILE, {"weights": weights_digest(base)})
 
 
 def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
-    """Open a checkpoint folder. Raises InputError naming what is missing when it is none.
+    """Open a checkpoint folder. Raises InputError naming what is missing, damaged or does not belong together.
 
     A Llama-style tokenizer is compared with its `tokenizer.model` first, and replaced when it gives other ids.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train` or `cxrgen convert`")
-    if (folder / "config.json").is_file():
-        check_stock(folder)
-    adapter = (folder / "adapter_config.json").is_file()  # names its base, which transformers then opens first
-    for name in (FORMAT_FILE,) if adapter else ("config.json", FORMAT_FILE):
+    base = base_of(folder)
+    for name in (FORMAT_FILE,) if base else ("config.json", FORMAT_FILE):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
-    if not [*folder.glob("*.safetensors")]:
-        raise InputError(f"{folder}: no *.safetensors, so the weights are missing")
     format = recorded_format(folder / FORMAT_FILE)
+    check_model_folder(folder, format)
     try:
         with quiet():
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -95,12 +102,71 @@ def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any
             processor.image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
             if format.template != "plain":
                 _check_tokenizer(folder, processor, format)
-            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True, **how)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
+            model = _open_model(folder, dtype, **how)
+    except _UNOPENED as error:
+        raise _unopened(folder, error) from None
     slow_files = {name: (folder / name).read_bytes() for name in SLOW_FILES if (folder / name).is_file()}
     return Checkpoint(model, processor, format, slow_files)
+
+
+def check_model_folder(folder: Path, format: Format | None = None) -> None:
+    """Everything that can be said of a checkpoint's, or of any model folder's, files before their weights are read.
+
+    Raises InputError naming what is missing, damaged or does not belong together.
+    """
+    base = base_of(folder)
+    weights = base or folder
+    config = check_config(weights)
+    check_stock(weights)
+    check_files(folder)
+    if base is not None:
+        check_files(base)
+        _check_base(folder, base)
+    if format is not None:
+        _check_image_tokens(folder, config, format)
+    try:
+        with quiet():
+            check_tensors(weights)
+    except _UNOPENED as error:
+        raise _unopened(weights, error) from None
+
+
+def _check_base(folder: Path, base: Path) -> None:
+    """Raises InputError when the base has other weights than the adapter was trained over; old adapters do not say."""
+    file = folder / BASE_FILE
+    recorded = read_json(file) if file.is_file() else None
+    if recorded is not None and (not isinstance(recorded, dict) or recorded.get("weights") != weights_digest(base)):
+        raise InputError(f"{folder}: was trained over other weights than those in {base}; bring its own base")
+
+
+def _check_image_tokens(folder: Path, config: Mapping[str, Any], format: Format) -> None:
+    tokens = image_tokens_of(config, folder / "config.json")
+    if tokens is not None and tokens != format.image_tokens:
+        raise InputError(
+            f"{folder / FORMAT_FILE}: image_tokens is {format.image_tokens}, the vision encoder of config.json gives "
+            f"{tokens}; bring the files that belong together"
+        )
+
+
+def _open_model(folder: Path, dtype: torch.dtype, **how: Any) -> Any:
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, output_loading_info=True, **how
+    )
+    refuse_unloaded(folder, info)
+    refuse_infinite(folder, [*model.named_parameters(), *model.named_buffers()])
+    return model
+
+
+# What transformers, peft and safetensors raise for files that are damaged or not theirs.
+_UNOPENED = (
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, ImportError),
+    *(SafetensorError, StrictDataclassError),
+)
+
+
+def _unopened(folder: Path, error: Exception) -> InputError:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(f"{folder}: the checkpoint cannot be opened: {first_line}")
 
 
 def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:

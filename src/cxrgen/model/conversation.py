@@ -2,19 +2,21 @@
 
 Training and generation read the same object, so a prompt is what the model was trained on: generation starts from the
 training text up to and including the answering speaker's name. Text is tokenised once; an image is a run of one id put
-in between, never text. Labels go by characters: a token is learnt when it overlaps the answer or its end (rule
-"answer"). Rule "original" and `INFERENCE_PROMPTS` reproduce LLaVA-Med v1.0, its drifting borders and its other prompts.
+in between. Text is text: special tokens in the words of users are ordinary characters. Labels go by characters: a token
+is learnt when it overlaps the answer or its end (rule "answer"). Rule "original" reproduces LLaVA-Med v1.0, with its
+drifting borders, and with special tokens wherever they stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError, UsageError, unknown
-from cxrgen.core.records import Turn
+from cxrgen.core.records import FRONTAL, LATERAL, Turn
 from cxrgen.core.tables import read_json
 from cxrgen.imaging.read import RENDERINGS
 from cxrgen.imaging.stored import ImageRule
@@ -28,28 +30,28 @@ from cxrgen.model.llama_tokenizer import (
     read_llama_tokens,
     tokenize,
 )
-from cxrgen.text.prompts import IMAGE, SPEAKERS
+from cxrgen.model.templates import (
+    ASSISTANT,
+    HUMAN,
+    NAMES_V0,
+    QUESTION,
+    SYSTEM_V0,
+    TEMPLATES,
+    Rendered,
+    escaped,
+    fill,
+    render,
+    speaker_of,
+)
+from cxrgen.text.prompts import IMAGE, PROMPTS
 
 IGNORE = -100
-HUMAN, ASSISTANT = "human", "assistant"
-TEMPLATES = ("plain", "v0", "v1", "mistral")
 SPACINGS = ("keep", "strip")
 LABEL_RULES = ("answer", "original")
-
-_SYSTEM = (
-    "A chat between a curious {0} and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
-)
-_SYSTEM_V0, _SYSTEM_V1 = _SYSTEM.format("human"), _SYSTEM.format("user")
-_NAMES_V0 = {HUMAN: "Human", ASSISTANT: "Assistant"}
-
-QUESTION = "{question}"
-# What LLaVA-Med v1.0 generates from, by its names; the model itself has to write the answering speaker's name first.
-INFERENCE_PROMPTS = {
-    "simple": f"{_SYSTEM_V0}###Human: Hi!###Assistant: Hi there!  How can I help you today?\n###Human: {QUESTION}###",
-    "vicuna_v1_1": f"{_SYSTEM_V1} USER: {QUESTION} ",
-    "bair_v1": f"BEGINNING OF CONVERSATION: USER: {QUESTION} ",
-}
+ASPECTS = ("square", "pad", "black")
+VIEWS = ("all", FRONTAL, LATERAL)
+MOST_IMAGE_TOKENS = 65_536  # of one image
+_IMAGE = re.compile(re.escape(IMAGE))
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,19 @@ class Format:
             ("template", self.template, TEMPLATES),
             ("spacing", self.spacing, SPACINGS),
             ("label rule", self.label_rule, LABEL_RULES),
+            ("aspect", self.aspect, ASPECTS),
+            ("prompt", self.prompt, PROMPTS),
+            ("views", self.views, VIEWS),
             ("rendering", self.rendering, RENDERINGS),
         ):
             if value not in known:
                 raise unknown(name, value, known)
         if self.longest_side < 0:
             raise UsageError(f"longest_side is {self.longest_side}; it is 0 or a number of pixels")
+        if not 1 <= self.image_tokens <= MOST_IMAGE_TOKENS or self.max_length < 1 or not self.image_token:
+            raise UsageError(
+                f"image_tokens must be 1 to {MOST_IMAGE_TOKENS}, max_length at least 1, image_token a token"
+            )
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
 
@@ -116,38 +125,49 @@ def llava_med_format(template: str = "v0", start_end: bool = True, **changes: An
     return Format(template=template, image_token=IMAGE_PATCH, start_end=start_end, **changes)
 
 
-def encode(turns: Sequence[Turn], tokenizer: Any, format: Format) -> tuple[list[int], list[int]]:
+def encode(
+    turns: Sequence[Turn], tokenizer: Any, format: Format, images: int | None = None
+) -> tuple[list[int], list[int]]:
     """Token ids and labels (IGNORE where nothing is learnt) of a whole conversation, cut to `max_length`.
 
-    `tokenizer` is `Tokens`, or a Hugging Face fast tokenizer. Raises InputError for speakers that cannot be placed.
+    `tokenizer` is `Tokens`, or a Hugging Face fast tokenizer. `images`: how many images the conversation has; so many
+    `<image>` of its human turns stand for them, from the first on. None: all do. Raises InputError for speakers that
+    cannot be placed, and for fewer `<image>` than images.
     """
     tokens = _tokens_of(tokenizer)
     turns = _checked(turns, format)
     if format.label_rule == "original" and format.template in ("v0", "v1"):
         rule = _original_labels_v0 if format.template == "v0" else _original_labels_v1
         return rule(turns, tokens, format)
-    pieces = _learnt_pieces(turns, tokens, format)
+    pieces = _learnt_pieces([escaped(turn, format.template) for turn in turns], tokens, format, images)
     ids = [*_begin(tokens), *(token for token, _ in pieces)]
     labels = [IGNORE] * len(_begin(tokens)) + [token if learnt else IGNORE for token, learnt in pieces]
     return ids[: format.max_length], labels[: format.max_length]
 
 
-def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format) -> list[int]:
-    """Token ids that generation starts from: everything before the last answer, with the answering speaker's name."""
+def encode_prompt(turns: Sequence[Turn], tokenizer: Any, format: Format, images: int | None = None) -> list[int]:
+    """Token ids that generation starts from: everything before the last answer, with the answering speaker's name.
+
+    `images` as in `encode`.
+    """
     tokens = _tokens_of(tokenizer)
     turns = list(_checked(turns, format))
-    if turns and _speaker(turns[-1].role) == ASSISTANT:
+    if turns and speaker_of(turns[-1].role) == ASSISTANT:
         turns.pop()
     if not turns:
         raise InputError("a conversation without a human turn; nothing to answer")
+    original = format.label_rule == "original" and format.template in ("v0", "v1")
+    if not original:
+        turns = [escaped(turn, format.template) for turn in turns]
     if format.template == "plain":
-        return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format))]
+        return [*_begin(tokens), *(token for token, _ in _learnt_pieces(turns, tokens, format, images))]
     if format.compat and format.template in ("v0", "v1"):
-        text = fill_prompt(format.compat, turns[0].text)
+        rendered = fill(format.compat, turns[0], turns[0].text.count(IMAGE) if images is None else images)
     else:
-        text, answers = _WRITERS[format.template]([*turns, Turn(ASSISTANT, "")])
-        text = text[: answers[-1][0]]
-    return [*_begin(tokens), *(piece[0] for piece in _pieces(text, tokens, format))]
+        rendered = render([*turns, Turn(ASSISTANT, "")], format.template)
+        rendered = replace(rendered, text=rendered.text[: rendered.answers[-1][0]])
+    pieces = _raw_pieces(rendered.text, tokens, format) if original else _pieces(rendered, tokens, format, images)
+    return [*_begin(tokens), *(piece[0] for piece in pieces)]
 
 
 def encode_conversation(
@@ -175,12 +195,6 @@ def encode_conversation(
     return encode([_turn(each) for each in turns], tokens, format)
 
 
-def fill_prompt(start: str, question: str) -> str:
-    """`start` with the question as LLaVA-Med puts it there: without white space around it, its images at the end."""
-    words = question.replace(IMAGE, "").strip()
-    return start.replace(QUESTION, "\n".join([words, *[IMAGE] * question.count(IMAGE)]))
-
-
 def _turn(given: Any) -> Turn:
     if isinstance(given, Turn):
         return given
@@ -192,18 +206,9 @@ def _turn(given: Any) -> Turn:
     return Turn(str(role), "" if text is None else str(text))
 
 
-def _speaker(role: str) -> str:
-    """human or assistant. Raises InputError for any other speaker."""
-    if role.lower() not in SPEAKERS:
-        raise InputError(
-            f"unknown speaker {role!r}; use human for the question and gpt, report or assistant for answers"
-        )
-    return SPEAKERS[role.lower()]
-
-
 def _checked(turns: Sequence[Turn], format: Format) -> Sequence[Turn]:
     """The turns that the template takes: v1 drops a leading answer, and its speakers must alternate."""
-    speakers = [_speaker(turn.role) for turn in turns]
+    speakers = [speaker_of(turn.role) for turn in turns]
     if format.template in ("v1", "mistral"):
         if speakers[:1] == [ASSISTANT]:
             turns, speakers = turns[1:], speakers[1:]
@@ -220,74 +225,63 @@ def _begin(tokens: Tokens) -> list[int]:
     return [] if tokens.bos is None else [tokens.bos]
 
 
-def _pieces(text: str, tokens: Tokens, format: Format) -> Pieces:
-    """Ids with character offsets, each `<image>` being its run of placeholders."""
-    image = [tokens.id_of(format.image_token)] * format.image_tokens if IMAGE in text else []
-    if image and format.start_end:
-        image = [tokens.id_of(IMAGE_START), *image, tokens.id_of(IMAGE_END)]
-    return tokenize(text, tokens, format.spacing, {IMAGE: image})
+def _pieces(rendered: Rendered, tokens: Tokens, format: Format, images: int | None) -> Pieces:
+    """Ids with character offsets; each `<image>` that stands for an image is its run of placeholders.
+
+    Special tokens and other `<image>` in the words of users are ordinary text.
+    """
+    marks = [match.start() for span in rendered.humans for match in _IMAGE.finditer(rendered.text, *span)]
+    if images is not None and images > len(marks):
+        raise InputError(f"{len(marks)} {IMAGE} in the human turns for {images} images; give each image one")
+    wanted = frozenset(marks[:images])
+
+    def is_text(place: int, mark: str) -> bool:
+        if mark == IMAGE:
+            return place not in wanted
+        return any(start <= place and place + len(mark) <= stop for start, stop in rendered.words)
+
+    return tokenize(rendered.text, tokens, format.spacing, {IMAGE: _image_ids(tokens, format, wanted)}, is_text)
 
 
-def _learnt_pieces(turns: Sequence[Turn], tokens: Tokens, format: Format) -> list[tuple[int, bool]]:
+def _image_ids(tokens: Tokens, format: Format, wanted: Collection[int]) -> list[int]:
+    image = [tokens.id_of(format.image_token)] * format.image_tokens if wanted else []
+    return [tokens.id_of(IMAGE_START), *image, tokens.id_of(IMAGE_END)] if image and format.start_end else image
+
+
+def _learnt_pieces(turns: Sequence[Turn], tokens: Tokens, format: Format, images: int | None) -> list[tuple[int, bool]]:
     """Every token after the begin token, and whether it belongs to an answer or its end."""
-    result: list[tuple[int, bool]] = []
-    if format.template == "plain":  # tokenised apart, so that any tokenizer gives the prompt as a prefix
-        for turn in turns:
-            answer = _speaker(turn.role) == ASSISTANT
-            pieces = _pieces(turn.text if answer else turn.text + "\n", tokens, format)
-            result += [(piece[0], answer) for piece in pieces]
-            result += [(tokens.eos, True)] * answer
-        return result
-    text, answers = _WRITERS[format.template](turns)
-    for token, start, stop in _pieces(text, tokens, format):
+    if format.template == "plain":
+        return _plain_pieces(turns, tokens, format, images)
+    rendered = render(turns, format.template)
+    result = []
+    for token, start, stop in _pieces(rendered, tokens, format, images):
         # A token of no width, such as the first bytes of a character, stands at its start.
-        result.append((token, any(start < last and max(stop, start + 1) > first for first, last in answers)))
+        learnt = any(start < last and max(stop, start + 1) > first for first, last in rendered.answers)
+        result.append((token, learnt))
     return result
 
 
-Spans = list[tuple[int, int]]  # of each answer: behind the speaker's name, behind the mark that ends it
-
-
-def _v0(turns: Sequence[Turn]) -> tuple[str, Spans]:
-    """LLaVA's first training text: `### Name: words` a line; the next `###` ends an answer."""
-    text, answers = _SYSTEM_V0 + "\n\n", []
+def _plain_pieces(turns: Sequence[Turn], tokens: Tokens, format: Format, images: int | None) -> list[tuple[int, bool]]:
+    """Turns tokenised one by one, so that any tokenizer gives the prompt as a prefix."""
+    result: list[tuple[int, bool]] = []
+    left = images
     for turn in turns:
-        speaker = _speaker(turn.role)
-        text += f"### {_NAMES_V0[speaker]}:"
-        start = len(text)
-        text += f" {turn.text}\n"
-        if speaker == ASSISTANT:
-            answers.append((start, len(text) + len("###")))
-    return text + "### ", answers
+        answer = speaker_of(turn.role) == ASSISTANT
+        text = turn.text if answer else turn.text + "\n"
+        span = ((0, len(text)),)
+        count = None if left is None else 0 if answer else min(left, turn.text.count(IMAGE))
+        rendered = Rendered(text, (), span, () if answer else span)
+        result += [(piece[0], answer) for piece in _pieces(rendered, tokens, format, count)]
+        result += [(tokens.eos, True)] * answer
+        left = None if left is None or count is None else left - count
+    if left:
+        raise InputError(f"{images} images, but {left} of them have no {IMAGE} in the human turns")
+    return result
 
 
-def _v1(turns: Sequence[Turn]) -> tuple[str, Spans]:
-    """Vicuna 1.1: `USER: words ASSISTANT: words</s>`; a turn without words is the name alone."""
-    text, answers = _SYSTEM_V1 + " ", []
-    for turn in turns:
-        human = _speaker(turn.role) == HUMAN
-        text += "USER:" if human else "ASSISTANT:"
-        start = len(text)
-        if turn.text:
-            text += f" {turn.text} " if human else f" {turn.text}</s>"
-        if not human:
-            answers.append((start, len(text)))
-    return text, answers
-
-
-def _mistral(turns: Sequence[Turn]) -> tuple[str, Spans]:
-    """LLaVA-Med v1.5: `[INST] words [/INST] words </s>`, no system text."""
-    text, answers = "", []
-    for turn in turns:
-        if _speaker(turn.role) == HUMAN:
-            text += f"[INST] {turn.text} [/INST]"
-        else:
-            answers.append((len(text), len(text) + len(f" {turn.text} </s>")))
-            text += f" {turn.text} </s>"
-    return text, answers
-
-
-_WRITERS = {"v0": _v0, "v1": _v1, "mistral": _mistral}
+def _raw_pieces(text: str, tokens: Tokens, format: Format) -> Pieces:
+    """Ids with character offsets as the original has them: special tokens and `<image>` wherever they stand."""
+    return tokenize(text, tokens, format.spacing, {IMAGE: _image_ids(tokens, format, [0] if IMAGE in text else [])})
 
 
 def _original_labels_v0(turns: Sequence[Turn], tokens: Tokens, format: Format) -> tuple[list[int], list[int]]:
@@ -297,17 +291,17 @@ def _original_labels_v0(turns: Sequence[Turn], tokens: Tokens, format: Format) -
     """
 
     def ids_of(text: str) -> list[int]:
-        return [*_begin(tokens), *(piece[0] for piece in _pieces(text, tokens, format))][: format.max_length]
+        return [*_begin(tokens), *(piece[0] for piece in _raw_pieces(text, tokens, format))][: format.max_length]
 
     def length(text: str) -> int:
         return sum(token != tokens.pad for token in ids_of(text))
 
-    ids = ids_of(_v0(turns)[0])
+    ids = ids_of(render(turns, "v0").text)
     labels = list(ids)
-    place = length(_SYSTEM_V0 + "\n\n")
+    place = length(SYSTEM_V0)
     labels[:place] = [IGNORE] * len(labels[:place])
     for turn in turns:
-        piece = f"### {_NAMES_V0[_speaker(turn.role)]}: {turn.text}\n"
+        piece = f"### {NAMES_V0[speaker_of(turn.role)]}: {turn.text}\n"
         stop = place + length(piece)
         if turn.role == HUMAN:  # in this spelling only
             labels[place + 2 : stop] = [IGNORE] * len(labels[place + 2 : stop])
@@ -319,9 +313,9 @@ def _original_labels_v1(turns: Sequence[Turn], tokens: Tokens, format: Format) -
     """Rounds are cut at `</s>` and counted one by one; when the counts disagree, nothing at all is learnt."""
 
     def ids_of(text: str) -> list[int]:
-        return [*_begin(tokens), *(piece[0] for piece in _pieces(text, tokens, format))]
+        return [*_begin(tokens), *(piece[0] for piece in _raw_pieces(text, tokens, format))]
 
-    text = _v1(turns)[0]
+    text = render(turns, "v1").text
     ids = ids_of(text)[: format.max_length]
     labels = list(ids)
     labels[:1] = [IGNORE]

@@ -1,7 +1,7 @@
 """Llama's sentencepiece vocabulary, tokenised as the two generations of slow tokenizers did.
 
-Library tokenizers have changed under LLaVA-Med's feet more than once, and a model sees other ids than it was trained
-on without any error. So text is cut at special tokens here, and each part goes to sentencepiece itself. The two
+Library tokenizers have changed more than once since LLaVA-Med, and then a model gets other ids than it was trained on
+without any error. So text is cut at special tokens here, and each part goes to sentencepiece itself. The two
 generations differ in one thing, `spacing`: "strip" removes white space beside a special token (transformers before
 4.34), "keep" leaves it (since then). Other tokenizers take part through `fast_pieces`, where they give the same ids.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,46 +84,57 @@ def read_llama_tokens(folder: Path, wanted: tuple[str, ...] = (IMAGE_PATCH, IMAG
 
 
 def fast_pieces(tokenizer: Any) -> Tokens:
-    """A Hugging Face fast tokenizer as `Tokens`; end falls back to begin, padding to end."""
+    """A Hugging Face fast tokenizer as `Tokens`; end falls back to begin, padding to end.
+
+    Special tokens in what `pieces` gets are ordinary text, as they are for sentencepiece.
+    """
     eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
     special = {text: token for text, token in tokenizer.get_added_vocab().items() if token is not None}
     no_strip = {each.content for each in tokenizer.added_tokens_decoder.values() if not (each.lstrip and each.rstrip)}
 
     def pieces(text: str) -> Pieces:
-        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        options = {"split_special_tokens": True} if any(mark in text for mark in special) else {}  # they are text here
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, **options)
         return [(token, start, stop) for token, (start, stop) in zip(found["input_ids"], found["offset_mapping"])]
 
     return Tokens(special, tokenizer.bos_token_id, eos, pad, pieces, frozenset(no_strip))
 
 
-def tokenize(text: str, tokens: Tokens, spacing: str, inserts: Mapping[str, list[int]]) -> Pieces:
+def tokenize(
+    text: str,
+    tokens: Tokens,
+    spacing: str,
+    inserts: Mapping[str, list[int]],
+    is_text: Callable[[int, str], bool] = lambda place, mark: False,
+) -> Pieces:
     """Ids of `text` with character offsets, without a begin token.
 
-    `inserts` maps placeholders such as `<image>` to the ids that stand there; they are cut like special tokens.
+    `inserts` maps placeholders such as `<image>` to the ids that stand there; they are cut like special tokens. Where
+    `is_text(first character, mark)`, a special token or placeholder is ordinary text.
     """
-    cuts = sorted({*tokens.special, *inserts}, key=len, reverse=True)
-    parts = re.split("(" + "|".join(map(re.escape, cuts)) + ")", text) if cuts else [text]
     result: Pieces = []
-    place = 0
-    for number, part in enumerate(parts):
-        if number % 2:  # a special token or a placeholder
-            for token in inserts[part] if part in inserts else [tokens.special[part]]:
-                result.append((token, place, place + len(part)))
-        else:
-            start, stop = 0, len(part)
-            if spacing == "strip":
-                if number > 0 and parts[number - 1] not in tokens.no_strip:
-                    start = len(part) - len(part.lstrip())
-                if number + 1 < len(parts) and parts[number + 1] not in tokens.no_strip:
-                    stop = max(start, len(part.rstrip()))
-            if start < stop:
-                shift = place + start
-                result += [
-                    (token, first + shift, last + shift) for token, first, last in tokens.pieces(part[start:stop])
-                ]
-        place += len(part)
+    end, before = 0, ""  # of the last cut: the character after it, and its mark
+    for start, mark in [*_cuts(text, {*tokens.special, *inserts}, is_text), (len(text), "")]:
+        first, last = end, start
+        if spacing == "strip":
+            if before and before not in tokens.no_strip:
+                first = last - len(text[first:last].lstrip())
+            if mark and mark not in tokens.no_strip:
+                last = max(first, first + len(text[first:last].rstrip()))
+        if first < last:
+            result += [(token, first + begin, first + stop) for token, begin, stop in tokens.pieces(text[first:last])]
+        ids = inserts[mark] if mark in inserts else [tokens.special[mark]] if mark else []
+        result += [(token, start, start + len(mark)) for token in ids]
+        end, before = start + len(mark), mark
     return result
+
+
+def _cuts(text: str, marks: Collection[str], is_text: Callable[[int, str], bool]) -> list[tuple[int, str]]:
+    """Where special tokens and placeholders stand, the longest first where several could."""
+    pattern = "|".join(map(re.escape, sorted(marks, key=len, reverse=True)))
+    found = re.finditer(pattern, text) if marks else ()
+    return [(match.start(), match[0]) for match in found if not is_text(match.start(), match[0])]
 
 
 def _added_tokens(folder: Path) -> dict[str, int]:

@@ -42,6 +42,8 @@ def open_image(path: Path, format: Format) -> Image.Image:
 
 def _as_it_is(path: Path, format: Format) -> Image.Image:
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: a folder or a device, not an image")
         with Image.open(path) as file:
             shallow = file.mode in _EIGHT_BITS
             return ImageOps.exif_transpose(file).convert("RGB") if shallow else _as_stored(path, format)

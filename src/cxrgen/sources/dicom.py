@@ -17,10 +17,11 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
-from cxrgen.imaging.dicom import RADIOGRAPHS, read_tags
+from cxrgen.imaging.dicom import read_tags
+from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal, superseded
 from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
-from cxrgen.imaging.views import VIEW_TAGS, view_of_tags
+from cxrgen.imaging.views import VIEW_TAGS, view_class, view_of_tags
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.dicom_texts import KINDS_OF_KEY, Keys, only_table, table_of_texts, text_files
@@ -31,8 +32,8 @@ from cxrgen.sources.text_table import add_texts
 from cxrgen.sources.texts import ReportText
 
 _TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate",
-    "StudyTime", "Modality", "Rows", "PatientSex", "PatientAge", *VIEW_TAGS,
+    "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate", "StudyTime", "Rows",
+    "PatientSex", "PatientAge", *PURPOSE_TAGS, *VIEW_TAGS,
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -50,6 +51,7 @@ class _Tagged:
     view: View
     sex: str
     age: int | None
+    for_processing: bool  # raw detector values
 
 
 def recognise(path: Path) -> str:
@@ -83,7 +85,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     """All studies of the folder with the texts found for them. Raises InputError when it holds no DICOM image."""
     notes: list[str] = []
     rejects: list[Reject] = []
-    images = list(_tagged(options.image_folder or path, rejects, notes))
+    images = _without_raw_values(list(_tagged(options.image_folder or path, rejects, notes)), rejects)
     if not images:
         raise InputError(f"{path}: no DICOM image in it; {len(rejects)} files were refused")
     by_study = _one_patient_each(images, rejects)
@@ -140,6 +142,8 @@ def _is_dicom(file: Path) -> bool:
     if suffix in DICOM_SUFFIXES or suffix in _NO_DICOM:
         return suffix in DICOM_SUFFIXES
     try:
+        if not file.is_file():  # a pipe would be waited for
+            return False
         with open(file, "rb") as opened:
             return opened.read(132)[128:] == b"DICM"
     except OSError:
@@ -151,7 +155,7 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
     counts: Counter[str] = Counter()
     for file in filter(_is_dicom, _files(path)):
         row_ref = "/".join(file.relative_to(path).parts[-2:])
-        if file.is_symlink() and path.resolve() not in file.resolve().parents:
+        if file.is_symlink() and path.resolve() not in Path(os.path.realpath(file)).parents:
             rejects.append(Reject(row_ref, "", "bad-path", "a link that leads out of the folder"))
             continue
         try:
@@ -159,14 +163,12 @@ def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Ta
         except ImageReject as error:
             rejects.append(Reject(row_ref, "", error.code, error.hint))
             continue
-        study_uid, instance, modality = (
-            tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID", "Modality")
-        )
+        study_uid, instance = (tags.get(name, "") for name in ("StudyInstanceUID", "SOPInstanceUID"))
         study_uid = study_uid or tags.get("AccessionNumber", "")
         if "Rows" not in tags:
             counts["files hold no picture (reports, presentation states)"] += 1
-        elif modality and modality not in RADIOGRAPHS:
-            rejects.append(Reject(row_ref, study_uid, "not-a-radiograph", "CR, DX, RG and OT are read"))
+        elif refused := refusal(tags):
+            rejects.append(Reject(row_ref, study_uid, refused.code, refused.hint))
         elif not study_uid:
             rejects.append(Reject(row_ref, "", "id-missing", "it has neither a study UID nor an accession number"))
         elif instance and instance in seen:
@@ -183,7 +185,24 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
     view = View(str(file.absolute()), UNKNOWN, view_of_tags(tags))
     sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
-    return _Tagged(file, study_uid, keys, patient, order, view, sex, age)
+    return _Tagged(file, study_uid, keys, patient, order, view, sex, age, is_for_processing(tags))
+
+
+def _without_raw_values(images: Sequence[_Tagged], rejects: list[Reject]) -> list[_Tagged]:
+    """The images without raw detector values of a view that their study also holds as it was read."""
+    by_study: defaultdict[str, list[_Tagged]] = defaultdict(list)
+    for image in images:
+        by_study[image.study_uid].append(image)
+    left_out = set()
+    for members in by_study.values():
+        views = [view_class(image.view.raw_view) for image in members]
+        raw_values = [image.for_processing for image in members]
+        left_out |= {image.file for image, out in zip(members, superseded(views, raw_values)) if out}
+    hint = "raw detector values; the picture made from them, for presentation, is taken"
+    for image in images:
+        if image.file in left_out:
+            rejects.append(Reject("/".join(image.file.parts[-2:]), image.study_uid, "for-processing", hint))
+    return [image for image in images if image.file not in left_out]
 
 
 def view_and_time(file: Path) -> tuple[str, str]:

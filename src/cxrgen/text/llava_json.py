@@ -69,9 +69,9 @@ def _conversation(item: Any, row_ref: str) -> Conversation | Reject:
     images = [given] if isinstance(given, str) else given
     if not isinstance(images, list) or not all(isinstance(image, str) and image for image in images):
         return Reject(row_ref, name, "image-unreadable", "`image` must be a file name or a list of them")
-    wanted = sum(turn.text.count(IMAGE) for turn in read)
+    wanted = sum(turn.text.count(IMAGE) for turn in read if turn.role == "human")  # in an answer it is text
     if wanted != len(images):
-        return Reject(row_ref, name, "image-count", f"{wanted} {IMAGE} in the text, {len(images)} images given")
+        return Reject(row_ref, name, "image-count", f"{wanted} {IMAGE} in the questions, {len(images)} images given")
     return Conversation(name, tuple(images), tuple(read))
 
 

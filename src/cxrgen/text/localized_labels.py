@@ -48,7 +48,7 @@ _KINDS = _patterns(  # what rule labels count among support devices, and hyperin
 )
 
 
-def placed_labels(report: str) -> dict[str, int]:
+def localized_labels(report: str) -> dict[str, int]:
     """Observation -> 1, 0 or -1 as the rule labels say; 1 for "observation | place" and for each kind that is stated.
 
     A side and a level in one sentence are one more label ("Lung Opacity | left lower"): neither alone is the lobe.

@@ -7,10 +7,12 @@ same with exit code 1. A NaN or infinite loss writes nothing: the checkpoint bef
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,13 @@ from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
 from cxrgen.train.trainer import Callback, FitState, StepRecord
 from cxrgen.train.validate import Subset, validate
+from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The model and the studies that are validated, and the precision."""
+    """The studies that are validated, and the precision."""
 
-    checkpoint: Checkpoint
     subset: Subset
     bf16: bool = False
 
@@ -40,18 +42,21 @@ class RunCallback(Callback):
         self,
         config: CheckpointConfig,
         fingerprint: Mapping[str, Any],
+        checkpoint: Checkpoint,
         log: RunLog,
         validation: Validation | None = None,
         resumed: ResumePoint | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
-        self.config, self.fingerprint, self.log = config, fingerprint, log
-        self.validation, self.resumed = validation, resumed
+        self.config, self.fingerprint, self.checkpoint, self.log = config, fingerprint, checkpoint, log
+        self.validation, self.resumed, self.watchdog = validation, resumed, watchdog
         self.folder = Path(config.output_dir)
         remembered = resumed.remembered if resumed else {}
         self.best_step: int | None = remembered.get("best_step")
         self.best_value: float | None = remembered.get("best_value")
         self.since_best: int = remembered.get("since_best", 0)
         self.first_step = resumed.step if resumed else 0
+        self.stopped_early = False
         self._asked_to_stop = False
         self._clock = time.monotonic()
 
@@ -89,6 +94,12 @@ class RunCallback(Callback):
             raise Interrupted(f"stopped after step {state.step} by SIGTERM; --resume continues from there")
         say(f"the run stops after step {state.step}; repair the data, then --resume continues from there")
 
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint that was best in validation, where it was saved."""
+        folder = self.folder / f"checkpoint-{self.best_step}"
+        return folder if self.best_step is not None and folder.is_dir() else None
+
     def _log(self, state: FitState, record: StepRecord, speed: float) -> None:
         memory = memory_gigabytes(state.processes.device.type)
         self.note = f"loss {record.loss:.3f}, lr {record.learning_rate:.2g}, {speed:.0f} tokens/s, {memory:.1f} GB"
@@ -104,9 +115,14 @@ class RunCallback(Callback):
         """Whether this validation is the best so far."""
         assert self.validation is not None
         name = self.validation.subset.config.metric_for_best_model
-        values = validate(self.validation.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
+        values = validate(self.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
         if state.processes.is_main:
             self.log.add(state.step, values)
+        if not math.isfinite(values["eval_loss"]):
+            raise InputError(
+                f"step {state.step}: the validation loss is {values['eval_loss']}; lower the learning rate, or look at "
+                "the validation studies"
+            )
         value, lower_is_better = values[name], name.endswith("loss")
         improved = self.best_value is None or (value < self.best_value if lower_is_better else value > self.best_value)
         self.since_best = 0 if improved else self.since_best + 1
@@ -123,13 +139,16 @@ class RunCallback(Callback):
             f"{config.metric_for_best_model} has not improved in {self.since_best} validations; "
             f"the best was after step {self.best_step}"
         )
+        self.stopped_early = True
         return True
 
     def _save(self, state: FitState) -> None:
-        remembered = {"best_step": self.best_step, "best_value": self.best_value, "since_best": self.since_best}
-        save_checkpoint(self.folder, state, self.fingerprint, remembered)
-        if state.processes.is_main:
-            prune(self.folder, self.config.save_total_limit, self.best_step)
+        remembered: dict[str, Any] = {"best_step": self.best_step, "best_value": self.best_value}
+        remembered |= {"since_best": self.since_best, "format": asdict(self.checkpoint.format)}
+        with self.watchdog.busy() if self.watchdog else nullcontext():
+            save_checkpoint(self.folder, state, self.fingerprint, remembered)
+            if state.processes.is_main:
+                prune(self.folder, self.config.save_total_limit, self.best_step)
 
     def _stop(self, *_: object) -> None:
         self._asked_to_stop = True

@@ -215,6 +215,12 @@ class TrainConfig:
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig, metadata={"title": "sizes of a new small model"})
     seed: int = _option(42, "seed of new weights and of the order of samples")
     threads: int = _option(0, "CPU threads; 0 leaves it to torch", at_least=0, outcome=False)
+    ddp_timeout: int = _option(
+        7200, "seconds that a collective call of several processes may take", at_least=1, outcome=False
+    )
+    watchdog_seconds: float = _option(
+        60.0, "seconds without a sign of another process after which the run ends; 0: never", at_least=0, outcome=False
+    )
 
     def __post_init__(self) -> None:
         values = flat_values(self)

@@ -65,8 +65,8 @@ def read_sft_data(config: DataConfig) -> SftData:
     else:
         conversations, rejects = read_conversations(data)
         variants = [(each,) for each in conversations if len(each.turns) > 1]
-    kept, missing = _with_existing_images(variants, folder)
-    rejects += missing
+    kept, unusable = _usable(variants, folder)
+    rejects += unusable
     if not kept:
         why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
         raise InputError(f"{data}: no study with a report in split {config.split}; nothing to train on{why}")
@@ -81,9 +81,10 @@ def _variants(study: Study, config: DataConfig, prior: str | None) -> tuple[Conv
     return (full, frontal) if config.view_dropout > 0 and fewer else (full,)
 
 
-def _with_existing_images(
+def _usable(
     variants: Sequence[tuple[Conversation, ...]], folder: Path
 ) -> tuple[list[tuple[Conversation, ...]], list[Reject]]:
+    """Items whose images exist and whose answers have words: an empty answer would teach the model to write nothing."""
     exists: dict[str, bool] = {}
     kept, rejects = [], []
     for each in variants:
@@ -91,11 +92,21 @@ def _with_existing_images(
             if image not in exists:
                 exists[image] = (folder / image).is_file()
         missing = [image for image in each[0].images if not exists[image]]
-        if missing:
+        if any(turn.role == "assistant" and not turn.text.strip() for turn in each[0].turns):
+            rejects.append(Reject(each[0].id, each[0].id, "answer-empty", "the item has no answer to train on"))
+        elif missing:
             rejects.append(Reject(missing[0], each[0].id, "image-missing", "is --image_folder right?"))
         else:
             kept.append(each)
     return kept, rejects
+
+
+_HINTS = {
+    "cut": "raise --model_max_length",
+    "too-long": "raise --model_max_length",
+    "nothing-learnt": "the item has no answer to train on",
+    "image-count": "the text has more image tokens than the item has images; remove the marks from the text",
+}
 
 
 def encode_data(
@@ -114,27 +125,28 @@ def encode_data(
     samples: list[list[Sample]] = []
     rejects: list[Reject] = []
     for each in variants:
-        encoded = [_encoded(checkpoint, conversation, long) for conversation in each]
-        if any(codes := [code for _, code in encoded if code]):
-            hint = "raise --model_max_length" if codes[0] != "nothing-learnt" else "the item has no answer to learn"
-            reject = Reject(each[0].id, each[0].id, codes[0], hint)
-            if long == "refuse" and codes[0] != "nothing-learnt":
-                raise InputError(
-                    f"{each[0].id}: longer than {checkpoint.format.max_length} tokens; {hint}, or --long cut"
-                )
-            rejects.append(reject)
-            if codes[0] != "cut":
-                continue
-        samples.append([sample for sample, _ in encoded])
+        try:
+            encoded = [_encoded(checkpoint, conversation, long) for conversation in each]
+        except InputError as error:  # speakers or images that the template has no place for
+            rejects.append(Reject(each[0].id, each[0].id, "conversation-unusable", str(error)))
+            continue
+        code = next((code for _, code in encoded if code), "")
+        if code:
+            rejects.append(Reject(each[0].id, each[0].id, code, _HINTS[code]))
+        if code in ("cut", "too-long") and long == "refuse":
+            longest = checkpoint.format.max_length
+            raise InputError(f"{each[0].id}: longer than {longest} tokens; {_HINTS[code]}, or --long cut")
+        if code in ("", "cut"):
+            samples.append([sample for sample, _ in encoded])
     if not samples:
         raise InputError(f"all {len(variants)} items were left out ({rejects[0].code}); {rejects[0].hint}")
     return samples, rejects
 
 
 def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
-    """The sample, and why it is not as the conversation was: "", cut, too-long or nothing-learnt."""
+    """The sample, and why it is not as the conversation was: "" or a key of `_HINTS`."""
     open_format = replace(checkpoint.format, max_length=10**9)
-    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format)
+    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format, len(conversation.images))
     code = ""
     if len(ids) > checkpoint.format.max_length:
         shorter = _cut(checkpoint, conversation, open_format) if long == "cut" else None
@@ -142,7 +154,10 @@ def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> t
             return Sample(conversation.id, (), (), ()), "too-long"
         ids, labels = shorter
         code = "cut"
-    if all(label == IGNORE for label in labels):
+    image = checkpoint.tokenizer.convert_tokens_to_ids(checkpoint.format.image_token)
+    if ids.count(image) != len(conversation.images) * checkpoint.format.image_tokens:
+        code = "image-count"
+    elif all(label == IGNORE for label in labels):
         code = "nothing-learnt"
     return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images), code
 
@@ -152,7 +167,7 @@ def _cut(checkpoint: Checkpoint, conversation: Conversation, open_format: Any) -
     *before, last = conversation.turns
 
     def encoded(text: str) -> tuple[list[int], list[int]]:
-        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format)
+        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format, len(conversation.images))
 
     shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= checkpoint.format.max_length)
     return None if shorter is None else encoded(shorter)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -64,8 +65,10 @@ class Processes:
             dist.destroy_process_group()
 
 
-def init_processes() -> Processes:
+def init_processes(timeout: float = 7200) -> Processes:
     """Rank, count and device from torchrun's environment; the first call opens the process group.
+
+    `timeout`: seconds that a collective call may take, the saving of a large checkpoint included.
 
     Raises InputError when the port is taken.
     """
@@ -76,7 +79,8 @@ def init_processes() -> Processes:
         torch.cuda.set_device(device)
     if count > 1 and not dist.is_initialized():
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
         except (dist.DistNetworkError, ValueError) as error:
             port = os.environ.get("MASTER_PORT", "29500")
             raise InputError(

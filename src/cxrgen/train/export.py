@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
-from cxrgen.model.checkpoint import Checkpoint, save_all_but_weights
+from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.train.distributed import Processes, full_tensor
-from cxrgen.train.trainable import PROJECTOR, fold_rows
+from cxrgen.train.trainable import PROJECTOR, fold_rows, has_adapters
 
 PROJECTOR_FILE = "projector.safetensors"
 
@@ -44,7 +43,7 @@ def save_model(
     state = {name: full_tensor(tensor) for name, tensor in checkpoint.model.state_dict().items()}
     if not processes.is_main:
         return
-    adapters = bool(getattr(checkpoint.model, "_hf_peft_config_loaded", False))
+    adapters = has_adapters(checkpoint.model)
     if not adapters and any(tensor.dtype == torch.bfloat16 for tensor in state.values()):
         model = opened_anew()
         kept = {name: tensor for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
@@ -52,14 +51,15 @@ def save_model(
         checkpoint, state = replace(checkpoint, model=model), model.state_dict()
     new = out / ".model.tmp"
     shutil.rmtree(new, ignore_errors=True)
-    transformers.logging.disable_progress_bar()
     try:
-        checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
+        with quiet():
+            checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
         if adapters and merge:
             base = checkpoint.model.peft_config["default"].base_model_name_or_path
-            merged = _merged(base, new)
+            merged = merged_adapter(base, new)
             shutil.rmtree(new)
-            merged.save_pretrained(new)
+            with quiet():
+                merged.save_pretrained(new)
         save_all_but_weights(new, checkpoint)
         if projector_only:
             save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)
@@ -70,7 +70,8 @@ def save_model(
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _merged(base: str, adapter: Path) -> Any:
+def merged_adapter(base: str | Path, adapter: Path) -> Any:
+    """The base model (float32) with an adapter folder's weights written into its own."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 

@@ -17,29 +17,43 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
+from cxrgen.core.tables import read_json
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
-from cxrgen.model.assemble import image_tokens, join
-from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_stock, open_checkpoint
+from cxrgen.model.assemble import join
+from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_model_folder, open_checkpoint
 from cxrgen.model.conversation import Format
+from cxrgen.model.folder_checks import image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.model.locate import base_of
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
 from cxrgen.model.quantization import quantization
 from cxrgen.model.tiny import NewModel, new_model
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import ModelConfig, TinyModelConfig
+from cxrgen.train.export import merged_adapter
 
 
 def init_model(
-    config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed: int = 42, four_bit: bool = False
+    config: ModelConfig,
+    tiny: TinyModelConfig,
+    texts: Sequence[str],
+    seed: int = 42,
+    four_bit: bool = False,
+    keep_adapter: bool = False,
 ) -> Checkpoint:
     """Model, processor and format that a run starts from.
 
-    `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits.
+    `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits. An adapter is
+    written into its base's weights, unless `keep_adapter`: then the run continues to train it.
     """
     if not config.model_name_or_path:
         return _joined(config, tiny, seed) if config.language_model else _new(config, tiny, texts, seed)
-    checkpoint = _opened(Path(config.model_name_or_path), four_bit)
+    folder = Path(config.model_name_or_path)
+    checkpoint = _opened(folder, four_bit)
+    base = base_of(folder)
+    if base is not None and not keep_adapter:
+        checkpoint = replace(checkpoint, model=merged_adapter(base, folder))
     model = checkpoint.model
     if config.vision_tower:
         _load_tower(model, config.vision_tower)
@@ -65,7 +79,9 @@ def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
     model, processor = join(language, Path(config.vision_tower) if config.vision_tower else small, seed)
-    format = Format(template="plain", image_tokens=image_tokens(model.config.vision_config), aspect="black")
+    tokens = image_tokens_of(model.config.to_dict())
+    assert tokens is not None  # `join` takes no other encoder
+    format = Format(template="plain", image_tokens=tokens, aspect="black")
     return Checkpoint(model, processor, replace(format, **_format_changes(config)))
 
 
@@ -87,7 +103,11 @@ def _opened(folder: Path, four_bit: bool) -> Checkpoint:
         extra["quantization_config"] = quantization(4, torch.bfloat16, "--train_modules qlora")
     if (folder / FORMAT_FILE).is_file():
         return open_checkpoint(folder, **extra)
-    check_stock(folder)
+    check_model_folder(folder)
+    settings = read_json(folder / "config.json")
+    tokens = image_tokens_of(settings, folder / "config.json")
+    if settings.get("model_type") != "llava" or tokens is None:
+        raise InputError(f"{folder}: a model of class {settings.get('model_type')}; training takes class llava")
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -95,10 +115,7 @@ def _opened(folder: Path, four_bit: bool) -> Checkpoint:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: the checkpoint cannot be opened: {first_line}") from None
     say(f"{folder}: no {FORMAT_FILE}, so conversations are written as LLaVA-Med v1.0 does")
-    vision = model.config.vision_config
-    format = Format(
-        template="v0", image_token=processor.image_token, image_tokens=(vision.image_size // vision.patch_size) ** 2
-    )
+    format = Format(template="v0", image_token=processor.image_token, image_tokens=tokens)
     return Checkpoint(model, processor, format)
 
 

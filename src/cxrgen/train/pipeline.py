@@ -23,21 +23,30 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
-from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.train.callbacks import RunCallback, Validation
-from cxrgen.train.checkpoints import ResumePoint, disk_is_full
+from cxrgen.train.checkpoints import ResumePoint, disk_is_full, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.data import SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.export import save_model, with_data_format
+from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
 from cxrgen.train.preflight import check_run
-from cxrgen.train.resume import START, resume_point, run_fingerprint
+from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
 from cxrgen.train.run_report import write_recipe, write_records
-from cxrgen.train.stages import Stage, fit_settings, sampler_config, train_on_images, train_on_texts, train_tower
-from cxrgen.train.trainable import mode_of, row_ids, set_trainable
+from cxrgen.train.stages import (
+    Stage,
+    computes_in_bf16,
+    fit_settings,
+    sampler_config,
+    train_on_images,
+    train_on_texts,
+    train_tower,
+)
+from cxrgen.train.trainable import mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
+from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -52,23 +61,26 @@ class Run:
 def train(config: TrainConfig) -> list[float]:
     """The whole run. Returns the training loss of each step."""
     check_run(config)
-    run = Run(config, Path(config.checkpoint.output_dir), init_processes())
+    run = Run(config, Path(config.checkpoint.output_dir), init_processes(config.ddp_timeout))
     with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():
         try:
-            return _train(run)
+            with Watchdog(run.processes, config.watchdog_seconds) as watchdog:
+                return _train(run, watchdog)
         except Exception as error:  # the log, the recipe, the model or a library may be the one to meet it
             if isinstance(error, InputError) or not disk_is_full(error):
                 raise
             raise InputError(f"{run.out}: cannot be written ({error}); make room and --resume") from None
 
 
-def _train(run: Run) -> list[float]:
+def _train(run: Run, watchdog: Watchdog) -> list[float]:
     config, clock = run.config, time.monotonic()
     _set_up_torch(config)
     sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
     data = read_sft_data(config.data)
-    fingerprint = run_fingerprint(config, sampler)
-    resumed = resume_point(config.checkpoint, fingerprint, run.processes)
+    fingerprint = run_fingerprint(config, sampler, data, run.processes)
+    resumed = resume_point(config.checkpoint, fingerprint, data, run.processes)
+    if run.processes.is_main and not resumed:
+        write_image_hashes(run.out, data)
     checkpoint, fresh = _start_model(run, data, bool(resumed))
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
@@ -78,12 +90,16 @@ def _train(run: Run) -> list[float]:
     del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
     subset = _subset(config.eval, config.data, checkpoint)
     if run.processes.is_main:
-        if fresh and _has_warm_up(config) and config.checkpoint.save_strategy != "no":
+        new = _has_warm_up(config) or not config.model.model_name_or_path
+        if fresh and new and config.checkpoint.save_strategy != "no":
             write_checkpoint(run.out / START, checkpoint)
+        fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
-    counts = {**_set_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
-    _main_stage(run, stage, samples, folder, fingerprint, subset, resumed)
-    _save(run, checkpoint)
+    counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
+    callback = _callback(run, checkpoint, fingerprint, subset, resumed, watchdog)
+    _main_stage(run, stage, samples, folder, callback)
+    with watchdog.busy():
+        _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
@@ -115,8 +131,8 @@ def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bo
 
 
 def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
-    four_bit = mode_of(config.trainable.train_modules).four_bit
-    return init_model(config.model, config.tiny, texts, config.seed, four_bit)
+    mode = mode_of(config.trainable.train_modules)
+    return init_model(config.model, config.tiny, texts, config.seed, mode.four_bit, keep_adapter=mode.adapters)
 
 
 def _has_warm_up(config: TrainConfig) -> bool:
@@ -152,14 +168,26 @@ def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Sub
     return Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
 
 
-def _set_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
+def _mark_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
     """Mark what is trained; says and returns how many parameters that is."""
-    rows = []
-    if mode_of(config.trainable.train_modules).rows and checkpoint.format.start_end:
-        rows = row_ids(checkpoint.model, checkpoint.tokenizer, (IMAGE_START, IMAGE_END))
-    trained, total = set_trainable(checkpoint.model, config.trainable, rows)
+    trained, total = mark_trainable(checkpoint, config.trainable)
     say(f"{config.trainable.train_modules}: {trained:,} of {total:,} parameters are trained")
     return {"trained": trained, "parameters": total}
+
+
+def _callback(
+    run: Run,
+    checkpoint: Checkpoint,
+    fingerprint: dict[str, Any],
+    subset: Subset | None,
+    resumed: ResumePoint | None,
+    watchdog: Watchdog,
+) -> RunCallback:
+    config = run.config
+    trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
+    log = RunLog(run.out, trackers, config.log.logging_steps)
+    validation = Validation(subset, computes_in_bf16(config.optim)) if subset else None
+    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog)
 
 
 def _main_stage(
@@ -167,16 +195,10 @@ def _main_stage(
     stage: Stage,
     samples: Sequence[Sequence[Sample]],
     folder: Path,
-    fingerprint: dict[str, Any],
-    subset: Subset | None,
-    resumed: ResumePoint | None,
+    callback: RunCallback,
 ) -> None:
     config = run.config
     settings = fit_settings(config.optim, len(samples), stage.sampler)
-    trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
-    log = RunLog(run.out, trackers, config.log.logging_steps)
-    validation = Validation(stage.checkpoint, subset, settings.bf16) if subset else None
-    callback = RunCallback(config.checkpoint, fingerprint, log, validation, resumed)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
         train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16)
@@ -185,7 +207,11 @@ def _main_stage(
     run.processes.barrier()
 
 
-def _save(run: Run, checkpoint: Checkpoint) -> None:
+def _save(run: Run, checkpoint: Checkpoint, callback: RunCallback) -> None:
+    """The run's model, which is the best one after early stopping, and the best one in a folder of its own."""
+    if callback.stopped_early and callback.best_checkpoint:
+        load_weights(callback.best_checkpoint, checkpoint.model)
+        say(f"the model is that of step {callback.best_step}, the best in validation")
     mode = mode_of(run.config.trainable.train_modules)
     save_model(
         run.out,
@@ -195,3 +221,5 @@ def _save(run: Run, checkpoint: Checkpoint) -> None:
         projector_only=mode.rows and not mode.adapters,
         opened_anew=lambda: _init_model(run.config, []).model,
     )
+    if callback.best_checkpoint and run.processes.is_main:
+        export_checkpoint(run.out, "best", run.out / BEST, run.config.checkpoint.merge_adapter, replace=True)

@@ -1,43 +1,121 @@
 """Whether a run may continue: its fingerprint, and the checkpoint in its folder that it continues from.
 
-The fingerprint holds the settings that decide which model comes out, and data and starting weights by their hashes,
-so that a file that changed under its name is noticed. Paths, logging and how a step is cut up may differ between two
-halves of a run.
+The fingerprint holds the settings that decide which model comes out, and data, images, starting weights and `start/` by
+the hashes of their contents: names and times say nothing, so a copied folder is the same and a changed byte is not.
+Paths, logging and how a step is cut up may differ between two halves of a run.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import sha256_file
+from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.progress import say
 from cxrgen.train.checkpoints import STATE, ResumePoint, checkpoints, clear_unfinished, differences, read_resume_point
-from cxrgen.train.config import CheckpointConfig, TrainConfig, flat_values, options
-from cxrgen.train.data import STUDIES, SamplerConfig
+from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, flat_values, options
+from cxrgen.train.data import STUDIES, SamplerConfig, SftData
 from cxrgen.train.distributed import Processes
 from cxrgen.train.run_report import RECORD
 
-START = "start"  # folder of a new model after its warm-ups, which a resumed run opens
+START = "start"  # folder of a new model, after its warm-ups, which a resumed run opens
+BEST = "best"  # folder of the model that was best in validation
+IMAGES = "images.sha256"
+_PATHS = ("model_name_or_path", "language_model", "vision_tower", "pretrain_mm_mlp_adapter")
+_MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
+_THREADS = 8
 
 
-def run_fingerprint(config: TrainConfig, sampler: SamplerConfig) -> dict[str, Any]:
-    """All that decides which model comes out; a resumed run must have the same."""
+def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, processes: Processes) -> dict[str, Any]:
+    """All that decides which model comes out; a resumed run must have the same. The main process reads the files."""
     values = flat_values(config)
     fingerprint = {option.name: values[option.name] for option in options() if option.metadata["outcome"]}
     fingerprint["global_batch_size"] = sampler.global_batch
-    data, model = Path(config.data.data_path), config.model.model_name_or_path
-    fingerprint["data sha256"] = sha256_file(data / STUDIES if data.is_dir() else data)
-    if model:
-        weights = sorted(Path(model).glob("*.safetensors"))
-        fingerprint["model sha256"] = " ".join(sha256_file(file) for file in weights)
-        del fingerprint["model_name_or_path"]
+    contents = _contents(config, data) if processes.is_main else {}
+    fingerprint |= processes.all_gather(contents)[0]
+    for name in _PATHS:
+        if f"{name} sha256" in fingerprint or name == "model_name_or_path":
+            del fingerprint[name]
     return fingerprint
 
 
-def resume_point(config: CheckpointConfig, fingerprint: dict[str, Any], processes: Processes) -> ResumePoint | None:
+def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
+    """Hashes of everything that a run reads, for their names in the fingerprint."""
+    path = Path(config.data.data_path)
+    hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
+    return {
+        "data sha256": sha256_file(path / STUDIES if path.is_dir() else path),
+        "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
+        **_model_contents(config.model),
+    }
+
+
+def _model_contents(config: ModelConfig) -> dict[str, str]:
+    contents = {}
+    if config.model_name_or_path:
+        weights = sorted(Path(config.model_name_or_path).glob("*.safetensors"))
+        contents["model sha256"] = " ".join(sha256_file(file) for file in weights)
+    for name in _PATHS:
+        given = getattr(config, name)
+        if given and Path(given).exists():
+            contents[f"{name} sha256"] = content_digest(Path(given))
+    return contents
+
+
+def changed_start(out: Path, config: ModelConfig, point: ResumePoint) -> list[str]:
+    """What differs of the model that a run started from, one text each."""
+    return differences(point.fingerprint, {**_model_contents(config), **_start_contents(out)})
+
+
+def _start_contents(out: Path) -> dict[str, str]:
+    return {"start sha256": content_digest(out / START) if (out / START).is_dir() else ""}
+
+
+def content_digest(path: Path) -> str:
+    """One hash of a file, or of the names and contents of the model files of a folder."""
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted(file for file in path.iterdir() if file.suffix in _MODEL_FILES and file.is_file())
+    return sha256(_listing({file.name: sha256_file(file) for file in files}).encode()).hexdigest()
+
+
+def image_hashes(data: SftData, from_files: bool) -> dict[str, str]:
+    """Image path -> hash of its content: as the prepared set has recorded it, or always `from_files`."""
+    recorded = {} if from_files else {view.path: view.sha256 for study in data.studies for view in study.views}
+    paths = sorted({path for variants in data.variants for path in variants[0].images})
+    with ThreadPoolExecutor(_THREADS) as pool:  # hashing does not hold the interpreter
+        hashes = pool.map(lambda path: recorded.get(path) or sha256_file(data.folder / path), paths)
+        return dict(zip(paths, hashes))
+
+
+def write_image_hashes(out: Path, data: SftData) -> None:
+    """images.sha256 in the run's folder, as `sha256sum` writes it; names can be patients', so mode 600."""
+    write_text(out / IMAGES, _listing(image_hashes(data, from_files=False)), private=True)
+
+
+def _listing(hashes: Mapping[str, str]) -> str:
+    return "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
+
+
+def _changed_images(out: Path, data: SftData) -> str:
+    """Which images differ from those that the run began with."""
+    if not (out / IMAGES).is_file():
+        return "images have changed since the run began"
+    before = {line[66:]: line[:64] for line in (out / IMAGES).read_text(encoding="utf-8").splitlines()}
+    now = image_hashes(data, from_files=True)
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{changed[0] if changed else 'an image'}{others} changed since the run began; restore the files"
+
+
+def resume_point(
+    config: CheckpointConfig, fingerprint: dict[str, Any], data: SftData, processes: Processes
+) -> ResumePoint | None:
     """The checkpoint to continue from; None to start from the beginning, earlier checkpoints being removed.
 
     Raises InputError where continuing, or starting anew, may not be what is wanted.
@@ -60,7 +138,10 @@ def resume_point(config: CheckpointConfig, fingerprint: dict[str, Any], processe
         say(f"{out}: no checkpoint yet; starting from the beginning")
         return None
     point = read_resume_point(present[-1][1])
-    if changed := differences(point.fingerprint, fingerprint):
+    changed = differences(point.fingerprint, {**fingerprint, **_start_contents(out)})
+    if len(changed) == 1 and changed[0].startswith("images sha256"):
+        raise InputError(f"{point.path}: {_changed_images(out, data)}, or give another --output_dir")
+    if changed:
         raise InputError(
             f"{point.path}: settings or data of this run differ: {'; '.join(changed)}; "
             "use the same, or give another --output_dir"
@@ -78,7 +159,8 @@ def _start_anew(out: Path, present: list[tuple[int, Path]], overwrite: bool, pro
     if processes.is_main:
         for _, path in present:
             shutil.rmtree(path)
-        shutil.rmtree(out / START, ignore_errors=True)
+        for folder in (START, BEST):
+            shutil.rmtree(out / folder, ignore_errors=True)
         clear_unfinished(out)
 
 

@@ -22,7 +22,7 @@ from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
-from cxrgen.text.localized_labels import placed_labels
+from cxrgen.text.localized_labels import localized_labels
 from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
 from cxrgen.train.data import (
     ImageOf,
@@ -70,7 +70,7 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> Fi
     steps = optim.max_steps
     if steps <= 0:
         steps = max(1, math.ceil(optim.num_train_epochs * steps_in_epoch(samples, sampler)))
-    bf16 = optim.bf16 and _has_bf16()
+    bf16 = computes_in_bf16(optim)
     if optim.bf16 and not bf16:
         say("--bf16: no bfloat16 in this hardware; computing in float32")
     return FitSettings(
@@ -89,6 +89,10 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> Fi
     )
 
 
+def computes_in_bf16(optim: OptimConfig) -> bool:
+    return optim.bf16 and _has_bf16()
+
+
 def _has_bf16() -> bool:
     """Whether bfloat16 is computed and not imitated: a recent CUDA device, or a processor with AVX512-BF16 or AMX."""
     if torch.cuda.is_available():
@@ -102,7 +106,7 @@ def train_tower(stage: Stage, config: WarmupConfig, data: SftData) -> None:
     if not data.studies:
         raise UsageError("--tower_steps needs a prepared folder as --data_path")
     if config.warmup_labels == "rule":
-        labels = [placed_labels(study.report or "") for study in data.studies]
+        labels = [localized_labels(study.report or "") for study in data.studies]
     else:
         labels = [study.labels or {} for study in data.studies]
     warm_up_tower(stage.checkpoint, data.studies, labels, data.folder, config, stage.sampler.seed)

@@ -111,7 +111,7 @@ def learning_rate_share(step: int, settings: FitSettings) -> float:
 
 
 def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed cross entropy over a batch's supervised tokens, and their number.
+    """Summed cross entropy over a batch's supervised tokens, and their number; NaN where a logit is NaN or infinite.
 
     `labels` (B, L) int64 are IGNORE where there is no loss; position p predicts the token at p + 1.
     """
@@ -123,6 +123,7 @@ def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     loss = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), kept.flatten(), ignore_index=IGNORE, reduction="sum"
     )
+    loss = torch.where(torch.isfinite(logits).all(), loss, torch.nan)  # an infinite logit may leave the loss finite
     return loss, (kept != IGNORE).sum()
 
 
@@ -141,7 +142,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: C
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state = FitState(model, _optimizer(trained, settings), processes)
     callback.on_train_begin(state)
-    _set_modes(model)
+    set_modes(model)
     stream = iter(batches)
     history: list[float] = []
     while state.step < settings.steps:
@@ -189,7 +190,7 @@ def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torc
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=settings.betas)
 
 
-def _set_modes(model: Any) -> None:
+def set_modes(model: Any) -> None:
     """What is trained is in training mode; what is frozen keeps its running statistics and drops nothing out."""
     model.train()
     for module in model.modules():

@@ -106,6 +106,12 @@ def warm_up_tower(
         by_slot[given] = features
         known = targets[rows] != UNKNOWN_LABEL
         loss = nn.functional.binary_cross_entropy_with_logits(head(by_slot)[known], targets[rows][known])
+        if not torch.isfinite(loss):
+            ids = ", ".join(studies[row].study_id for row in rows[:20].tolist())
+            raise InputError(
+                f"warm-up step {step + 1}: the loss is {float(loss.detach())}; lower --tower_learning_rate or look at "
+                f"this step's studies: {ids}"
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -26,9 +26,11 @@ def test_groups_come_in_pairs_and_empty_sides_are_left_out() -> None:
 
 
 def test_a_groups_scores_are_those_of_its_studies_alone() -> None:
-    hypotheses, references = ["a", "x", "b c"], ["a b", "x", "b c d"]
-    scores = evaluate(hypotheses, references, ["1", "2", "3"], metrics=["toy"])
-    value, ends = group_scores(scores, ["1", "2", "3"], np.array([True, False, True]))["overlap"]
-    assert value == pytest.approx(3 / 5)
-    alone = evaluate(["a", "b c"], ["a b", "b c d"], ["1", "3"], metrics=["toy"])
+    hypotheses, references = [*"abcdef", "x"], ["a b", "b c", "c", "d e", "e", "f a b", "x"]
+    ids = [*"1234567"]
+    scores = evaluate(hypotheses, references, ids, metrics=["toy"])
+    value, ends = group_scores(scores, ids, np.arange(7) < 6)["overlap"]
+    assert value == pytest.approx(6 / 11)
+    alone = evaluate(hypotheses[:6], references[:6], ids[:6], metrics=["toy"])
+    assert ends is not None
     assert ends == alone.metrics["overlap"].interval

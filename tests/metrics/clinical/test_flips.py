@@ -5,6 +5,12 @@ import math
 import numpy as np
 
 from cxrgen.metrics.clinical import flips
+from cxrgen.metrics.clinical.labels import LEFT, RIGHT, one_sided
+from cxrgen.text.rule_labels import statements
+
+
+def sides(report: str) -> dict[str, int]:
+    return one_sided(statements(report))
 
 
 def whole(hypotheses: list[str], references: list[str]) -> dict[str, float]:
@@ -22,15 +28,13 @@ def test_a_side_turned_round() -> None:
 
 
 def test_only_one_sided_statements_are_compared() -> None:
-    assert flips.sides("Bilateral effusions. Left atelectasis. Right pneumothorax and left opacity.") == {
-        "Atelectasis": "left"
-    }
+    assert sides("Bilateral effusions. Left atelectasis. Right pneumothorax and left opacity.") == {"Atelectasis": LEFT}
     assert math.isnan(whole(["Right effusion."], ["Bilateral effusions."])["side_flips"])
     assert math.isnan(whole(["No right effusion."], ["Left effusion."])["side_flips"])
 
 
 def test_a_side_in_another_sentence_does_not_count() -> None:
-    assert flips.sides("Moderate effusion on the right. Left lung is clear.") == {"Pleural Effusion": "right"}
+    assert sides("Moderate effusion on the right. Left lung is clear.") == {"Pleural Effusion": RIGHT}
 
 
 def test_a_negation_turned_round() -> None:
@@ -56,4 +60,4 @@ def test_findings_without_a_side_and_devices_are_not_compared_by_side() -> None:
         ("Left heart border shows cardiomegaly.", "Right heart border shows cardiomegaly."),
     ):
         assert math.isnan(whole([said], [meant])["side_flips"])
-    assert flips.sides("Right pacemaker. Left effusion.") == {"Pleural Effusion": "left"}
+    assert sides("Right pacemaker. Left effusion.") == {"Pleural Effusion": LEFT}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,29 @@ def test_empty_texts_score_nothing() -> None:
     values = measured.aggregate(measured.counts)
     assert np.isfinite(values["bleu_1"]).all()
     assert (values["bleu_1"] < 1e-5).all()
+
+
+PAIRS = [("test", "a test"), ("No effusion .", "No effusion ."), ("", "a")]
+
+
+@pytest.mark.parametrize(("hypothesis", "reference"), PAIRS)
+def test_a_set_of_one_study_is_a_set_to_sacrebleu(hypothesis: str, reference: str) -> None:
+    """sacrebleu.corpus_bleu of one text is not its sentence_bleu: orders that it cannot have make the set's value 0."""
+    result = bleu.measure([hypothesis], [reference], "sacrebleu")
+    of_set = result.aggregate(result.counts.sum(axis=0))
+    assert of_set["bleu_4.sacrebleu"] == 0
+    own = {name: float(values[0]) for name, values in result.per_study().items()}
+    if hypothesis == reference:
+        assert list(own.values()) == pytest.approx([1, 1, 1, 1])
+    elif hypothesis:
+        assert list(own.values()) == pytest.approx([math.exp(-1)] * 4)
+
+
+def test_sets_of_sacrebleu_against_the_package() -> None:
+    package = pytest.importorskip("sacrebleu")
+    for hypothesis, reference in (("test", "a test"), ("The lungs are clear.", "Lungs are clear."), ("a b c", "a b c")):
+        result = bleu.measure([hypothesis], [reference], "sacrebleu")
+        theirs = package.corpus_bleu([hypothesis], [[reference]]).score / 100
+        assert result.aggregate(result.counts.sum(axis=0))["bleu_4.sacrebleu"] == pytest.approx(theirs, abs=1e-9)
+        alone = package.sentence_bleu(hypothesis, [reference]).score / 100
+        assert result.per_study()["bleu_4.sacrebleu"][0] == pytest.approx(alone, abs=1e-9)

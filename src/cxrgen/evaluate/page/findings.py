@@ -11,31 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrgen.evaluate.scores import Scores
-from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
+from cxrgen.evaluate.intervals import ends_text, f1_interval
+from cxrgen.evaluate.statistics import Clusters
 from cxrgen.html import Section, heat_map, number, table
-from cxrgen.metrics import Floats, MetricResult
 from cxrgen.metrics.clinical.labels import ABSENT, BLANK, PRESENT, UNCERTAIN, Labels
 from cxrgen.text.chexpert import OBSERVATIONS
 
 LABELS = {PRESENT: "positive", UNCERTAIN: "uncertain", ABSENT: "negative", BLANK: "not mentioned"}
 FEW = 10  # positive studies below which a row is marked
-
-
-def agreement(hyp: NDArray[np.bool_], ref: NDArray[np.bool_]) -> MetricResult:
-    """Precision, recall and F1 of each column of two (N, F) tables; values are arrays with F as their last axis."""
-    counts = np.concatenate([hyp & ref, hyp, ref], axis=1).astype(np.float64)
-
-    def aggregate(sums: Floats) -> dict[str, Floats]:
-        both, reports, references = np.split(sums, 3, axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                "precision": both / reports,
-                "recall": both / references,
-                "f1": 2 * both / (reports + references),
-            }
-
-    return MetricResult(counts, aggregate, "")
 
 
 def reported(labels: Labels) -> NDArray[np.bool_]:
@@ -49,9 +32,9 @@ def no_finding(labels: Labels) -> NDArray[np.bool_]:
     return np.asarray(~reported(labels[:, columns]).any(axis=1))
 
 
-def per_finding(hyp: Labels, ref: Labels, subjects: Sequence[str], scores: Scores) -> Section:
+def per_finding(hyp: Labels, ref: Labels, groups: Clusters) -> Section:
     """The panel of the page, from the labels of the N reports and the N references."""
-    rows = _rows(OBSERVATIONS, reported(hyp), reported(ref), subjects, scores)
+    rows = _rows(OBSERVATIONS, reported(hyp), reported(ref), groups)
     pairs_of_labels = [[int(((ref == one) & (hyp == other)).sum()) for other in LABELS] for one in LABELS]
     columns = (
         "finding",
@@ -81,26 +64,23 @@ def per_finding(hyp: Labels, ref: Labels, subjects: Sequence[str], scores: Score
     )
 
 
-def _rows(
-    names: Sequence[str], hyp: NDArray[np.bool_], ref: NDArray[np.bool_], subjects: Sequence[str], scores: Scores
-) -> list[list[object]]:
-    measured = agreement(hyp, ref)
-    cluster = clusters(subjects)
-    weights = bootstrap_weights(cluster.count, scores.resamples, scores.seed)
-    samples = resampled(measured, cluster, weights)["f1"]
-    values = measured.aggregate(measured.counts.sum(axis=0))
-    both, reports, references = (part.astype(int) for part in np.split(measured.counts.sum(axis=0), 3))
+def _rows(names: Sequence[str], hyp: NDArray[np.bool_], ref: NDArray[np.bool_], groups: Clusters) -> list[list[object]]:
+    counts = np.stack([hyp & ref, hyp & ~ref, ref & ~hyp]).astype(np.float64)
     rows: list[list[object]] = []
-    for i in sorted(range(len(names)), key=lambda i: -references[i]):
-        ends = interval(samples[:, i])
-        few = " (few)" if references[i] < FEW else ""
+    for i in sorted(range(len(names)), key=lambda i: -int(ref[:, i].sum())):
+        sums = groups.sums(counts[:, :, i].T)
+        both, alarms, missed = (int(total) for total in sums.sum(axis=0))
+        reports, references = both + alarms, both + missed
+        ends = f1_interval(sums, (0, 1, 2))
+        shares = [part / whole if whole else None for part, whole in ((both, reports), (both, references))]
+        f1 = 2 * both / (reports + references) if reports + references else None
         rows.append(
             [
                 names[i],
-                f"{references[i]:,}{few}",
-                *(f"{value:,}" for value in (reports[i], both[i], references[i] - both[i], reports[i] - both[i])),
-                *(number(float(values[key][i])) for key in ("precision", "recall", "f1")),
-                f"{number(ends[0])} to {number(ends[1])}" if ends else "–",
+                f"{references:,}{' (few)' if references < FEW else ''}",
+                *(f"{value:,}" for value in (reports, both, missed, alarms)),
+                *(number(value) for value in (*shares, f1)),
+                ends_text(ends.ends, ends.why),
             ]
         )
     return rows

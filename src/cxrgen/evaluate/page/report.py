@@ -17,14 +17,14 @@ from cxrgen.core import __version__
 from cxrgen.core.files import write_text
 from cxrgen.core.records import Study
 from cxrgen.evaluate.baselines import best_baseline
+from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.examples import example, examples, ranks
 from cxrgen.evaluate.page.findings import no_finding, per_finding
 from cxrgen.evaluate.page.repetition import degeneration
 from cxrgen.evaluate.page.strata import groups, strata
 from cxrgen.evaluate.pairs import Pairs
-from cxrgen.evaluate.scores import ARROWS, Score, Scores, loss
-from cxrgen.evaluate.statistics import interval
-from cxrgen.evaluate.suites import headline
+from cxrgen.evaluate.scores import ARROWS, Score, Scores
+from cxrgen.evaluate.suites import SUMS, headline
 from cxrgen.html import Bar, Html, Section, heat_map, note, number, render, table, tag, whisker_chart
 from cxrgen.metrics.clinical.labels import rule_label_table
 
@@ -52,7 +52,7 @@ def write_report(path: Path, scored: Scored) -> None:
     masks = groups(pairs.study_ids, pairs.references, no_finding(ref), scored.studies)
     sections = [
         _scoreboard(scored),
-        per_finding(hyp, ref, scored.subjects, scores),
+        per_finding(hyp, ref, scores.groups),
         strata(scores, scored.subjects, masks),
         degeneration(pairs.hypotheses, pairs.references),
         _correlations(scores),
@@ -77,16 +77,42 @@ def _scoreboard(scored: Scored) -> Section:
         [*_score_row(name, score, baselines), *(number(of[name]) if name in of else "" for of in known.values())]
         for name, score in shown.items()
     ]
-    columns = ("score", "", "value", "95 % interval", "best baseline", "", "above baseline", "95 % interval", *known)
+    columns = (
+        "score",
+        "",
+        "value",
+        "95 % interval",
+        "best baseline",
+        "",
+        "above baseline",
+        "95 % interval",
+        "p",
+        *known,
+    )
     parts.append(table(columns, rows, left=(0, 1, 5)))
+    parts += _sums(scored)
     signatures = dict.fromkeys(score.signature for score in shown.values())
     parts.append(tag("p", "Signatures: ", *(tag("code", text, " ") for text in signatures), class_="soft"))
     return Section(
         "Scoreboard",
         parts,
-        "Bars are the scored reports with 95 % intervals (patients resampled); coloured ticks are baselines: values "
-        "of reports written without looking at an image. ↑ higher is better, ↓ lower is better, →1 the nearer to 1.",
+        "Bars are the scored reports with 95 % intervals (between patients); coloured ticks are baselines: values "
+        "of reports written without looking at an image. ↑ higher is better, ↓ lower is better, →1 the nearer to 1. "
+        "p is of the paired test against the best baseline, corrected for the number of scores.",
     )
+
+
+def _sums(scored: Scored) -> list[Html]:
+    """The sums of scores beside those of the baselines; nothing where a part is missing."""
+    totals = {name: total for name, total in scored.scores.totals(scored.baselines).items() if total.value is not None}
+    if not totals:
+        return []
+    rows = [
+        [name, number(total.value), *map(number, total.baselines.values()), " + ".join(SUMS[name])]
+        for name, total in totals.items()
+    ]
+    columns = ("sum", "value", *scored.baselines, "of")
+    return [table(columns, rows, left=(0, len(columns) - 1))]
 
 
 def _bar(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> Bar:
@@ -95,18 +121,15 @@ def _bar(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) 
 
 
 def _score_row(name: str, score: Score, baselines: Mapping[str, Mapping[str, Score]]) -> list[object]:
+    ends_of_score = ends_text(score.interval, score.no_interval)
+    row: list[object] = [name, ARROWS[score.better], tag("b", number(score.value)), ends_of_score]
     best = best_baseline(name, score.better, baselines)
-    row: list[object] = [name, ARROWS[score.better], tag("b", number(score.value)), _ends(score.interval)]
-    if best is None:
-        return [*row, "–", "", "–", "–"]
-    baseline, other = best
-    gain = loss(other.value, score.better) - loss(score.value, score.better)
-    gains = loss(other.samples, score.better) - loss(score.samples, score.better)
-    return [*row, number(other.value), baseline, number(float(gain)), _ends(interval(gains))]
-
-
-def _ends(ends: tuple[float, float] | None) -> str:
-    return f"{number(ends[0])} to {number(ends[1])}" if ends else "–"
+    if best is None or score.against is None:
+        return [*row, "–", "", "–", "–", "–"]
+    against, sign = score.against, 1 if score.better == "higher" else -1
+    ends = sorted(sign * end for end in against.interval) if against.interval else None
+    gain = [number(sign * against.difference), ends_text((ends[0], ends[1]) if ends else None)]
+    return [*row, number(best[1].value), best[0], *gain, f"{against.p_corrected:.3f}"]
 
 
 def _correlations(scores: Scores) -> Section | None:

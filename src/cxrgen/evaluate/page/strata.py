@@ -1,7 +1,7 @@
 """Scores of groups of studies: normal and abnormal, with and without a lateral image, first study and follow-up.
 
-An average hides that normal chests are easy and many. Groups are resampled on their own; small ones are marked, because
-their intervals are wide and unreliable.
+An average hides that normal chests are easy and many. Each group has intervals of its own; small groups are marked,
+because neither their values nor their intervals are reliable.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.core.records import LATERAL, Study
+from cxrgen.evaluate.intervals import intervals
 from cxrgen.evaluate.scores import Scores
-from cxrgen.evaluate.statistics import bootstrap_weights, clusters, interval, resampled
+from cxrgen.evaluate.statistics import clusters
 from cxrgen.evaluate.suites import headline
 from cxrgen.html import Section, number, table
 
@@ -57,8 +58,9 @@ def strata(scores: Scores, subjects: Sequence[str], masks: Mapping[str, Mask]) -
     return Section(
         "Groups of studies",
         [table(("studies", "n", *names), rows)],
-        f"Values with 95 % intervals, each group resampled on its own. Groups marked few have under {SMALL} studies: "
-        "read their intervals, not their values. Normal means that the rule labels find nothing in the reference.",
+        f"Values with 95 % intervals, each group on its own. Groups marked few have under {SMALL} studies: "
+        "their intervals are the less reliable, because so few studies show neither rare cases nor their own spread; "
+        "draw no conclusion from them alone. Normal means that the rule labels find nothing in the reference.",
     )
 
 
@@ -67,15 +69,14 @@ def group_scores(
 ) -> dict[str, tuple[float, tuple[float, float] | None]]:
     """Every score over the studies of one mask of shape (N,): value and interval."""
     cluster = clusters([subject for subject, kept in zip(subjects, mask) if kept])
-    weights = bootstrap_weights(cluster.count, scores.resamples, scores.seed)
     result = {}
     for measured in scores.measured.values():
         part = replace(measured, counts=measured.counts[mask])
         with np.errstate(divide="ignore", invalid="ignore"):
-            values, samples = part.aggregate(part.counts.sum(axis=0)), resampled(part, cluster, weights)
-        result.update({name: (float(value), interval(samples[name])) for name, value in values.items()})
+            values, ends = part.aggregate(part.counts.sum(axis=0)), intervals(part, cluster)
+        result.update({name: (float(value), ends[name].ends) for name, value in values.items()})
     return result
 
 
 def _value_text(value: float, ends: tuple[float, float] | None) -> str:
-    return f"{number(value)} [{number(ends[0])}, {number(ends[1])}]" if ends else number(value)
+    return f"{number(value)} [{number(ends[0])}, {number(ends[1])}]" if ends else f"{number(value)} (no interval)"

@@ -34,6 +34,12 @@ class Prompt:
     images: tuple[str, ...]
 
 
+def check_regular(path: Path) -> None:
+    """Raises InputError for a pipe, a device or a folder in an image's place; reading a pipe would never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file, so no image")
+
+
 class Images:
     """Image features (T, C) as the language model takes them, from files below `folder`, kept for later studies."""
 
@@ -47,6 +53,7 @@ class Images:
         if name in self.features:
             self.features.move_to_end(name)
         elif name not in self.pixels:
+            check_regular(self.folder / name)
             processor, format = self.checkpoint.processor.image_processor, self.checkpoint.format
             self.pixels[name] = image_pixels([self.folder / name], processor, format)[0]
 
@@ -68,7 +75,7 @@ class Images:
 
 def read_prompt(checkpoint: Checkpoint, images: Images, number: int, conversation: Conversation) -> Prompt:
     """The prompt of one conversation, its images read. Raises InputError for what the model cannot take."""
-    ids = encode_prompt(conversation.turns[:1], checkpoint.tokenizer, checkpoint.format)
+    ids = encode_prompt(conversation.turns[:1], checkpoint.tokenizer, checkpoint.format, len(conversation.images))
     image = checkpoint.model.config.image_token_id
     expected = len(conversation.images) * checkpoint.format.image_tokens
     if ids.count(image) != expected:

@@ -33,10 +33,10 @@ from cxrgen.metrics.clinical.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
     Labels,
+    f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
-    single_findings,
     uncertain_rule,
 )
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded
@@ -69,9 +69,9 @@ def measure(
     """
     uncertain = uncertain_rule(preset, "chexbert")
     aggregate = partial(_scores, preset=preset)
-    single = single_findings("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
+    columns = f1_columns("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
     if not hypotheses:
-        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", single_findings=single)
+        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", f1=columns)
     if checkpoint is None:
         raise InputError(_MISSING)
     model = load_chexbert(Path(checkpoint))
@@ -84,7 +84,7 @@ def measure(
         aggregate,
         f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
         "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
-        single_findings=single,
+        f1=columns,
     )
 
 

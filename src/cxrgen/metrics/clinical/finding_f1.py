@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cxrgen.core.errors import InputError
-from cxrgen.metrics import Floats, Metric, MetricResult
+from cxrgen.metrics import Columns, Floats, Metric, MetricResult
 from cxrgen.phantom.findings import COLUMNS, NAMES, NINE, as_row
 from cxrgen.phantom.parser import UNKNOWN, parse
 
@@ -43,13 +43,16 @@ def measure(
     rows = [_counts(parsed[text], row) for text, row in zip(hypotheses, complete)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), _FIRST_DISTANCE + 2)
     signature = f"findings|parser:phantom|findings:{','.join(NAMES)}|findings nobody has:left out"
-    return MetricResult(
-        counts,
-        _scores,
-        signature,
-        lower_is_better=frozenset({"finding_distance_error_cm"}),
-        single_findings=frozenset(f"finding_f1_{name}" for name in NAMES),
-    )
+    lower = frozenset({"finding_distance_error_cm"})
+    return MetricResult(counts, _scores, signature, lower_is_better=lower, f1=_f1_columns())
+
+
+def _f1_columns() -> dict[str, tuple[Columns, ...]]:
+    """The columns of hits, false alarms and misses behind each finding's F1 and behind the macro averages."""
+    columns = [(start, len(NAMES) + start, 2 * len(NAMES) + start) for start in range(len(NAMES))]
+    found = {f"finding_f1_{name}": (columns[number],) for number, name in enumerate(NAMES)}
+    nine = tuple(columns[NAMES.index(name)] for name in NINE)
+    return found | {"finding_f1_macro": tuple(columns), "finding_f1_macro_9": nine}
 
 
 def _complete(row: Mapping[str, str], number: int) -> Mapping[str, str]:

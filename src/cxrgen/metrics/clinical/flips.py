@@ -7,20 +7,15 @@ each other, so a flip is a contradiction and not an omission.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 import numpy as np
 
 from cxrgen.metrics import Floats, Metric, MetricResult
-from cxrgen.metrics.clinical.labels import rule_label
-from cxrgen.text.rule_labels import statements
+from cxrgen.metrics.clinical.labels import ABSENT, PRESENT, rule_label_table, side_table
+from cxrgen.text.chexpert import OBSERVATIONS
 
-_LEFT = re.compile(r"\b(?:left(?:-sided)?|lingula\w*)\b")
-_RIGHT = re.compile(r"\bright(?:-sided)?\b|\bmiddle lobe\b")
-_BOTH = re.compile(r"\bbilateral\w*|\bbibasilar\b|\bboth\b|\bbi\w*basal\b")
-_UNSIDED = ("No Finding", "Cardiomegaly", "Enlarged Cardiomediastinum", "Support Devices")
+_NO_FINDING = OBSERVATIONS.index("No Finding")
 
 
 def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResult:
@@ -29,40 +24,16 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
     Comparable for the side: both texts have the finding, each on one side only. For the negation: both state present or
     absent, neither is uncertain. A value is flips by comparable findings over the set; NaN where nothing is comparable.
     """
-    rows = [(*_side_flips(hyp, ref), *_negation_flips(hyp, ref)) for hyp, ref in zip(hypotheses, references)]
-    counts = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
+    hyp, ref = side_table(hypotheses), side_table(references)
+    comparable = (hyp > 0) & (ref > 0)
+    columns = [(comparable & (hyp != ref)).sum(axis=1), comparable.sum(axis=1)]
+    hyp, ref = rule_label_table(hypotheses), rule_label_table(references)
+    comparable = np.isin(hyp, (PRESENT, ABSENT)) & np.isin(ref, (PRESENT, ABSENT))
+    comparable[:, _NO_FINDING] = False
+    columns += [(comparable & (hyp != ref)).sum(axis=1), comparable.sum(axis=1)]
     names = frozenset({"side_flips", "negation_flips"})
+    counts = np.stack(columns, axis=1).astype(np.float64)
     return MetricResult(counts, _rates, "flips|labels:cxrgen-rules-3|level:corpus, of comparable findings", names)
-
-
-@lru_cache(1 << 15)
-def sides(report: str) -> Mapping[str, str]:
-    """The findings of a report that it states as present on one side only: "left" or "right"."""
-    sides_of: dict[str, set[str]] = {}
-    for sentence, stated in statements(report):
-        names = [name for name, value in stated if value == 1 and name not in _UNSIDED]
-        for name in names:
-            sides_of.setdefault(name, set()).update(_sides_named(sentence))
-    return {name: next(iter(named)) for name, named in sides_of.items() if len(named) == 1}
-
-
-@lru_cache(1 << 15)
-def _sides_named(sentence: str) -> frozenset[str]:
-    if _BOTH.search(sentence):
-        return frozenset(("left", "right"))
-    return frozenset(side for side, words in (("left", _LEFT), ("right", _RIGHT)) if words.search(sentence))
-
-
-def _side_flips(hyp: str, ref: str) -> tuple[int, int]:
-    one, other = sides(hyp), sides(ref)
-    both = one.keys() & other.keys()
-    return sum(one[name] != other[name] for name in both), len(both)
-
-
-def _negation_flips(hyp: str, ref: str) -> tuple[int, int]:
-    one, other = rule_label(hyp), rule_label(ref)
-    both = [name for name in one.keys() & other.keys() if name != "No Finding" and -1 not in (one[name], other[name])]
-    return sum(one[name] != other[name] for name in both), len(both)
 
 
 def _rates(sums: Floats) -> dict[str, Floats]:

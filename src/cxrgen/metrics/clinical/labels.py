@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrgen.core.errors import unknown
-from cxrgen.metrics import Floats
+from cxrgen.metrics import Columns, Floats
 from cxrgen.text.chexpert import OBSERVATIONS
-from cxrgen.text.rule_labels import label
+from cxrgen.text.rule_labels import label_of, statements
 
 Uncertain = Literal["positive", "negative", "ignore", "own-class"]
 Empty = Literal["zero", "skip"]
@@ -35,6 +34,11 @@ UNCERTAIN_RULES: dict[str, Uncertain] = {  # name of the preset: what an uncerta
 }
 USUAL_RULE = "uncertain-positive"
 PRESENT, ABSENT, UNCERTAIN, BLANK = 1, 0, -1, -2
+LEFT, RIGHT = 1, 2
+_LEFT = re.compile(r"\b(?:left(?:-sided)?|lingula\w*)\b")
+_RIGHT = re.compile(r"\bright(?:-sided)?\b|\bmiddle lobe\b")
+_BOTH = re.compile(r"\bbilateral\w*|\bbibasilar\b|\bboth\b|\bbi\w*basal\b")
+_UNSIDED = ("No Finding", "Cardiomegaly", "Enlarged Cardiomediastinum", "Support Devices")
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 _FIVE_COLUMNS = [OBSERVATIONS.index(name) for name in FIVE]
 
@@ -44,26 +48,51 @@ def snake_case(observation: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", observation.lower()).strip("_")
 
 
-@lru_cache(1 << 15)  # references are read again with every baseline, and several metrics ask for the same text
-def rule_label(report: str) -> Mapping[str, int]:
-    """The project's rule labels of a report; not to be changed."""
-    return MappingProxyType(label(report))
-
-
 def rule_label_table(texts: Sequence[str]) -> Labels:
     """The rule labels of N texts as an (N, 14) table of PRESENT, ABSENT, UNCERTAIN and BLANK."""
-    return label_table([rule_label(text) for text in texts])
+    return _table([read_report(text)[0] for text in texts])
+
+
+def side_table(texts: Sequence[str]) -> Labels:
+    """On which side N texts have each observation, (N, 14): LEFT or RIGHT where it is on one side only, else 0."""
+    return _table([read_report(text)[1] for text in texts])
+
+
+def _table(rows: Sequence[bytes]) -> Labels:
+    return np.frombuffer(b"".join(rows), dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
+
+
+@lru_cache(1 << 18)  # references are read again with every baseline, and several metrics ask for the same text
+def read_report(text: str) -> tuple[bytes, bytes]:
+    """The labels and the sides of a text's observations, a byte each, in the order of OBSERVATIONS."""
+    stated = tuple(statements(text))
+    labels, sides = label_of(text, stated), one_sided(stated)
+    rows = ([of.get(name, empty) for name in OBSERVATIONS] for of, empty in ((labels, BLANK), (sides, 0)))
+    label_row, side_row = (np.array(row, dtype=np.int8).tobytes() for row in rows)
+    return label_row, side_row
+
+
+def one_sided(statements: Iterable[tuple[str, tuple[tuple[str, int], ...]]]) -> dict[str, int]:
+    """The observations that a report states as present on one side only: LEFT or RIGHT."""
+    sides_of: dict[str, int] = {}
+    for sentence, stated in statements:
+        for name, value in stated:
+            if value == PRESENT and name not in _UNSIDED:
+                sides_of[name] = sides_of.get(name, 0) | _sides_named(sentence)
+    return {name: sides for name, sides in sides_of.items() if sides in (LEFT, RIGHT)}
+
+
+@lru_cache(1 << 15)
+def _sides_named(sentence: str) -> int:
+    if _BOTH.search(sentence):
+        return LEFT | RIGHT
+    return (LEFT if _LEFT.search(sentence) else 0) | (RIGHT if _RIGHT.search(sentence) else 0)
 
 
 def label_table(labels: Sequence[Mapping[str, int]]) -> Labels:
     """N dicts (1 present, 0 absent, -1 uncertain, no key: not mentioned) as an (N, 14) table; not mentioned is -2."""
     rows = [[row.get(name, BLANK) for name in OBSERVATIONS] for row in labels]
     return np.array(rows, dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
-
-
-def single_findings(prefix: str, suffix: str = "") -> frozenset[str]:
-    """The names of those scores of `f1_values` that are of one observation."""
-    return frozenset(f"{prefix}_{snake_case(name)}{suffix}" for name in OBSERVATIONS)
 
 
 def uncertain_rule(preset: str, metric: str) -> Uncertain:
@@ -115,16 +144,20 @@ def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
     return values
 
 
+def f1_columns(prefix: str, ending: str = "") -> dict[str, tuple[Columns, ...]]:
+    """The columns of `f1_counts` behind the F1 of each observation and behind the macro averages, by their names."""
+    columns = [(start, 14 + start, 28 + start) for start in range(14)]
+    found = {f"{prefix}_{snake_case(name)}{ending}": (columns[place],) for place, name in enumerate(OBSERVATIONS)}
+    averages = {14: tuple(columns), 5: tuple(columns[place] for place in _FIVE_COLUMNS)}
+    return found | {f"{prefix}_macro_{size}{ending}": some for size, some in averages.items()}
+
+
 def label_cosine(hypotheses: Labels, references: Labels) -> Floats:
     """Cosine of two label vectors a study, shape (N,): present 1, uncertain 0.5, else 0.
 
     Two vectors of zeros are equal (1); one of zeros against another is 0.
     """
-    weights = {PRESENT: 1.0, UNCERTAIN: 0.5}
-    hyp, ref = (
-        np.vectorize(lambda value: weights.get(int(value), 0.0), otypes=[float])(table)
-        for table in (hypotheses, references)
-    )
+    hyp, ref = ((table == PRESENT) + 0.5 * (table == UNCERTAIN) for table in (hypotheses, references))
     lengths = np.linalg.norm(hyp, axis=-1) * np.linalg.norm(ref, axis=-1)
     both_empty = ~hyp.any(axis=-1) & ~ref.any(axis=-1)
     cosine = np.divide((hyp * ref).sum(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0)

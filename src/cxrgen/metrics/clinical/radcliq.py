@@ -68,7 +68,7 @@ def measure(
     counts = np.ones((len(hypotheses), len(COMPONENTS) + 1))
     for column, (name, metric) in enumerate(COMPONENTS.items() if hypotheses else ()):
         result = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
-        counts[:, column] = result.aggregate(result.counts)[name]
+        counts[:, column] = result.per_study()[name]
     if hypotheses and V1.predict(counts[:, :4].mean(axis=0)) < _NEAR_ZERO:
         say("note: radcliq_v1 is near or below 0, where radcliq_v1_inverse has no meaning; use radcliq_v1")
     return MetricResult(

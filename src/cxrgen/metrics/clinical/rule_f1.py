@@ -15,11 +15,11 @@ from cxrgen.metrics import Floats, Metric, MetricResult
 from cxrgen.metrics.clinical.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
+    f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
     rule_label_table,
-    single_findings,
     uncertain_rule,
 )
 
@@ -40,7 +40,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
         counts,
         partial(_scores, preset=preset),
         f"rule|labels:cxrgen-rules-3|uncertain:{uncertain}|observations nobody has:left out",
-        single_findings=single_findings("rule_f1", "" if preset == DEFAULT else f".{preset}"),
+        f1=f1_columns("rule_f1", "" if preset == DEFAULT else f".{preset}"),
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cxrgen.metrics import Metric, MetricResult, mean_of_studies
 from cxrgen.text.prior_mentions import speaks_of_prior
@@ -56,19 +57,23 @@ _WORD = re.compile(r"[a-z]+")
 
 def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResult:
     """`temporal_f1` and `prior_rate` of N pairs of texts; counts are (N, 3): the pair's F1, speaks of a prior, 1."""
-    words = {text: change_words(text) for text in {*hypotheses, *references}}
-    earlier = {text: speaks_of_prior(text) for text in set(hypotheses)}
     scores = {
-        "temporal_f1": [_f1(words[hyp], words[ref]) for hyp, ref in zip(hypotheses, references)],
-        "prior_rate": [float(earlier[hyp]) for hyp in hypotheses],
+        "temporal_f1": [_f1(change_words(hyp), change_words(ref)) for hyp, ref in zip(hypotheses, references)],
+        "prior_rate": [float(_speaks_of_prior(hyp)) for hyp in hypotheses],
     }
     signature = f"temporal|words:cxrgen-1, {len(CHANGE_WORDS)}|both without:1|level:mean of studies"
     return mean_of_studies(scores, signature, lower_is_better=frozenset({"prior_rate"}))
 
 
+@lru_cache(1 << 18)  # references are read again with every baseline
 def change_words(text: str) -> frozenset[str]:
     """The different words of change in a text, lower case."""
     return CHANGE_WORDS.intersection(_WORD.findall(text.lower()))
+
+
+@lru_cache(1 << 18)
+def _speaks_of_prior(text: str) -> bool:
+    return speaks_of_prior(text)
 
 
 def _f1(hyp: frozenset[str], ref: frozenset[str]) -> float:

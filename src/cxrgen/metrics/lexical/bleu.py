@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import orders
+from cxrgen.metrics.lexical.ngrams import Cut, orders, parts
 
 ORDERS = (1, 2, 3, 4)
 _ABOVE, _BELOW = 1e-15, 1e-9  # the COCO scorer's guards against 0/0; they show in values of short texts
@@ -30,10 +31,11 @@ _METHOD1 = 0.1  # fast-bleu and nltk's first smoothing: a zero count becomes thi
 class Preset:
     """`words` cuts a text, `values` turns sums of the ten counts into BLEU-1..4 along a new last axis."""
 
-    words: Callable[[str], Sequence[str]]
+    words: Cut
     values: Callable[[Floats], Floats]
     signature: str
     mean: bool = False  # the set's value is the mean of its studies' values
+    study_values: Callable[[Floats], Floats] | None = None  # of a study alone, where it is scored otherwise than a set
 
 
 def coco(sums: Floats) -> Floats:
@@ -45,12 +47,12 @@ def coco(sums: Floats) -> Floats:
     return np.asarray(penalty * precision ** (1 / np.array(ORDERS)))
 
 
-def sacrebleu(sums: Floats) -> Floats:
+def sacrebleu(sums: Floats, effective_order: bool = False) -> Floats:
     """sacrebleu: the k-th order without a match counts as 1/2^k of a match; orders that no text can have give 0.
 
-    One study alone is scored as sacrebleu scores a sentence: over the orders it can have ("effective order").
+    A sentence is scored over the orders that it can have (`effective_order`).
     """
-    matches, totals, length, studies = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
+    matches, totals, length = sums[..., 0:4], sums[..., 4:8], sums[..., 8:9]
     possible = totals > 0
     zero = possible & (matches == 0)
     smoothed = np.where(zero, 0.5 ** np.cumsum(zero, axis=-1), matches)
@@ -60,7 +62,7 @@ def sacrebleu(sums: Floats) -> Floats:
     summed = np.cumsum(logs, axis=-1)
     effective = np.cumsum(possible, axis=-1)
     value = penalty * np.exp(summed / np.maximum(effective, 1))
-    whole = (effective == np.array(ORDERS)) | ((studies == 1) & (effective > 0))
+    whole = (effective > 0) if effective_order else (effective == np.array(ORDERS))
     return np.where((matches[..., 0:1] > 0) & whole, value, 0.0)
 
 
@@ -85,6 +87,7 @@ PRESETS = {
         words.mteval_13a,
         sacrebleu,
         "tokens:13a|case:kept|level:corpus, a study by effective order|smooth:exp|scale:0-1",
+        study_values=partial(sacrebleu, effective_order=True),
     ),
     "cxr-report-metric": Preset(
         words.report_metric,
@@ -108,25 +111,28 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     suffix = "" if preset == DEFAULT else f".{preset}"
     names = [f"bleu_{order}{suffix}" for order in ORDERS]
     signature = f"bleu|{preset}|{chosen.signature}"
-    counts = counted([chosen.words(text) for text in hypotheses], [chosen.words(text) for text in references])
+    counts = counted(chosen.words, hypotheses, references)
     if chosen.mean:
         return mean_of_studies(dict(zip(names, chosen.values(counts).T)), signature)
 
-    def aggregate(sums: Floats) -> dict[str, Floats]:
-        values = chosen.values(sums)
-        return {name: values[..., column] for column, name in enumerate(names)}
-
-    return MetricResult(counts, aggregate, signature)
+    aggregate = partial(_named, names=names, values=chosen.values)
+    of_study = partial(_named, names=names, values=chosen.study_values) if chosen.study_values else None
+    return MetricResult(counts, aggregate, signature, of_study=of_study)
 
 
-def counted(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
-    """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of token sequences."""
-    counts = np.zeros((len(hypotheses), 10))
-    for column, order in enumerate(orders(hypotheses, references, max(ORDERS))):
-        counts[:, column] = order.matches()
-        counts[:, 4 + column] = order.totals()[0]
-    counts[:, 8] = [len(reference) for reference in references]
-    counts[:, 9] = 1
+def _named(sums: Floats, names: Sequence[str], values: Callable[[Floats], Floats]) -> dict[str, Floats]:
+    scores = values(sums)
+    return {name: scores[..., column] for column, name in enumerate(names)}
+
+
+def counted(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
+    """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of texts."""
+    counts = np.ones((len(hypotheses), 10))
+    for part in parts(cut, hypotheses, references):
+        for column, order in enumerate(orders(part, max(ORDERS))):
+            counts[part.rows, column] = order.matches()
+            counts[part.rows, 4 + column] = order.totals()[0]
+        counts[part.rows, 8] = part.ref.lengths
     return counts
 
 

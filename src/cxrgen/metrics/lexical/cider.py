@@ -7,18 +7,22 @@ usual. Intervals keep the weights of the whole set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import Counted, orders
+from cxrgen.metrics.lexical.ngrams import Counted, Cut, Ngrams, Part, counted, parts, slices
+from cxrgen.metrics.lexical.token_table import Ints, token_table
 
 _ORDERS = 4
 _SIGMA = 6.0  # how fast a difference in length costs
-PRESETS: dict[str, tuple[Callable[[str], Sequence[str]], str]] = {
+PRESETS: dict[str, tuple[Cut, str]] = {
     "coco-ptb": (words.treebank, "tokens:ptb|case:lower"),
     "coco-raw": (words.blanks, "tokens:white space|case:kept"),
     "r2gen": (words.cleaned_mimic, "tokens:r2gen-mimic cleaning, uncut|case:lower"),
@@ -34,34 +38,104 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     """
     if preset not in PRESETS:
         raise unknown("preset of cider", preset, PRESETS)
-    tokens, signature = PRESETS[preset]
+    cut, signature = PRESETS[preset]
     name = "cider" if preset == DEFAULT else f"cider.{preset}"
-    values = cider_d([tokens(text) for text in hypotheses], [tokens(text) for text in references])
     signature = f"cider-d|{preset}|{signature}|n:4|sigma:6|idf:references of this set|level:mean of studies"
-    return mean_of_studies({name: values}, signature)
+    return mean_of_studies({name: cider_d(cut, hypotheses, references)}, signature)
 
 
-def cider_d(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Floats:
-    """The values of N pairs of token sequences, shape (N,)."""
-    studies = len(hypotheses)
-    value, longer = np.zeros(studies), np.zeros(studies)
-    for number, order in enumerate(orders(hypotheses, references, _ORDERS), 1):
-        documents = np.bincount(order.ref.ngram, minlength=order.kinds)
-        rarity = np.log(max(1, studies)) - np.log(np.maximum(1, documents))
-        hyp, ref = (side.times * rarity[side.ngram] for side in (order.hyp, order.ref))
-        first, second = order.shared()
+def cider_d(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
+    """The values of N pairs of texts, shape (N,)."""
+    documents = document_counts(cut, tuple(references))
+    value = np.zeros(len(hypotheses))
+    for part in parts(cut, hypotheses, references):
+        value[part.rows] = _of_part(part, documents, math.log(len(references)))
+    return value
+
+
+def _of_part(part: Part, documents: DocumentCounts, log_studies: float) -> Floats:
+    studies = len(part.hyp.lengths)
+    value = np.zeros(studies)
+    ngrams = Ngrams(part.hyp, part.ref)
+    bigrams = documents.numbers_of(ngrams.bigrams)
+    for number in range(1, _ORDERS + 1):
+        order = counted(*ngrams.of_order(number), studies)
+        hyp, ref = (
+            side.times * (log_studies - np.log(documents.of(number, ngrams.packed(number, side.ngram, bigrams))))
+            for side in (order.hyp, order.ref)
+        )
+        first, second = order.shared
         products = np.minimum(hyp[first], ref[second]) * ref[second]
-        shared = np.bincount(order.hyp.study[first], products, studies)
+        shared = np.bincount(order.hyp.text[first], products, studies)
         lengths = _norms(order.hyp, hyp, studies) * _norms(order.ref, ref, studies)
         value += np.divide(shared, lengths, out=np.zeros(studies), where=lengths > 0)
-        if number == 2:  # the original counts pairs of words to tell how long a text is
-            totals = order.totals()
-            longer = totals[0] - totals[1]
+    # The original counts bigrams to tell how long a text is.
+    longer = np.maximum(part.hyp.lengths, 1) - np.maximum(part.ref.lengths, 1)
     return np.asarray(10 / _ORDERS * value * np.exp(-(longer**2) / (2 * _SIGMA**2)))
 
 
 def _norms(side: Counted, weights: Floats, studies: int) -> Floats:
-    return np.sqrt(np.bincount(side.study, weights**2, studies))
+    return np.sqrt(np.bincount(side.text, weights**2, studies))
+
+
+@dataclass(frozen=True)
+class DocumentCounts:
+    """In how many references each of their n-grams occurs.
+
+    By order, `keys` are n-grams as `Ngrams.packed` gives them, sorted. Those of orders 1 and 2 are numbers of tokens
+    and positions in `bigrams`, so `counts` has one for each number from 0 on.
+    """
+
+    bigrams: Ints  # packed and sorted
+    keys: tuple[Ints | None, ...] = ()
+    counts: tuple[Ints, ...] = ()
+
+    def numbers_of(self, bigrams: Ints) -> Ints:
+        """The positions of packed bigrams in `bigrams`, -1 for one that no reference has."""
+        return _positions(self.bigrams, bigrams)
+
+    def of(self, order: int, keys: Ints) -> Ints:
+        """The counts of n-grams; 1 for one that no reference has, as the original counts it."""
+        table, counts = self.keys[order - 1], self.counts[order - 1]
+        positions = np.where(keys < len(counts), keys, -1) if table is None else _positions(table, keys)
+        return np.where(positions < 0, 1, np.maximum(1, counts[positions])) if len(counts) else np.ones_like(keys)
+
+
+@lru_cache(maxsize=1)  # the references are the same for every baseline
+def document_counts(cut: Cut, references: tuple[str, ...]) -> DocumentCounts:
+    """Count the n-grams of all references, some thousands at a time."""
+    table = token_table(cut)
+    chunks = list(slices([len(text) for text in references]))
+    packed = [Ngrams(table.numbered(references[rows])).bigrams for rows in chunks]
+    bigrams = DocumentCounts(np.unique(np.concatenate([*packed, np.zeros(0, dtype=np.int64)])))
+    found: list[list[tuple[Ints, Ints]]] = [[] for _ in range(_ORDERS)]
+    for rows in chunks:
+        texts = table.numbered(references[rows])
+        ngrams = Ngrams(texts)
+        numbers = bigrams.numbers_of(ngrams.bigrams)
+        for order, of_order in enumerate(found, 1):
+            once = counted(*ngrams.of_order(order), len(texts.lengths)).hyp.ngram
+            of_order.append(np.unique(ngrams.packed(order, once, numbers), return_counts=True))
+    keys, counts = zip(*(_merged(of_order) for of_order in found))
+    dense = [np.bincount(keys[order], counts[order]).astype(np.int64) for order in (0, 1)]
+    return DocumentCounts(bigrams.bigrams, (None, None, *keys[2:]), (*dense, *counts[2:]))
+
+
+def _merged(counts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """Keys with their counts, added up over the chunks."""
+    if not counts:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    keys, inverse = np.unique(np.concatenate([keys for keys, _ in counts]), return_inverse=True)
+    times = np.bincount(inverse, np.concatenate([times for _, times in counts]), len(keys))
+    return keys, times.astype(np.int64)
+
+
+def _positions(table: Ints, keys: Ints) -> Ints:
+    """Where keys stand in a sorted table; -1 for those that do not."""
+    if not len(table):
+        return np.full(len(keys), -1, dtype=np.int64)
+    positions = np.minimum(np.searchsorted(table, keys), len(table) - 1)
+    return np.where(table[positions] == keys, positions, -1)
 
 
 METRIC = Metric(measure, "overlap", presets=PRESETS, default_preset=DEFAULT, by_default=True)

@@ -34,9 +34,15 @@ def tokens(text: str) -> list[str]:
     return list(cached_tokens(text))
 
 
-@lru_cache(1 << 15)  # references are read again with every baseline, and several metrics ask for the same text
 def cached_tokens(text: str) -> tuple[str, ...]:
-    """The same as a tuple."""
+    """The same as a tuple, kept for the next time."""
+    joined = _joined_tokens(text)
+    return tuple(joined.split("\n")) if joined else ()
+
+
+@lru_cache(1 << 18)  # references are read again with every baseline, and several metrics ask for the same text
+def _joined_tokens(text: str) -> str:
+    """The tokens with line breaks between them, which no token holds: a tenth of the memory of separate strings."""
     line = _LINE_BREAKS.sub(" ", text)
     if "   " in line:
         line = re.sub(" {3,}", "  ", line)
@@ -44,7 +50,7 @@ def cached_tokens(text: str) -> tuple[str, ...]:
     cut = [token for piece in pieces if piece for token in _lexed(piece)]
     if cut and cut[-1][-1].isspace():  # the original strips its whole line, no-break spaces too
         cut[-1] = cut[-1].rstrip()
-    return tuple(cut)
+    return "\n".join(cut)
 
 
 @lru_cache(1 << 16)  # a report's words have all been seen before

@@ -1,14 +1,12 @@
 """ROUGE, the share of a reference's words that a report has in the same order, in the ways the field computes it.
 
 Two programs are in use and differ in tokens and in how precision and recall are joined: pycocoevalcap (ROUGE-L, recall
-weighs more) and rouge-score (ROUGE-1, -2 and -L, plain F1). The value of a set is the mean over studies in both. The
-longest common subsequence is found with one machine-integer row per report (each bit a token of the other text), which
-is some thirty times faster than the usual table and gives the same lengths.
+weighs more) and rouge-score (ROUGE-1, -2 and -L, plain F1). The value of a set is the mean over studies in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +14,8 @@ import numpy as np
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import orders
+from cxrgen.metrics.lexical.lcs import common_lengths
+from cxrgen.metrics.lexical.ngrams import Part, orders, parts
 from cxrgen.metrics.lexical.ptb import cached_tokens
 
 _BETA = 1.2  # weighs recall over precision
@@ -71,27 +70,20 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
         raise unknown("preset of rouge", preset, PRESETS)
     chosen = PRESETS[preset]
     suffix = "" if preset == DEFAULT else f".{preset}"
-    hyps, refs = ([chosen.words(text) for text in texts] for texts in (hypotheses, references))
-    scores: dict[str, Floats] = {}
-    for number, order in enumerate(orders(hyps, refs, max(chosen.ngrams, default=0)), 1):
-        scores[f"rouge_{number}{suffix}"] = chosen.joined(order.matches(), *order.totals())
-    common = np.array([common_length(hyp, ref) for hyp, ref in zip(hyps, refs)], dtype=np.float64)
-    lengths = (np.array([len(text) for text in side], dtype=np.float64) for side in (hyps, refs))
-    scores[f"rouge_l{suffix}"] = chosen.joined(common, *lengths)
-    return mean_of_studies(scores, f"rouge|{chosen.signature}|level:mean of studies")
+    names = [*(f"rouge_{order}{suffix}" for order in chosen.ngrams), f"rouge_l{suffix}"]
+    values = np.zeros((len(names), len(hypotheses)))
+    for part in parts(chosen.words, hypotheses, references):
+        for column, scores in enumerate(_of_part(part, chosen)):
+            values[column, part.rows] = scores
+    return mean_of_studies(dict(zip(names, values)), f"rouge|{chosen.signature}|level:mean of studies")
 
 
-def common_length(one: Words, other: Words) -> int:
-    """Length of the longest common subsequence, bit-parallel (Hyyro 2004)."""
-    places: dict[str, int] = {}
-    for place, token in enumerate(one):
-        places[token] = places.get(token, 0) | 1 << place
-    full = (1 << len(one)) - 1
-    row = full
-    for token in other:
-        matched = row & places.get(token, 0)
-        row = ((row + matched) | (row - matched)) & full
-    return len(one) - row.bit_count()
+def _of_part(part: Part, chosen: Preset) -> Iterator[Floats]:
+    """The scores of each pair: ROUGE-n of the preset's orders, then ROUGE-L."""
+    for order in orders(part, max(chosen.ngrams, default=0)):
+        yield chosen.joined(order.matches(), *order.totals())
+    lengths = (side.lengths.astype(np.float64) for side in (part.hyp, part.ref))
+    yield chosen.joined(common_lengths(part.hyp, part.ref), *lengths)
 
 
 METRIC = Metric(

@@ -29,8 +29,8 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
 def repeated_trigrams(text: str) -> tuple[int, int]:
     """How many of a text's word trigrams occurred in it before, and how many trigrams it has; case does not count."""
     words = text.lower().split()
-    trigrams = list(zip(words, words[1:], words[2:]))
-    return len(trigrams) - len(set(trigrams)), len(trigrams)
+    total = max(0, len(words) - 2)
+    return total - len(set(zip(words, words[1:], words[2:]))), total
 
 
 def _rates(sums: Floats) -> dict[str, Floats]:

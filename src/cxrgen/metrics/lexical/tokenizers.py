@@ -1,7 +1,7 @@
 """How each scorer of the field cuts a text into words, which is half of why one report has five BLEU values.
 
-Every function takes one text and gives the tokens that the scorer would count. Results are kept, because references are
-read again with every system and every baseline.
+Every function takes one text and gives the tokens that the scorer would count. What they give is kept as numbers by
+`token_table`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ _DASH_13A = re.compile(r"([0-9])(-)")
 _LETTERS_AND_DIGITS = re.compile(r"[a-z0-9]+")
 
 
-@lru_cache(_KEPT)
 def treebank(text: str) -> tuple[str, ...]:
     """Treebank tokens, cut again at no-break spaces, as the COCO scorers split the tokeniser's line."""
     return tuple(" ".join(cached_tokens(text)).split())
@@ -32,25 +31,21 @@ def blanks(text: str) -> list[str]:
     return text.split()
 
 
-@lru_cache(_KEPT)
 def cleaned_mimic(text: str) -> tuple[str, ...]:
     """R2Gen's cleaning for MIMIC-CXR, then white space; a full stop is a word. Nothing is cut or made `<unk>`."""
     return tuple(r2gen_mimic(text, "").split())
 
 
-@lru_cache(_KEPT)
 def cleaned_iu(text: str) -> tuple[str, ...]:
     """R2Gen's cleaning for IU X-ray, then white space."""
     return tuple(r2gen_iu(text, "").split())
 
 
-@lru_cache(_KEPT)
 def report_metric(text: str) -> tuple[str, ...]:
     """CXR-Report-Metric: lower case, a blank before each dot, cut at single blanks; line breaks stay inside words."""
     return tuple(word for word in text.lower().replace(".", " .").split(" ") if word)
 
 
-@lru_cache(_KEPT)
 def mteval_13a(text: str) -> tuple[str, ...]:
     """sacrebleu's default, the rules of mteval-v13a; case is kept."""
     line = text.rstrip().replace("<skipped>", "").replace("-\n", "")
@@ -69,13 +64,11 @@ def _piece_13a(piece: str) -> tuple[str, ...]:
     return tuple(_DASH_13A.sub(r"\1 \2 ", line).split())
 
 
-@lru_cache(_KEPT)
 def rouge_score(text: str) -> tuple[str, ...]:
     """The package rouge-score: lower case, runs of a-z and 0-9; other letters vanish."""
     return tuple(_LETTERS_AND_DIGITS.findall(text.lower()))
 
 
-@lru_cache(_KEPT)
 def rouge_score_stems(text: str) -> tuple[str, ...]:
     """rouge-score with its stemmer: words of more than three letters are cut to Porter's stem."""
     return tuple(stem(word) if len(word) > 3 else word for word in rouge_score(text))
