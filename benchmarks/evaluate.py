@@ -35,9 +35,9 @@ from cxrgen.core.files import write_csv
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_csv
 from cxrgen.metrics import measure
-from cxrgen.metrics.clinical import flips, labels
+from cxrgen.metrics.clinical import labels, temporal
+from cxrgen.metrics.lexical import cider, ptb, token_table
 from cxrgen.metrics.lexical import porter as stems
-from cxrgen.metrics.lexical import ptb
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.text import rule_labels
 
@@ -149,7 +149,7 @@ def originals() -> Any:
 
 def forget() -> None:
     """Nothing may be remembered from the round before."""
-    for module in (ptb, words, stems, labels, flips, rule_labels):
+    for module in (ptb, words, stems, labels, rule_labels, temporal, token_table, cider):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -46,7 +46,7 @@ def test_the_nearest_choice_is_named(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["evaluate", "prepare", "phantom", "generate", "merge", "convert", "download", "doctor"]
+    "name", ["evaluate", "prepare", "phantom", "generate", "merge", "convert", "download", "doctor", "train", "export"]
 )
 def test_help_needs_no_torch(name: str) -> None:
     program = f"import sys\nfrom cxrgen.cli import main\nmain([{name!r}, '--help'])\nprint('torch' in sys.modules)"

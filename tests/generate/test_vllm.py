@@ -130,7 +130,7 @@ def test_without_vllm_the_extra_is_named(model: Path) -> None:
 def test_the_real_one_writes_what_transformers_writes(
     clip_checkpoint: Checkpoint, prepared: Path, tmp_path: Path
 ) -> None:
-    """A random LLaVA with a CLIP tower, which vLLM knows; in float32 the two engines differ in few reports."""
+    """A random LLaVA with a CLIP encoder, which vLLM knows; in float32 the two engines differ in few reports."""
     pytest.importorskip("vllm")
     write_checkpoint(tmp_path / "model", clip_checkpoint)
     reports = {}

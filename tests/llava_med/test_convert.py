@@ -46,7 +46,7 @@ def v15_tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def v15_folder(tmp_path_factory: pytest.TempPathFactory, v15_tensors: dict[str, torch.Tensor]) -> Path:
-    """A v1.5 checkpoint: Mistral's settings, two projector layers, the tuned tower among the weights."""
+    """A v1.5 checkpoint: Mistral's settings, two projector layers, the tuned encoder among the weights."""
     config = {
         **TEXT,
         "model_type": "llava_mistral",
@@ -302,8 +302,8 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(
         assert not [*tmp_path.glob("*out*"), *tmp_path.glob(".*out*")]
 
     out = tmp_path / "out"
-    refused(r"no vision tower; .* --vision_tower, its config says openai/clip", str(v1_folder), out, "stock")
-    refused(r"no CLIP vision tower in it", str(v1_folder), out, "stock", str(v1_folder))
+    refused(r"no vision encoder; .* --vision_tower, its config says openai/clip", str(v1_folder), out, "stock")
+    refused(r"no CLIP vision encoder in it", str(v1_folder), out, "stock", str(v1_folder))
     lacking = {name: tensor for name, tensor in v1_tensors.items() if "layers.1.mlp.up" not in name}
     folder = write_folder(tmp_path / "a", lacking, V1_CONFIG)
     refused(r"model\.layers\.1\.mlp\.up_proj\.weight: missing", str(folder), out, "stock", str(clip_folder))

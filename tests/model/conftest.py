@@ -27,7 +27,7 @@ def v1_folder(tmp_path_factory: pytest.TempPathFactory, v1_tensors: dict[str, to
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The vision tower, in a folder as a whole CLIP has it: a text half beside it, positions as numbers."""
+    """The vision encoder, in a folder as a whole CLIP has it: a text half beside it, positions as numbers."""
     tensors = filled(tower_shapes())
     tensors["vision_model.embeddings.position_ids"] = torch.arange(5)[None]
     tensors["text_model.final_layer_norm.weight"] = torch.ones(4)

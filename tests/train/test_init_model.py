@@ -10,7 +10,6 @@ from tests.train.material import opened, small
 from transformers import AutoModel, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from cxrgen.core.errors import InputError
-from cxrgen.train.pipeline import train
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["vision model", "with its text model"])
@@ -40,15 +39,6 @@ def test_a_folder_that_is_no_fitting_tower(llava: Path, prepared: Path, tmp_path
     AutoModel.from_config(wide).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="is missing or has another shape"):
         opened(small(prepared, tmp_path / "out", **settings))
-
-
-def test_an_adapter_is_no_start(llava: Path, prepared: Path, tmp_path: Path) -> None:
-    settings = {"model_name_or_path": str(llava), "version": "v1", "max_steps": 1, "save_steps": 1}
-    train(small(prepared, tmp_path / "adapter", **settings, train_modules="lora"))
-    with pytest.raises(InputError, match="an adapter; training starts from whole weights"):
-        train(small(prepared, tmp_path / "out", **{**settings, "model_name_or_path": str(tmp_path / "adapter")}))
-    train(small(prepared, tmp_path / "adapter", **settings, train_modules="lora", resume=True, merge_adapter=True))
-    assert opened(small(prepared, tmp_path / "out", model_name_or_path=str(tmp_path / "adapter")))
 
 
 def _clip(text: CLIPTextConfig, vision: CLIPVisionConfig) -> object:

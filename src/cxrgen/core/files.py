@@ -12,10 +12,10 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cxrgen.core.errors import InputError
 
@@ -54,10 +54,15 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str, private: bool = False) -> None:
     """Write UTF-8 text atomically; `private` (report text, patient data) sets mode 600."""
     opener = _private_opener if private else None
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="", opener=opener) as file:
+    with replacing(path) as temporary, _opened(temporary, opener) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _opened(path: Path, opener: Callable[[str, int], int] | None) -> TextIO:
+    """Halves of surrogate pairs, as names on disk may hold them, become "?"."""
+    return open(path, "w", encoding="utf-8", errors="replace", newline="", opener=opener)
 
 
 def write_json(path: Path, value: Any, private: bool = False) -> None:

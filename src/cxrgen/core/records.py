@@ -134,6 +134,9 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
     version = (table.schema.metadata or {}).get(b"cxrgen_schema", b"none").decode()
     if version not in _READ:
         raise InputError(f"{file}: schema version {version}, known are {' and '.join(_READ)}; prepare the set again")
+    absent = [name for name in STUDY_SCHEMA.names if name not in table.column_names]
+    if absent and not (version == "1" and set(absent) <= {"sex", "age"}):
+        raise InputError(f"{file}: the column {absent[0]} is missing; prepare the set again")
     studies = []
     for row in table.to_pylist():
         if split is None or row["split"] == split:

@@ -54,19 +54,22 @@ class CsvTable:
     columns: tuple[str, ...]
     rows: tuple[CsvRow, ...]
     notes: tuple[str, ...]  # what was unusual: encoding, separator, columns without a name
+    name: str = ""  # for messages: the path, or what stands for a path that nobody typed
 
 
-def read_csv(path: Path, encoding: str = "") -> CsvTable:
+def read_csv(path: Path, encoding: str = "", name: str = "") -> CsvTable:
     """Read a CSV or TSV, gzipped or not, strictly.
 
     UTF-8 with or without byte order mark, UTF-16 by its mark, else Windows-1252 where that makes sense, or `encoding`;
-    comma, semicolon, tab or bar by the header line or by Excel's `sep=` line. Columns without a name are not read.
+    comma, semicolon, tab or bar by the header line or by Excel's `sep=` line. Columns without a name are not read. What
+    was found, and not named by the user, is called `name` in messages: the file's own name may be a patient's.
     Raises InputError naming the line for a missing file, an empty one, a row of another length, an open quote.
     """
     path = Path(path)
-    text, remark = decoded(_contents(path), str(path), encoding)
+    called, short = name or str(path), name or path.name
+    text, remark = decoded(_contents(path, called), called, encoding)
     notes = [remark] if remark else []
-    text, delimiter = _separator(text, path)
+    text, delimiter = _separator(text, called)
     if delimiter != ",":
         notes.append(f"columns are separated by {_SEPARATORS.get(delimiter, repr(delimiter))}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -78,9 +81,9 @@ def read_csv(path: Path, encoding: str = "") -> CsvTable:
             if not any(field.strip() for field in fields):
                 continue
             if not header:
-                header = _header(fields, path)
+                header = _header(fields, called)
                 continue
-            row_ref = f"{path.name}:{reader.line_num}"
+            row_ref = f"{short}:{reader.line_num}"
             if len(fields) > len(header) and not any(field.strip() for field in fields[len(header) :]):
                 fields, longer = fields[: len(header)], longer + 1
             if len(fields) != len(header):
@@ -90,19 +93,19 @@ def read_csv(path: Path, encoding: str = "") -> CsvTable:
                 )
             rows.append(CsvRow(row_ref, {name: field for name, field in zip(header, fields) if name}))
     except csv.Error as error:
-        raise InputError(f"{path.name}:{reader.line_num}: {error}; look for an unbalanced quote from here on") from None
+        raise InputError(f"{short}:{reader.line_num}: {error}; look for an unbalanced quote from here on") from None
     nameless = sum(not name for name in header)
     notes += [f"columns without a name, which are not read: {nameless}"] if nameless else []
     notes += [f"{longer} rows end with separators that hold nothing"] if longer else []
-    return CsvTable(path, tuple(name for name in header if name), tuple(rows), tuple(notes))
+    return CsvTable(path, tuple(name for name in header if name), tuple(rows), tuple(notes), called)
 
 
-def _separator(text: str, path: Path) -> tuple[str, str]:
+def _separator(text: str, name: str) -> tuple[str, str]:
     """(text from the header on, separator): by Excel's `sep=` line, else the commonest outside quotes in the header."""
     lines = io.StringIO(text)
     first = next((line for line in lines if line.strip()), "")
     if not first:
-        raise InputError(f"{path}: the file is empty; a header row with column names is needed")
+        raise InputError(f"{name}: the file is empty; a header row with column names is needed")
     named = _SEP_LINE.fullmatch(first.strip())
     if named:
         return lines.read(), named[1]
@@ -110,16 +113,16 @@ def _separator(text: str, path: Path) -> tuple[str, str]:
     return text, max(_SEPARATORS, key=unquoted.count)  # ties go to the comma
 
 
-def _header(fields: Sequence[str], path: Path) -> list[str]:
+def _header(fields: Sequence[str], table: str) -> list[str]:
     """The names of columns, "" for those without one. Raises InputError for too many, or two of one name."""
     if len(fields) > _MAX_COLUMNS:
-        raise InputError(f"{path}: {len(fields)} columns, more than {_MAX_COLUMNS}; is one line the whole file?")
+        raise InputError(f"{table}: {len(fields)} columns, more than {_MAX_COLUMNS}; is one line the whole file?")
     names = [unicodedata.normalize("NFC", field).strip() for field in fields]
     twice = next((name for name, count in Counter(names).items() if name and count > 1), "")
     if twice:
         first, second = [number for number, name in enumerate(names, 1) if name == twice][:2]
         raise InputError(
-            f"{path}: columns {first} and {second} have the same name in the header; rename one", detail=repr(twice)
+            f"{table}: columns {first} and {second} have the same name in the header; rename one", detail=repr(twice)
         )
     return names
 
@@ -135,7 +138,7 @@ def find_column(table: CsvTable, *names: str, needed: bool = True) -> str | None
             return folded[name.strip().lower()]
     if not needed:
         return None
-    raise missing_column(str(table.path), repr(names[0]), names[0], table.columns)
+    raise missing_column(table.name or str(table.path), repr(names[0]), names[0], table.columns)
 
 
 def missing_column(table: str, which: str, name: str, columns: Sequence[str], hint: str = "") -> InputError:
@@ -154,44 +157,45 @@ def listed_columns(columns: Iterable[str]) -> str:
     return f"found: {', '.join(columns)}"
 
 
-def _contents(path: Path) -> bytes:
+def _contents(path: Path, name: str) -> bytes:
     """The bytes of a file, unpacked. Raises InputError for what is no file, or unpacks to more than is believable."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: no regular file; give the path of a table")
+            raise InputError(f"{name}: no regular file; give the path of a table")
         with open(path, "rb") as file:
             limit = _MAX_BYTES
             if path.suffix.lower() != ".gz":
-                return _limited(file, limit, path)
+                return _limited(file, limit, name)
             limit = min(limit, max(_BELIEVED_BYTES, _MAX_RATIO * path.stat().st_size))
             with gzip.open(file) as unpacked:
-                return _limited(cast(IO[bytes], unpacked), limit, path)
+                return _limited(cast(IO[bytes], unpacked), limit, name)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{name}: no such file") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__})") from None
+        raise InputError(f"{name}: cannot be read ({type(error).__name__})") from None
 
 
-def _limited(file: IO[bytes], limit: int, path: Path) -> bytes:
+def _limited(file: IO[bytes], limit: int, name: str) -> bytes:
     data = file.read(limit + 1)
     if len(data) > limit:
-        raise InputError(f"{path}: holds more than {limit / 1e6:.0f} MB unpacked, which no such table does; check it")
+        raise InputError(f"{name}: holds more than {limit / 1e6:.0f} MB unpacked, which no such table does; check it")
     return data
 
 
-def read_json(path: Path, encoding: str = "") -> Any:
+def read_json(path: Path, encoding: str = "", name: str = "") -> Any:
     """Read a JSON document, or a file of JSON lines as a list; raises InputError naming the line.
 
     Numbers of thousands of digits stay text, half of a surrogate pair becomes U+FFFD, and a line that is nested too
     deeply is None.
     """
     path = Path(path)
-    text, _ = decoded(_contents(path), str(path), encoding)
+    called, short = name or str(path), name or path.name
+    text, _ = decoded(_contents(path, called), called, encoding)
     try:
         return _value(text)
     except RecursionError:
         if "\n" not in text.strip():
-            raise InputError(f"{path}: nested too deeply to be read; it is no data file") from None
+            raise InputError(f"{called}: nested too deeply to be read; it is no data file") from None
         whole = None
     except json.JSONDecodeError as error:
         whole = error
@@ -204,13 +208,13 @@ def read_json(path: Path, encoding: str = "") -> Any:
                 values.append(None)
             except json.JSONDecodeError as error:
                 if not values and whole:  # not JSON lines at all: the error of the whole document says more
-                    raise InputError(f"{path.name}:{whole.lineno}: not JSON ({whole.msg})") from None
-                raise InputError(f"{path.name}:{number}: not JSON ({error.msg})") from None
+                    raise InputError(f"{short}:{whole.lineno}: not JSON ({whole.msg})") from None
+                raise InputError(f"{short}:{number}: not JSON ({error.msg})") from None
     return values
 
 
 def _value(text: str) -> Any:
-    value = json.loads(text, parse_int=_integer)
+    value = json.loads(text, parse_int=_integer, strict=False)  # control characters in a text are text
     return _whole_letters(value) if re.search(r"\\u[dD][89a-fA-F]", text) else value
 
 

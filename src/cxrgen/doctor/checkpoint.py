@@ -99,7 +99,7 @@ def _sizes(tensors: Mapping[str, LazyTensor]) -> Row:
 
 
 def _weights(tensors: Mapping[str, LazyTensor], layout: Layout, kind: str) -> list[Row]:
-    """Whether all tensors of the language model, and of a CLIP tower that should be there, are there."""
+    """Whether all tensors of the language model, and of a CLIP encoder that should be there, are there."""
     vision: Mapping[str, Any] = layout.config.get("vision_config", {}) if kind == STOCK else {}
     clip = vision.get("model_type") == "clip_vision_model"
     needed = needed_shapes(tensors, text_settings(layout), vision if clip else {})

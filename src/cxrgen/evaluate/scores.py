@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one set of reports; `per_study[name]` has the N studies' own values in the order of `study_ids`."""
+    """All scores of one set of reports."""
 
     study_ids: tuple[str, ...]
     metrics: dict[str, Score]
-    per_study: dict[str, Floats]
     measured: dict[str, MetricResult]  # by metric, for those who need other sums
     groups: Clusters  # the studies' patients
+
+    @cached_property
+    def per_study(self) -> dict[str, Floats]:
+        """The N studies' own values by the score's name, in the order of `study_ids`."""
+        return {name: values for result in self.measured.values() for name, values in result.per_study().items()}
 
     @property
     def n(self) -> int:
@@ -103,20 +108,18 @@ def evaluate(
     names = chosen_metrics(metrics, truth is not None)
     groups = clusters(study_ids if subjects is None else subjects)
     scores: dict[str, Score] = {}
-    per_study: dict[str, Floats] = {}
     measured: dict[str, MetricResult] = {}
     for name in names:
         extra = called_with(name, settings, truth)
         with np.errstate(divide="ignore", invalid="ignore"):
             result = measured[name] = metrics_of.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
-            per_study.update(result.per_study())
         ends = intervals(result, groups)
         for key, value in values.items():
             end, single = ends[key], result.is_single_finding(key)
             better = result.better(key)
             scores[key] = Score(float(value), end.ends, better, result.signature, end.why, single_finding=single)
-    return Scores(tuple(study_ids), scores, per_study, measured, groups)
+    return Scores(tuple(study_ids), scores, measured, groups)
 
 
 def called_with(

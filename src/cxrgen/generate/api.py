@@ -13,6 +13,7 @@ from cxrgen.core.records import Study
 from cxrgen.generate.decoding.decode import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
+from cxrgen.generate.run_checkpoint import ready_folder
 from cxrgen.generate.settings import Settings, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
@@ -70,5 +71,5 @@ def load(
     model: Paths, conv_mode: str | None = None, compat: str | None = None, views: str | None = None, **settings: Any
 ) -> ReportGenerator:
     """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
-    folder = Path(model)
+    folder = ready_folder(Path(model))
     return ReportGenerator(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))

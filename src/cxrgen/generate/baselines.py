@@ -1,4 +1,4 @@
-"""Reports that need no model: what any model has to beat. Their CSVs are given to `cxrgen evaluate --floor`.
+"""Baselines: reports made without a model. Their CSVs are given to `cxrgen evaluate --baseline NAME=CSV`.
 
 `frequent` writes the training report that occurs most often, `nearest` that of the most similar training image, by the
 correlation of first frontals shrunk to a few grey pixels.
@@ -28,8 +28,8 @@ def frequent(training: Sequence[Study], test: Sequence[Study], folder: Path) -> 
 
 def nearest(training: Sequence[Study], test: Sequence[Study], folder: Path) -> list[Prediction]:
     """The report of the training study whose frontal looks most alike."""
-    known, asked = _thumbnails(training, folder), _thumbnails(test, folder)
-    best = (asked @ known.T).argmax(axis=1)
+    train_rows, test_rows = _thumbnails(training, folder), _thumbnails(test, folder)
+    best = (test_rows @ train_rows.T).argmax(axis=1)
     return [Prediction(study.study_id, training[index].report or "") for study, index in zip(test, best)]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import read_studies
 from cxrgen.generate.decoding.ngram_drafts import MOST_REPORTS, MOST_ROWS
+from cxrgen.generate.run_checkpoint import ready_folder
 
 if TYPE_CHECKING:
     from cxrgen.model.conversation import Format
@@ -85,9 +86,10 @@ def with_options(format: Format, conv_mode: str | None, compat: str | None, view
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """From the command line. Raises UsageError for impossible values, InputError for a folder that is no model."""
-    format = with_options(read_format(options.model_name), options.conv_mode, options.compat, options.views)
+    model = ready_folder(options.model_name)
+    format = with_options(read_format(model), options.conv_mode, options.compat, options.views)
     return Settings(
-        model=options.model_name,
+        model=model,
         format=format,
         batch_size=options.batch_size,
         max_new_tokens=options.max_new_tokens,

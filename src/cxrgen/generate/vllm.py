@@ -4,7 +4,7 @@ vLLM gets the very prompt that the checkpoint was trained with, as token ids wit
 widens itself; images come to it after the checkpoint's aspect rule. An adapter is not merged: its low-rank
 matrices are vLLM's own adapter over the base, and what else was trained lies in the weights below (`model.adapter`).
 vLLM's kernels round otherwise than transformers' do, so now and then a report differs from the one that the other
-engine writes. Towers that vLLM does not know, such as the small one of this package, need the other engine.
+engine writes. Encoders that vLLM does not know, such as the small one of this package, need the other engine.
 """
 
 from __future__ import annotations

@@ -100,19 +100,19 @@ def write_stock(
 def _with_tower(
     original: Mapping[str, LazyTensor], layout: Layout, tower: Path | None
 ) -> tuple[dict[str, LazyTensor], dict[str, Any] | None]:
-    """The tensors with those of the tower, and the tower's config; a tower in the checkpoint itself goes first."""
+    """The tensors with the vision encoder's, and its config; an encoder in the checkpoint itself goes first."""
     config = read_json(tower / "config.json") if tower and (tower / "config.json").is_file() else None
     if any(name.startswith(TOWER) for name in original):
         return dict(original), config or layout.config.get("vision_config")
     if tower is None:
         name = layout.config.get("mm_vision_tower")
         raise InputError(
-            "the checkpoint holds no vision tower; name a folder, zip or hub name with --vision_tower"
+            "the checkpoint holds no vision encoder; name a folder, zip or hub name with --vision_tower"
             + (f", its config says {name}" if name else "")
         )
     found = tower_tensors(read_weights(tower))
     if not found:
-        raise InputError(f"{tower}: no CLIP vision tower in it")
+        raise InputError(f"{tower}: no CLIP vision encoder in it")
     return {**original, **found}, config
 
 
@@ -209,7 +209,7 @@ def _write_slow_tokenizer(out: Path, tokenizer: Path, tokens: Tokens) -> None:
 def write_original(
     out: Path, original: Mapping[str, LazyTensor], layout: Layout, tokenizer: Path, model_type: str = ""
 ) -> Written:
-    """The original's folder: v1.0 with the tower in a folder of its own, v1.5 with the tower among the weights."""
+    """The original's folder: v1.0 with the encoder in a folder of its own, v1.5 with the encoder among the weights."""
     one_layer = f"{PROJECTOR}weight" in original
     language = {name: tensor for name, tensor in original.items() if not name.startswith(TOWER)}
     tower = {name: tensor for name, tensor in original.items() if name.startswith(TOWER)}

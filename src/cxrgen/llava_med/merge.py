@@ -1,6 +1,6 @@
 """Merge base LLaMA weights with LLaVA's published differences, or make such differences.
 
-The new folder is stock (it opens in transformers, peft and vLLM) where the vision tower is named or on this machine,
+The new folder is stock (it opens in transformers, peft and vLLM) where the vision encoder is named or on this machine,
 else in the original's layout. What does not fit together is refused by the name of the tensor, and nothing is left
 behind. --make-delta is the reverse: --target minus --base is written to --delta.
 """

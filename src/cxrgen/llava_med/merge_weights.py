@@ -42,10 +42,10 @@ def merge(
 ) -> Written:
     """Write base + delta as a new folder `target`; raises InputError naming the tensor or file that does not fit.
 
-    `layout` None: stock where the vision tower is named or already on this machine, else the original's.
+    `layout` None: stock where the vision encoder is named or already on this machine, else the original's.
     """
     if layout == "original" and vision_tower:
-        raise UsageError("--vision-tower: the original's layout holds no tower; use --layout stock")
+        raise UsageError("--vision-tower: the original's layout holds no encoder; use --layout stock")
     with ExitStack() as stack:
         base_folder = stack.enter_context(opened(base, target))
         delta_folder = stack.enter_context(opened(delta, target))

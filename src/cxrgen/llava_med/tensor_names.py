@@ -1,7 +1,7 @@
 """LLaVA-Med's two checkpoint layouts and the stock LLaVA layout: names, shapes and settings, one into the other.
 
-v1.0 (and LLaVA of spring 2023) keeps one projector matrix and no vision tower in its files; v1.5 keeps a two-layer
-projector and the tower. The stock class has two projector layers always: one matrix becomes activation "linear" and a
+v1.0 (and LLaVA of spring 2023) keeps one projector matrix and no vision encoder in its files; v1.5 keeps a two-layer
+projector and the encoder. The stock class has two projector layers always: one matrix becomes activation "linear" and a
 second layer that is the identity, which changes nothing and must stay frozen. Everything is a rename, a cast or an
 added row, so weights stream through.
 """
@@ -66,7 +66,7 @@ def read_layout(folder: Path) -> Layout:
 
 
 def original_tensors(tensors: Mapping[str, LazyTensor], layout: Layout) -> dict[str, LazyTensor]:
-    """Tensors under the original's names, whichever layout they come in; the tower, where there is one, too."""
+    """Tensors under the original's names, whichever layout they come in; the encoder, where there is one, too."""
     if not layout.stock:
         return {_bare(name): tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
     found = {_from_stock(name): tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
@@ -203,7 +203,7 @@ def text_settings(layout: Layout) -> dict[str, Any]:
 
 
 def vision_settings(original: Mapping[str, LazyTensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The tower's settings: its config.json, or what the shapes of its tensors say of a CLIP of OpenAI's."""
+    """The encoder's settings: its config.json, or what the shapes of its tensors say of a CLIP of OpenAI's."""
     if config is not None:
         return dict(config.get("vision_config") or config)
     try:
@@ -211,7 +211,7 @@ def vision_settings(original: Mapping[str, LazyTensor], config: Mapping[str, Any
         width, _, patch, _ = original[f"{TOWER}embeddings.patch_embedding.weight"].shape
         inner = original[f"{TOWER}encoder.layers.0.mlp.fc1.weight"].shape[0]
     except KeyError as error:
-        raise InputError(f"{error.args[0]}: missing from the vision tower") from None
+        raise InputError(f"{error.args[0]}: missing from the vision encoder") from None
     layers = {int(match[1]) for match in (re.search(r"encoder\.layers\.(\d+)\.", name) for name in original) if match}
     return {
         "hidden_size": width,
@@ -247,7 +247,7 @@ def _from_stock(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """v1.5 files name the tower with or without one level more."""
+    """v1.5 files name the encoder with or without one level more."""
     return re.sub(r"^model\.vision_tower\.(?:vision_tower\.)?(?:vision_model\.)?", TOWER, name)
 
 

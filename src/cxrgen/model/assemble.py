@@ -1,7 +1,7 @@
 """A language model and a vision encoder joined to a new report writer: the stock LLaVA class with a fresh projector.
 
 Both keep their pretrained weights; only the projector between them starts at random. What the two need of each other
-(the number of image tokens, whether a class token is dropped, which layer is read) follows from the tower's own
+(the number of image tokens, whether a class token is dropped, which layer is read) follows from the encoder's own
 configuration, so any CLIP, SigLIP or DINOv2 folder will do.
 """
 
@@ -36,8 +36,8 @@ _LAYERS = {"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1, Con
 def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
     """A LlavaForConditionalGeneration (float32) and its LlavaProcessor from two checkpoint folders.
 
-    `tower` may be the configuration of a new small tower instead. Raises InputError for a folder that cannot be opened
-    and for a kind of tower that is not known.
+    `tower` may be the configuration of a new small encoder instead. Raises InputError for a folder that cannot be
+    opened and for a kind of encoder that is not known.
     """
     with quiet():
         text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
@@ -89,7 +89,7 @@ def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any
 
 
 def _vision_part(folder: Path) -> Any:
-    """The vision tower in `folder`, which may hold a whole CLIP or SigLIP model."""
+    """The vision encoder in `folder`, which may hold a whole CLIP or SigLIP model."""
     config = _opened(AutoConfig, folder)
     whole = _opened(AutoModel, folder)
     return getattr(whole, "vision_model", whole) if hasattr(config, "vision_config") else whole

@@ -3,7 +3,9 @@
 Order: samples are shuffled, then grouped by length within stretches of many batches, so that batches hold little
 padding and the order stays random. It depends on the seed and the epoch alone, never on workers or processes.
 Packing puts the samples of a batch behind each other in one row without any padding. Each sees itself only through an
-explicit 4-D block mask: position numbers alone would let a model with a cache look into the sample before.
+explicit 4-D block mask: position numbers alone would let a model with a cache attend to the sample before.
+
+Shapes: B samples, L tokens of the longest (padded) or of all together (packed), N images.
 """
 
 from __future__ import annotations
@@ -56,16 +58,16 @@ def collate(
     Training pads on the right, generation on the left. Without any image there is no `pixel_values`.
     """
     length = max(len(sample.input_ids) for sample in samples)
-    ids = torch.full((len(samples), length), pad, dtype=torch.long)
-    labels = torch.full((len(samples), length), IGNORE, dtype=torch.long)
-    mask = torch.zeros((len(samples), length), dtype=torch.long)
+    ids = torch.full((len(samples), length), pad, dtype=torch.long)  # (B, L)
+    labels = torch.full((len(samples), length), IGNORE, dtype=torch.long)  # (B, L)
+    mask = torch.zeros((len(samples), length), dtype=torch.long)  # (B, L)
     for row, sample in enumerate(samples):
         count = len(sample.input_ids)
-        place = slice(length - count, length) if left else slice(0, count)
-        ids[row, place] = torch.tensor(sample.input_ids)
-        mask[row, place] = 1
+        columns = slice(length - count, length) if left else slice(0, count)
+        ids[row, columns] = torch.tensor(sample.input_ids)
+        mask[row, columns] = 1
         if sample.labels:
-            labels[row, place] = torch.tensor(sample.labels)
+            labels[row, columns] = torch.tensor(sample.labels)
     return _with_images(samples, image_of, {"input_ids": ids, "attention_mask": mask, "labels": labels})
 
 
@@ -76,8 +78,8 @@ def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Te
     There is nothing to fill with `pad`; it is taken so that packing and padding can stand for each other.
     """
     lengths = [len(sample.input_ids) for sample in samples]
-    of = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))
-    mask = (of[:, None] == of[None, :]).tril()
+    sample_of = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))  # (L,)
+    mask = (sample_of[:, None] == sample_of[None, :]).tril()  # (L, L)
     batch = {
         "input_ids": torch.tensor([[token for sample in samples for token in sample.input_ids]]),
         "attention_mask": mask[None, None],

@@ -1,7 +1,9 @@
-"""Vision features computed once: a frozen tower gives the same features in every epoch, so they are kept.
+"""Vision features computed once: a frozen encoder gives the same features in every epoch, so they are kept.
 
-The features are those before the projector. While training on them, the tower is replaced by a stand-in that returns
-what it is given, so that everything from the projector on is the stock forward pass.
+The features are those before the projector. While training on them, the encoder is replaced by a module that returns
+its input, so that everything from the projector on is the stock forward pass.
+
+Shapes: N images, S pixels a side, T tokens of one image, C hidden size of the encoder.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
 
 
 class _PrecomputedFeatures(nn.Module):
-    """Stands where the tower stood: its input is the features, its output looks like the tower's."""
+    """Replaces the vision encoder; returns the features (N, T, C) that it is given, in the encoder's form."""
 
     def __init__(self, tower: nn.Module, class_token: bool) -> None:
         super().__init__()

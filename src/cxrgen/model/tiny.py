@@ -1,4 +1,4 @@
-"""A new small report writer from nothing but training texts: tokenizer, vision tower and language model.
+"""A new small report writer from nothing but training texts: tokenizer, vision encoder and language model.
 
 It is the stock LLaVA class with the stock processor, only small; everything downstream treats it like the 7B model.
 The tokenizer is learnt from the training texts, because a narrow vocabulary makes reports short in tokens.
@@ -95,7 +95,7 @@ def new_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, An
 
 
 def small_processor(tokenizer: Any, tower: ConvTowerConfig) -> Any:
-    """The LlavaProcessor of a model with the small tower."""
+    """The LlavaProcessor of a model with the small encoder."""
     size = tower.image_size
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(

@@ -1,4 +1,4 @@
-"""A small convolutional vision tower that learns in minutes on a CPU, as a Hugging Face model.
+"""A small convolutional vision encoder that learns in minutes on a CPU, as a Hugging Face model.
 
 4 x 4 pixel blocks become channels, two strided convolutions turn them into a coarse grid, and one linear layer mixes
 the grid into a few tokens. Mixed tokens see the whole image at once, so side and place are learnt early and a view

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import replacing
+from cxrgen.core.files import replacing, sha256_file
 from cxrgen.imaging.read import read_image
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.stored import encoded
@@ -42,7 +42,7 @@ class StoredImage:
     """What became of an image: stored with these facts, or left out with a code and a hint."""
 
     key: str
-    stamp: str  # size and time of the source file
+    source_sha256: str = ""  # of the source file; "" where it could not be used
     path: str = ""  # in the prepared folder
     width: int = 0
     height: int = 0
@@ -77,24 +77,20 @@ def image_key(study_id: str, number: int) -> str:
     return hashlib.sha256(f"{study_id}/{number}".encode()).hexdigest()[:20]
 
 
-def _stamp(source: str) -> str:
-    try:
-        state = os.stat(source)
-    except OSError:
-        return ""
-    return f"{state.st_size}-{state.st_mtime_ns}"
+def stored_paths(key: str) -> tuple[str, str]:
+    """Where an image of this key may be stored, in the prepared folder."""
+    return f"images/{key[:2]}/{key}.png", f"images/{key[:2]}/{key}.jpg"
 
 
 def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
     """Read, shrink and store one image."""
-    stamp = _stamp(job.source)
     try:
         image = read_image(Path(job.source), options.rendering, options.max_pixels, options.size)
     except ImageReject as error:
-        return StoredImage(job.key, stamp, code=error.code, hint=error.hint)
+        return StoredImage(job.key, code=error.code, hint=error.hint)
     if options.strict and image.notes:
         code, _, words = image.notes[0].partition(": ")
-        return StoredImage(job.key, stamp, code=code, hint=f"{words}; without --strict it is taken")
+        return StoredImage(job.key, code=code, hint=f"{words}; without --strict it is taken")
     height, width = image.pixels.shape
     data, suffix = encoded(image)
     path = Path("images") / job.key[:2] / f"{job.key}.{suffix}"
@@ -105,8 +101,9 @@ def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
                 file.write(data)
     except OSError as error:
         raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
+    source = sha256_file(Path(job.source))
     brightness, look = round(float(image.pixels.mean()), 2), dhash(Image.fromarray(image.pixels))
     return StoredImage(
-        job.key, stamp, str(path), width, height, hashlib.sha256(data).hexdigest(), brightness, look, image.mode,
+        job.key, source, str(path), width, height, hashlib.sha256(data).hexdigest(), brightness, look, image.mode,
         image.bits, image.width, image.height, image.notes,
     )  # fmt: skip

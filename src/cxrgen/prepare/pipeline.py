@@ -7,12 +7,14 @@ A study is built once by its source and replaced when it gets its split, its tex
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.files import is_file
 from cxrgen.core.records import FRONTAL, UNKNOWN, Reject, Study, View
 from cxrgen.imaging.views import view_class
 from cxrgen.prepare.image_store import ImageJob, image_key
@@ -119,14 +121,14 @@ def image_jobs(studies: Sequence[Study]) -> list[ImageJob]:
         for study in studies
         for number, view in enumerate(study.views)
     ]
-    missing = [job.source for job in jobs if not Path(job.source).is_file()]
+    missing = [job.source for job in jobs if not is_file(Path(job.source))]
     if (
         missing
         and (len(missing) == len(jobs) or len(missing) >= _FEW_MISSING)
         and (len(missing) > _MISSING_LIMIT * len(jobs))
     ):
         first = Path(missing[0])
-        folder = next(parent for parent in first.parents if parent.is_dir())
+        folder = next(parent for parent in first.parents if os.path.isdir(parent))
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
         raise InputError(
             f"{len(missing)} of {len(jobs)} images are missing; say where images are with --image-folder",

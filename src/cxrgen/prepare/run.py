@@ -8,11 +8,8 @@ recipe.json. A run that was interrupted continues; a folder that was made with o
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,17 +18,18 @@ from typing import Any
 
 from cxrgen.core.encodings import known_encoding
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.folders import require_space
+from cxrgen.core.folders import locked, require_space
 from cxrgen.core.progress import say
-from cxrgen.core.rejects import REJECTS, check_share, counted_codes, share
-from cxrgen.imaging.views import VIEW_RULES, unknown_views
+from cxrgen.core.rejects import share
 from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
 from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
 from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
-from cxrgen.prepare.store_images import JOURNAL, bytes_needed, read_stored, store_images, time_per_image, write_stored
+from cxrgen.prepare.resume import recorded_options, refuse_to_mix, remove_unused
+from cxrgen.prepare.store_images import JOURNAL, bytes_needed, store_images, write_stored
 from cxrgen.prepare.stored_views import after_images
+from cxrgen.prepare.summary import codes, plan, print_result, shown_columns
 from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
 from cxrgen.prepare.write import input_hashes, write_recipe, write_set
 from cxrgen.sources import SOURCES, Found, SourceOptions, detect_source, own_options, read, source
@@ -47,12 +45,6 @@ _EXAMPLES = """examples:
   cxrgen prepare course-data --out prepared --by image --text original --prompt original
   cxrgen prepare export.csv --out prepared --dry-run
 """
-_MINUTE = 60
-# Options that say where a set lies and how it is made, and do not shape it.
-_PASSING = frozenset(
-    {"source", "out", "kind", "image_folder", "text_file", "map", "tokenizer", "pseudonyms", "max_rejects", "workers"}
-    | {"engine", "dry_run", "force", "json", "show_values"}
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,14 +107,15 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
     tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = detect_source(options.source, options.kind)
-    recorded = _recorded(options, kind)
+    recorded = recorded_options(options, kind)
+    defaults = _defaults()
     if not options.dry_run:
-        _refuse_to_mix(out, recorded, options.force)
+        refuse_to_mix(out, recorded, defaults, options.force)
     say(f"{options.source}: {kind} ({reason})")
     found = _read(options, kind)
     selection = before_images(found, settings)
     if not selection.studies:
-        raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
+        raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
     key = read_key(options.pseudonyms, out) if options.pseudonyms else None
     if key:
         selection.studies = pseudonymise(selection.studies, key)
@@ -131,26 +124,34 @@ def run(options: argparse.Namespace) -> int:
     for note in selection.notes:
         say(f"  {note}")
     if options.dry_run:
-        print(_plan(found, selection, jobs, out, image_options, options.workers))
+        shown = shown_columns(found.columns, options.map, options.show_values)
+        print(plan(shown, selection, jobs, out, image_options, options.workers, options.show_values))
         return 0
     require_space(out, bytes_needed(jobs, options.size))
-    if options.force:  # only now, when the source has proved to be usable
-        shutil.rmtree(out / "images", ignore_errors=True)
-        (out / JOURNAL).unlink(missing_ok=True)
-    with _writing(out):
+    with _writing(out), locked(out, "wait for it, or give another --out"):
+        refuse_to_mix(out, recorded, defaults, options.force)  # again, since another run may have ended meanwhile
+        if options.force:  # only now, when the source has proved to be usable
+            shutil.rmtree(out / "images", ignore_errors=True)
+            (out / JOURNAL).unlink(missing_ok=True)
         images = store_images(jobs, out, image_options, options.workers, recorded, options.engine)
-    notes, rejects = len(selection.notes), len(selection.rejects)
-    after_images(selection, images, settings)
-    if key:
-        selection.rejects[rejects:] = without_names(selection.rejects[rejects:], key, ids=False)
-    for note in selection.notes[notes:]:
-        say(f"  {note}")
-    if not selection.studies:
-        raise InputError(f"{options.source}: not one study can be used{_codes(selection)}")
-    with _writing(out):
+        notes, rejects = len(selection.notes), len(selection.rejects)
+        after_images(selection, images, settings)
+        if key:
+            selection.rejects[rejects:] = without_names(selection.rejects[rejects:], key, ids=False)
+        for note in selection.notes[notes:]:
+            say(f"  {note}")
+        if not selection.studies:
+            raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
         _finish(options, found, selection, jobs, images, recorded, tokens)
-    _print_result(options, selection)
+    print_result(selection, out, options.max_rejects, options.json)
     return 0
+
+
+def _defaults() -> dict[str, Any]:
+    """What options are where nobody gives them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return {action.dest: action.default for action in parser._actions}
 
 
 def _read(options: argparse.Namespace, kind: str) -> Found:
@@ -184,58 +185,9 @@ def _mapping(words: list[str]) -> dict[str, str]:
     for word in words:
         name, equals, column = word.partition("=")
         if not equals or not name or not column:
-            raise UsageError(f"--map {word}: write FIELD=COLUMN")
+            raise UsageError("--map: write FIELD=COLUMN, for instance findings=Befund")
         mapping[name] = column
     return mapping
-
-
-def _recorded(options: argparse.Namespace, kind: str) -> dict[str, Any]:
-    """The options that shape the set; where it lies and how fast it is made do not."""
-    others = {name for other in SOURCES if other != kind for name in own_options(other)} - own_options(kind).keys()
-    shaping = {name: value for name, value in vars(options).items() if name not in _PASSING | others}
-    if options.pseudonyms:
-        shaping["pseudonyms"] = hashlib.sha256(read_key(options.pseudonyms, options.out)).hexdigest()[:8]
-    return {
-        **shaping,
-        "text": f"{options.text}/{RECIPES[options.text]}",
-        "kind": kind,
-        "map": sorted(options.map),
-        "text_file": bool(options.text_file),
-        "view_rules": VIEW_RULES,
-    }
-
-
-def _refuse_to_mix(out: Path, recorded: Mapping[str, Any], force: bool) -> None:
-    """A folder that can be written to holds one set made with one choice of options, or nothing."""
-    above = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"{out}: {above} is no folder that can be written to; choose another --out")
-    strangers = [path.name for path in out.glob("*")] if out.is_dir() and not (out / JOURNAL).is_file() else []
-    if strangers:
-        raise InputError(
-            f"{out}: holds {sorted(strangers)[0]!r} and no prepared set; give an empty or new folder as --out"
-        )
-    if force:
-        return
-    before, _ = read_stored(out / JOURNAL)
-    if before is None:
-        return
-    defaults = _defaults()  # options that are new since then had no other value
-    before = {**{name: defaults.get(name) for name in recorded}, **before}
-    other = sorted(name for name in {*before, *recorded} if before.get(name) != recorded.get(name))
-    if other:
-        name, was, now = other[0], before.get(other[0]), recorded.get(other[0])
-        flag = "another version's view rules," if name == "view_rules" else f"--{name.replace('_', '-')}"
-        raise InputError(
-            f"{out}: was made with {flag} {was}, not {now}; give another --out, or --force to make it anew"
-        )
-
-
-def _defaults() -> dict[str, Any]:
-    """What options are where nobody gives them."""
-    parser = argparse.ArgumentParser(add_help=False)
-    add_arguments(parser)
-    return {action.dest: action.default for action in parser._actions}
 
 
 @contextmanager
@@ -247,43 +199,6 @@ def _writing(out: Path) -> Iterator[None]:
         raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
 
 
-def _plan(
-    found: Found, selection: Selection, jobs: list[ImageJob], out: Path, image_options: ImageOptions, workers: int
-) -> str:
-    """What would be done, for people."""
-    lines = [f"columns: {', '.join(f'{name} = {column}' for name, column in sorted(found.columns.items())) or 'none'}"]
-    lines += _flow_lines(selection)
-    lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in _splits(selection).items()))
-    words = unknown_views(selection.studies)
-    if words:
-        lines.append("views not understood: " + ", ".join(f"{word or 'none'} {n}" for word, n in words.most_common(10)))
-    lines.append(f"left out: {_studies_left_out(selection)} studies{_codes(selection)}")
-    disk = bytes_needed(jobs, image_options.size)
-    seconds = time_per_image(jobs, image_options) * len(jobs) / workers
-    lines.append(f"disk: about {disk / 1e6:.0f} MB in {out}; time: about {_duration(seconds)} with {workers} workers")
-    return "\n".join(lines)
-
-
-def _flow_lines(selection: Selection) -> list[str]:
-    return [
-        f"{row.step}: {row.studies} studies, {row.images} images, {row.subjects} patients"
-        for row in selection.flow_chart
-    ]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} minutes"
-
-
-def _splits(selection: Selection) -> dict[str, int]:
-    counts = Counter(study.split for study in selection.studies)
-    return {name: counts[name] for name in ("train", "valid", "test")}
-
-
-def _codes(selection: Selection) -> str:
-    return f" ({counted_codes(selection.rejects)})" if selection.rejects else ""
-
-
 def _finish(
     options: argparse.Namespace,
     found: Found,
@@ -293,40 +208,12 @@ def _finish(
     recorded: Mapping[str, Any],
     tokens: Tokens | None,
 ) -> None:
-    """Write the tables and the card; the journal goes last into its final order."""
+    """Write the tables and the card, then remove images of no study; the journal goes last into its final order."""
     out: Path = options.out
     write_set(out, selection.studies, selection.rejects, options.prompt)
     stored = [images[key] for key in sorted({job.key for job in jobs})]
-    recipe = write_recipe(out, recorded, input_hashes(found, stored))
+    recipe = write_recipe(out, recorded, input_hashes(found, (options.source, options.text_file), stored))
     write_card(out, selection, [images[job.key] for job in jobs], recipe, tokens)
     used = {view.path for study in selection.studies for view in study.views}
-    for path in {image.path for image in read_stored(out / JOURNAL)[1].values() if image.path} - used:
-        (out / path).unlink(missing_ok=True)
-    for left in (out / "images").glob("*/.*.tmp"):  # of workers that were ended while writing
-        left.unlink()
+    remove_unused(out, used)
     write_stored(out / JOURNAL, recorded, [image for image in stored if image.path in used or image.code])
-
-
-def _print_result(options: argparse.Namespace, selection: Selection) -> None:
-    """Say what came out; raises TooManyRejects when more was left out than allowed."""
-    studies, images = len(selection.studies), sum(len(study.views) for study in selection.studies)
-    if options.json:
-        counts = {"studies": studies, "images": images, "rejects": len(selection.rejects), **_splits(selection)}
-        print(json.dumps({**counts, "out": str(options.out)}))
-    else:
-        for line in _flow_lines(selection):
-            say(f"  {line}")
-        splits = ", ".join(f"{name} {n}" for name, n in _splits(selection).items())
-        say(f"{studies} studies with {images} images ({splits})")
-        say(f"left out: {_studies_left_out(selection)} studies{_codes(selection)}")
-        say(f"look at {options.out / 'card.html'}")
-        print(options.out)
-    left_out = _studies_left_out(selection)
-    check_share(left_out, studies + left_out, options.max_rejects, "studies", options.out / REJECTS)
-
-
-def _studies_left_out(selection: Selection) -> int:
-    """Studies with a reject that are not in the set; what belongs to no study counts as one of its own."""
-    kept = {study.study_id for study in selection.studies}
-    named = {reject.id for reject in selection.rejects if reject.id}
-    return len(named - kept) + sum(not reject.id for reject in selection.rejects)

@@ -19,16 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cxrgen.core import __version__
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import make_folder, sha256_file
+from cxrgen.core.files import is_file, make_folder, sha256_file
 from cxrgen.core.journal import Journal, Record, read_journal, write_journal
 from cxrgen.core.progress import track
 from cxrgen.core.workers import start_worker
 from cxrgen.imaging.read import read_image
 from cxrgen.imaging.rejects import ImageReject
-from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage, _stamp, store_image
+from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage, store_image, stored_paths
 
 JOURNAL = "images.jsonl"
+_VERSION = f"{__version__}/2"  # of the program, and of the journal's form
 _BYTES_PER_IMAGE = 60_000  # at 512 pixels
 _PROBED = 200  # images, for an estimate of time
 
@@ -65,34 +67,42 @@ def store_images(
 def read_stored(path: Path) -> tuple[Record | None, dict[str, StoredImage]]:
     """(options of the run that began the journal, images by key); both empty where there is none.
 
-    Raises InputError naming a line that no run of this version wrote.
+    Images that another version stored are not known, so they are made again. Raises InputError naming a line that no
+    run wrote.
     """
     options: Record | None = None
+    version = ""
     images = {}
     for number, record in enumerate(read_journal(path), 1):
         try:
             if number == 1:
-                options = dict(record["options"])
-            else:
+                options, version = dict(record["options"]), str(record.get("cxrgen"))
+            elif version == _VERSION:
                 image = StoredImage(**{**record, "notes": tuple(record["notes"])})
-                images[image.key] = image
+                images[_own_key(image)] = image
         except (TypeError, KeyError, ValueError):
-            raise InputError(f"{path}:{number}: damaged or of another version; --force makes the set anew") from None
+            raise InputError(f"{path}:{number}: damaged; --force makes the set anew") from None
     return options, images
+
+
+def _own_key(image: StoredImage) -> str:
+    """The key. Raises ValueError where the image's path is not the one that its key gives."""
+    if image.path and image.path not in stored_paths(image.key):
+        raise ValueError(image.key)
+    return image.key
 
 
 def write_stored(path: Path, options: Mapping[str, Any], images: Iterable[StoredImage]) -> None:
     """The journal as a whole: the same images give the same bytes whatever the order they were made in."""
-    header = {"options": dict(sorted(options.items()))}
+    header = {"cxrgen": _VERSION, "options": dict(sorted(options.items()))}
     write_journal(path, [header, *(asdict(image) for image in images)])
 
 
 def _still_true(image: StoredImage | None, job: ImageJob, out: Path) -> bool:
     """Is the image's line true of its source and its stored file? Images left out are tried again."""
-    if image is None or image.code or image.stamp != _stamp(job.source):
+    if image is None or image.code or not is_file(Path(job.source)) or not is_file(out / image.path):
         return False
-    stored = out / image.path
-    return stored.is_file() and sha256_file(stored) == image.sha256
+    return sha256_file(out / image.path) == image.sha256 and sha256_file(Path(job.source)) == image.source_sha256
 
 
 def _make(jobs: Sequence[ImageJob], out: Path, options: ImageOptions, workers: int) -> Iterator[StoredImage]:

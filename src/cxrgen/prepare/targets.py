@@ -173,6 +173,7 @@ def _check_headers(studies: Sequence[Study]) -> None:
         )
         common = ", ".join(f"{start!r} ({count})" for start, count in starts.most_common(5) if count > 1)
         raise InputError(
-            f"{len(lost)} of {len(texts)} reports have no findings or impression that is recognised; frequent line "
-            f"starts: {common or 'none with a colon'}; if the whole text is the report, --map findings=COLUMN"
+            f"{len(lost)} of {len(texts)} reports have no findings or impression that is recognised; if the whole text "
+            "is the report, --map findings=COLUMN",
+            detail=f"frequent line starts: {common or 'none with a colon'}",
         )

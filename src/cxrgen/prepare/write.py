@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cxrgen.core.files import sha256_file, write_json
 from cxrgen.core.records import SCHEMA_VERSION, SPLITS, Reject, Study, write_studies
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.prepare.image_store import StoredImage
-from cxrgen.sources import Found
+from cxrgen.sources import PUBLISHED_NAMES, Found
 from cxrgen.text.llava_json import llava_item
 from cxrgen.text.prompts import prior_reports, study_conversation
 
@@ -51,18 +51,26 @@ def write_recipe(out: Path, options: Mapping[str, Any], inputs: Mapping[str, str
         },
         "inputs": dict(inputs),
     }
-    write_json(out / "recipe.json", recipe)
+    write_json(out / "recipe.json", recipe, private=True)
     return recipe
 
 
-def input_hashes(found: Found, images: Iterable[StoredImage]) -> dict[str, str]:
-    """SHA-256 of what a set was made from: tables and archives by name, all texts as read, all images as stored."""
+def input_hashes(found: Found, typed: Collection[Path | None], images: Iterable[StoredImage]) -> dict[str, str]:
+    """SHA-256 of what a set was made from: tables and archives by name, all texts as read, all images as stored.
+
+    A file that the user did not type, and that is not one of a published set, goes by its number: its name may be a
+    patient's.
+    """
+    names = {
+        path: path.name if path in typed or PUBLISHED_NAMES.fullmatch(path.name) else f"(file {number})"
+        for number, path in enumerate(found.files, 1)
+    }
     texts = (
         json.dumps([study.study_id, sorted(study.sections.items())])
         for study in sorted(found.studies, key=lambda study: study.study_id)
     )
     return {
-        **{path.name: sha256_file(path) for path in found.files},
+        **{names[path]: sha256_file(path) for path in found.files},
         "(all texts, as read)": _sha256(texts),
         "(all images, as stored)": _sha256(sorted(image.sha256 for image in images if image.sha256)),
     }

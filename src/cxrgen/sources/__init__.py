@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,6 +68,13 @@ SOURCES: dict[str, str] = {
     "dicom": "cxrgen.sources.dicom",
     "table": "cxrgen.sources.table",
 }
+
+
+# Names of files in published sets; any other name of a file that was found may be a patient's.
+PUBLISHED_NAMES = re.compile(
+    r"(train|valid|test)\.(csv(\.gz)?|json)|mimic[-_]cxr[-_\w.]*\.(csv(\.gz)?|zip)|cxr-record-list\.csv(\.gz)?"
+    r"|patients\.csv(\.gz)?|indiana_(reports|projections)\.csv|NLMCXR_reports\.(tgz|tar\.gz)"
+)
 
 
 def source(kind: str) -> Source:

@@ -22,12 +22,13 @@ from cxrgen.core.tables import CsvTable, find_column, read_csv
 from cxrgen.imaging.views import view_from_procedure
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.ids import clean_id
-from cxrgen.sources.image_paths import locator
+from cxrgen.sources.image_paths import inside, locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.rows import FIELDS, RowReader, image_study, label_columns, map_columns, order_key, read_rows
 from cxrgen.sources.texts import ReportText, read_text, split_report
 
 _TABLES = {"train": "train", "valid": "valid", "test": "test"}  # name of a table -> split of rows that do not say
+_METADATA = "a table of metadata"  # its name may be anything that ends in metadata.csv
 _IMAGES = (".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff")
 
 
@@ -46,7 +47,7 @@ def recognise(path: Path) -> str:
     """A folder with images/ and train.csv, test.csv or a metadata CSV."""
     if not (path / "images").is_dir():
         return ""
-    names = [table.name for table in [*_tables(path).values(), *_metadata_files(path)]]
+    names = [table.name for table in _tables(path).values()] + [_METADATA] * bool(_metadata_files(path))
     return f"a folder with images/ and {', '.join(names)}" if names else ""
 
 
@@ -63,8 +64,8 @@ def read(path: Path, options: SourceOptions) -> Found:
     notes = [f"{table.path.name}: {note}" for table in tables.values() for note in table.notes]
     metadata: dict[str, _Image] = {}
     for file in _metadata_files(path)[:1]:
-        table = read_csv(file, options.encoding)
-        notes += [f"{file.name}: {note}" for note in table.notes]
+        table = read_csv(file, options.encoding, _METADATA)
+        notes += [f"{_METADATA}: {note}" for note in table.notes]
         metadata = _metadata(table)
     columns: dict[str, str] = {}
     rows: list[StudyRow] = []
@@ -80,7 +81,7 @@ def read(path: Path, options: SourceOptions) -> Found:
                 rows.append(_with_metadata(row, metadata))
     on_disk = _images(folder)
     if not tables:
-        rows = [_row_of_image(stem, image, on_disk, folder) for stem, image in metadata.items()]
+        rows = list(_image_rows(metadata, on_disk, folder, rejects))
     joined, strangers = _unlisted(rows, on_disk, folder, metadata)
     texts = _with_report_files([*rows, *joined], path / "reports", options, rejects)
     merged = merge_rows(texts, "course", options.on_duplicate)
@@ -107,7 +108,7 @@ def _read_table(
     table: CsvTable, split: str, folder: Path, options: SourceOptions
 ) -> tuple[dict[str, str], str, Iterator[StudyRow | Reject]]:
     """(column map, a remark on paths, the rows) of train.csv or test.csv."""
-    mapped = map_columns(table.columns, options.columns, str(table.path), FIELDS, needed=("image",))
+    mapped = map_columns(table.columns, options.columns, table.name, FIELDS, needed=("image",))
     names = [row.cells[mapped["image"]] for row in table.rows]
     locate, remark = locator(names, [folder.parent, folder])
     reader = RowReader(
@@ -161,8 +162,18 @@ def _images(folder: Path) -> dict[str, str]:
     return {Path(name).stem: name for name in names}
 
 
+def _image_rows(
+    metadata: Mapping[str, _Image], on_disk: Mapping[str, str], folder: Path, rejects: list[Reject]
+) -> Iterator[StudyRow]:
+    for stem, image in metadata.items():
+        try:
+            yield _row_of_image(stem, image, on_disk, folder)
+        except RejectError as error:
+            rejects.append(Reject(image.row_ref, image.study_id, error.code, error.hint))
+
+
 def _row_of_image(stem: str, image: _Image, on_disk: Mapping[str, str], folder: Path) -> StudyRow:
-    view = View(str(folder / on_disk.get(stem, f"{stem}.png")), UNKNOWN, image.raw_view)
+    view = View(str(inside(folder, on_disk.get(stem, f"{stem}.png"))), UNKNOWN, image.raw_view)
     return StudyRow(image.row_ref, image.study_id, image.subject_id, order_key=image.order_key, views=(view,))
 
 
@@ -179,12 +190,22 @@ def _unlisted(
         image = metadata.get(stem)
         study_id = image.study_id if image else image_study(name)
         row_ref = f"images/{name}"
-        if study_id in ids:
+        if not _stays_inside(folder, name):
+            strangers.append(Reject(row_ref, study_id, "bad-path", "a link that leads out of the folder"))
+        elif study_id in ids:
             view = View(str(folder / name), UNKNOWN, image.raw_view if image else "")
             joined.append(StudyRow(row_ref, study_id, views=(view,)))
         else:
             strangers.append(Reject(row_ref, study_id, "image-without-row", "no table has a row for this image"))
     return joined, strangers
+
+
+def _stays_inside(folder: Path, name: str) -> bool:
+    try:
+        inside(folder, name)
+    except RejectError:
+        return False
+    return True
 
 
 def _with_report_files(

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
 from cxrgen.imaging.dicom import read_tags
@@ -129,10 +130,11 @@ def _study(study_uid: str, images: Sequence[_Tagged], names: Mapping[str, str], 
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """All files below, in a fixed order; hidden ones, links to folders and directories of a disc are left out."""
+    """Regular files below, in a fixed order; hidden ones, links to folders and directories of a disc are left out."""
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder) / name for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR")
+        visible = (Path(folder) / name for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR")
+        yield from filter(is_file, visible)
 
 
 def _is_dicom(file: Path) -> bool:

@@ -21,6 +21,8 @@ from cxrgen.sources.rows import FIELDS
 from cxrgen.sources.texts import ReportText, read_text, split_report
 
 KINDS_OF_KEY = ("study UID", "accession number", "study ID", "folder", "image", "patient ID")
+_OTHER_TEXTS = (".hl7", ".rtf", ".doc", ".docx", ".odt", ".pdf", ".html", ".htm", ".xml")
+_OTHERS_SAID = "HL7, RTF, Word, PDF, HTML, XML"
 _TABLES = ("*.csv", "*.csv.gz", "*.tsv", "*.tsv.gz")
 
 
@@ -56,7 +58,7 @@ def table_of_texts(
     """The table and the column by which most of its rows are a study's; None without one, or where it has no text."""
     if file is None:
         return None
-    table = read_csv(file, options.encoding)
+    table = read_csv(file, options.encoding, "" if options.text_file else "the table")
     fields = ("report", "findings", "impression")
     known = [name for field in fields for name in (options.columns.get(field, field), *FIELDS[field])]
     if not options.text_file and find_column(table, *known, needed=False) is None:
@@ -107,7 +109,11 @@ def text_files(
     studies: KeysOfStudies, files: Iterable[Path], options: SourceOptions, notes: list[str], rejects: list[Reject]
 ) -> dict[str, ReportText]:
     """Study UID -> its text."""
-    texts = [file for file in files if file.suffix.lower() == ".txt"]
+    listed = list(files)
+    texts = [file for file in listed if file.suffix.lower() == ".txt"]
+    others = sum(file.suffix.lower() in _OTHER_TEXTS for file in listed)
+    if others:
+        notes.append(f"{others} files ({_OTHERS_SAID}) are not read; export report texts as .txt or as one CSV")
     kind, owners = best_key(studies, [file.stem for file in texts])
     text_of = {owners[file.stem]: file for file in reversed(texts) if file.stem in owners}
     if text_of:

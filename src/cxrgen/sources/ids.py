@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from cxrgen.core.errors import InputError
+from cxrgen.text.marks import without_excel_marks
 
 _FLOAT = re.compile(r"(\d+)\.0+")
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+")
@@ -23,7 +24,8 @@ def clean_id(value: object, row_ref: str) -> str:
 
     Raises InputError (id-damaged) for scientific notation: which study it was can no longer be known.
     """
-    text = unicodedata.normalize("NFC", "" if value is None else str(value)).strip()
+    text = unicodedata.normalize("NFC", "" if value is None else without_excel_marks(str(value))).strip()
+    text = text.encode("utf-8", "replace").decode()  # names on disk may hold what is no text
     if _SCIENTIFIC.fullmatch(text):
         raise InputError(
             f"{row_ref}: id-damaged: an id in scientific notation, as spreadsheets write long numbers; "

@@ -75,7 +75,7 @@ class _Rule:
             if folder not in self.listings:
                 self.listings[folder] = _listing(folder)
             exact = self.listings[folder].get(_folded(part), part)
-            folder = folder / (part if (folder / part).exists() else exact)
+            folder = folder / (part if os.path.lexists(folder / part) else exact)
         return str(folder.relative_to(self.folder))
 
     def remarks(self) -> list[str]:

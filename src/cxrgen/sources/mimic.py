@@ -23,6 +23,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from cxrgen.core.errors import InputError, RejectError
+from cxrgen.core.files import is_file
 from cxrgen.core.records import FRONTAL, LATERAL, UNKNOWN, Reject, View
 from cxrgen.core.tables import CsvTable, find_column, read_csv
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
@@ -120,16 +121,23 @@ def _look(path: Path) -> _Release:
     while waiting and looked_at < _MOST_FOLDERS:
         folder, depth = waiting.pop(0)
         looked_at += 1
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        groups = [entry for entry in entries if _GROUP.fullmatch(entry.name) and entry.is_dir()]
+        entries = _entries(folder)
+        groups = [entry for entry in entries if _GROUP.fullmatch(entry.name) and os.path.isdir(entry)]
         roots += [folder] if groups else []
         for entry in entries:
             for kind, pattern in _TABLES.items():
-                if pattern.fullmatch(entry.name) and entry.is_file():
+                if pattern.fullmatch(entry.name) and is_file(Path(entry)):
                     tables.setdefault(kind, Path(entry.path))  # of x.csv and x.csv.gz the first, unpacked
             if depth < _DEPTH and entry not in groups and entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), depth + 1))
     return _Release(tables, tuple(roots))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # a folder that cannot be read holds nothing that can be
+        return []
 
 
 def _patients(root: Path) -> Iterator[Path]:
@@ -349,7 +357,7 @@ def _reports(release: _Release) -> Iterator[Callable[[str, str], str | dict[str,
         def report_of(study_id: str, subject_id: str) -> str | dict[str, str]:
             name = f"p{subject_id[:2]}/p{subject_id}/s{study_id}.txt"
             for root in release.roots:
-                if (root / name).is_file():
+                if is_file(root / name):
                     with open(root / name, "rb") as file:
                         return read_text(file)
             if study_id in members:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from cxrgen.core.errors import InputError, RejectError
+from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, View
 from cxrgen.core.tables import find_column, read_csv
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
@@ -29,6 +30,7 @@ from cxrgen.sources.texts import read_sections
 _XML = re.compile(r"(^|/)\d{1,6}\.xml$")
 _REPORTS, _PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 _SECTIONS = ("comparison", "indication", "findings", "impression")
+_MOST_REPORTS, _LARGEST_ARCHIVE = 20_000, 1 << 30  # 3,955 files of some twenty megabytes
 _LARGEST = 1 << 20  # bytes of one XML file; real ones have twenty thousand
 _SAFE = re.compile(r"[\w.-]{1,120}")
 
@@ -37,12 +39,12 @@ def recognise(path: Path) -> str:
     """NLMCXR_reports.tgz, a folder with it or with XML files of the collection, or one with indiana_reports.csv."""
     archive = _archive(path)
     if archive is not None:
-        return f"Open-I's reports, packed in {archive.name}"
+        return "Open-I's reports, packed"
     if not path.is_dir():
         return ""
-    for file in _xml_files(path)[:3]:
-        if b"Indiana University" in file.read_bytes()[:_LARGEST]:
-            return f"XML files of the Indiana University collection ({file.parent.name}/{file.name})"
+    for _, content in _unpacked(_xml_files(path)[:3]):
+        if b"Indiana University" in content:
+            return "XML files of the Indiana University collection"
     return f"a folder with {_REPORTS}" if (path / _REPORTS).is_file() else ""
 
 
@@ -93,7 +95,8 @@ def _xml_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     files = [*path.glob("*.xml"), *path.glob("*/*.xml"), *path.glob("*/ecgen-radiology/*.xml")]
-    return sorted((file for file in set(files) if _XML.search(file.as_posix())), key=lambda file: int(file.stem))
+    numbered = (file for file in set(files) if _XML.search(file.as_posix()) and is_file(file))
+    return sorted(numbered, key=lambda file: int(file.stem))
 
 
 def _unpacked(files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
@@ -104,10 +107,12 @@ def _unpacked(files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 
 def _packed(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Members are read and never written, so their paths cannot lead anywhere."""
-    members = []
+    members: list[tuple[str, bytes]] = []
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
+                if tar.offset > _LARGEST_ARCHIVE or len(members) > _MOST_REPORTS:
+                    raise InputError(f"{archive}: unpacks to more than the collection's reports; download it again")
                 if member.isfile() and _XML.search(member.name):
                     opened = tar.extractfile(member)
                     members.append((PurePosixPath(member.name).name, opened.read(_LARGEST + 1) if opened else b""))
@@ -168,7 +173,7 @@ def _image_folder(images: Sequence[Sequence[View]], beside: Path) -> Path | None
     names = [view.path for views in images[:200] for view in views]
     folders = [beside, *(path for path in sorted(beside.glob("*")) if path.is_dir())]
     folders += [path for path in sorted(beside.parent.glob("*")) if path.is_dir()]
-    return next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
+    return next((folder for folder in folders if any(is_file(folder / name) for name in names)), None)
 
 
 def _located(views: Sequence[View], folder: Path | None) -> tuple[View, ...]:

@@ -159,7 +159,7 @@ def _views(images: Sequence[str], raw_views: Sequence[str], locate: Locate) -> t
 
 def image_study(name: str) -> str:
     """The study of an image that is named {study}-{number of the image}.png; any other name is its own study."""
-    stem = unicodedata.normalize("NFC", PurePosixPath(name).stem)
+    stem = unicodedata.normalize("NFC", PurePosixPath(name).stem).encode("utf-8", "replace").decode()
     study, dash, number = stem.rpartition("-")
     return study if dash and number.isdigit() and len(number) <= 4 and study else stem
 

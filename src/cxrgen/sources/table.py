@@ -55,13 +55,14 @@ def read(path: Path, options: SourceOptions) -> Found:
     file = _file(path)
     if file is None:
         raise InputError(f"{path}: neither a table nor a folder with a single one")
+    name = "" if file == path else "the table"  # its own name was typed by nobody
     path = file
-    columns, rows, notes = _rows(path, options.encoding)
+    columns, rows, notes = _rows(path, options.encoding, name)
     dataset = find_map(columns)
     names = {**FIELDS, **dataset.columns} if dataset else FIELDS
-    mapped = map_columns(columns, options.columns, str(path), names)
+    mapped = map_columns(columns, options.columns, name or str(path), names)
     if "image" not in mapped and "study_id" not in mapped:
-        map_columns(columns, options.columns, str(path), names, needed=("image",))
+        map_columns(columns, options.columns, name or str(path), names, needed=("image",))
     rows = [(row_ref, _as_mapped(cells, mapped, dataset)) for row_ref, cells in rows]
     images = [name for _, cells in rows for name in several(cells.get(mapped.get("image", "")))]
     folders = [options.image_folder] if options.image_folder else [path.parent, path.parent / "images"]
@@ -106,12 +107,12 @@ def _file(path: Path) -> Path | None:
     return path if path.is_file() and path.name.lower().endswith(endings) else None
 
 
-def _rows(path: Path, encoding: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
+def _rows(path: Path, encoding: str = "", name: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
     """(columns, rows as (row_ref, cells), remarks) of a table of either form."""
     if path.name.lower().endswith(_CSV):
-        table = read_csv(path, encoding)
+        table = read_csv(path, encoding, name)
         return table.columns, [(row.row_ref, row.cells) for row in table.rows], list(table.notes)
-    rows = list(_objects(read_json(path, encoding), path.name))
+    rows = list(_objects(read_json(path, encoding, name), name or path.name))
     columns = tuple(dict.fromkeys(key for _, cells in rows for key in cells))
     return columns, rows, []
 
@@ -119,12 +120,12 @@ def _rows(path: Path, encoding: str = "") -> tuple[tuple[str, ...], Rows, list[s
 def _objects(value: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a list, of R2Gen's lists by split, or of ReXrank's object by study."""
     if isinstance(value, Mapping):
-        for key, held in value.items():
+        for number, (key, held) in enumerate(value.items(), 1):
             if isinstance(held, list):
-                for row_ref, cells in _objects(held, f"{name}: {key}"):
+                for row_ref, cells in _objects(held, f"{name}: list {number}"):
                     yield row_ref, {"split": key, **cells}
             elif isinstance(held, Mapping):
-                yield f"{name}: {key}", {"study_id": key, **_flat(held)}
+                yield f"{name}: item {number}", {"study_id": key, **_flat(held)}
         return
     if not isinstance(value, list):
         raise InputError(f"{name}: a JSON {type(value).__name__}, needed is a list of objects")

@@ -25,10 +25,12 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
 
     Raises InputError when the table has no ids or no text, or when not one of its ids is a study's.
     """
-    table = read_csv(file, options.encoding)
-    columns = map_columns(table.columns, options.columns, str(file), _TEXTS, needed=("study_id",))
+    named = file == options.text_file
+    table = read_csv(file, options.encoding, "" if named else "the table")
+    short = file.name if named else table.name
+    columns = map_columns(table.columns, options.columns, table.name, _TEXTS, needed=("study_id",))
     if not columns.keys() & {"report", "findings", "impression"}:
-        raise missing_column(str(file), "for report, findings or impression", "findings", table.columns)
+        raise missing_column(table.name, "for report, findings or impression", "findings", table.columns)
     reader = RowReader(columns, {}, Path, options.section_style)
     read = list(read_rows(((row.row_ref, row.cells) for row in table.rows), reader))
     rejects = [row for row in read if isinstance(row, Reject)]
@@ -36,12 +38,14 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     texts = merged.studies
     matched, notes = match_ids([study.study_id for study in found.studies], {text.study_id for text in texts})
     if not matched:
-        raise InputError(f"{file}: none of its {len(texts)} ids is the id of a study; look at the column for study_id")
+        raise InputError(
+            f"{table.name}: none of its {len(texts)} ids is the id of a study; look at the column for study_id"
+        )
     studies = _joined(found.studies, matched, {text.study_id: text for text in texts})
     unused = len(texts) - len(matched)
-    notes += [f"{file.name}: {note}" for note in table.notes]
-    notes += [f"{file.name}: {len(matched)} studies have their text there"]
-    notes += [f"{file.name}: {unused} texts belong to no study"] if unused else []
+    notes += [f"{short}: {note}" for note in table.notes]
+    notes += [f"{short}: {len(matched)} studies have their text there"]
+    notes += [f"{short}: {unused} texts belong to no study"] if unused else []
     rejects = [*found.rejects, *rejects, *merged.rejects]
     return replace(found, studies=studies, rejects=rejects, notes=found.notes + notes, files=(*found.files, file))
 

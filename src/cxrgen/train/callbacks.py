@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,8 @@ from cxrgen.train.watchdog import Watchdog
 
 @dataclass(frozen=True)
 class Validation:
-    """The model and the studies that are validated, and the precision."""
+    """The studies that are validated, and the precision."""
 
-    checkpoint: Checkpoint
     subset: Subset
     bf16: bool = False
 
@@ -43,12 +42,13 @@ class RunCallback(Callback):
         self,
         config: CheckpointConfig,
         fingerprint: Mapping[str, Any],
+        checkpoint: Checkpoint,
         log: RunLog,
         validation: Validation | None = None,
         resumed: ResumePoint | None = None,
         watchdog: Watchdog | None = None,
     ) -> None:
-        self.config, self.fingerprint, self.log = config, fingerprint, log
+        self.config, self.fingerprint, self.checkpoint, self.log = config, fingerprint, checkpoint, log
         self.validation, self.resumed, self.watchdog = validation, resumed, watchdog
         self.folder = Path(config.output_dir)
         remembered = resumed.remembered if resumed else {}
@@ -56,6 +56,7 @@ class RunCallback(Callback):
         self.best_value: float | None = remembered.get("best_value")
         self.since_best: int = remembered.get("since_best", 0)
         self.first_step = resumed.step if resumed else 0
+        self.stopped_early = False
         self._asked_to_stop = False
         self._clock = time.monotonic()
 
@@ -93,6 +94,12 @@ class RunCallback(Callback):
             raise Interrupted(f"stopped after step {state.step} by SIGTERM; --resume continues from there")
         say(f"the run stops after step {state.step}; repair the data, then --resume continues from there")
 
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint that was best in validation, where it was saved."""
+        folder = self.folder / f"checkpoint-{self.best_step}"
+        return folder if self.best_step is not None and folder.is_dir() else None
+
     def _log(self, state: FitState, record: StepRecord, speed: float) -> None:
         memory = memory_gigabytes(state.processes.device.type)
         self.note = f"loss {record.loss:.3f}, lr {record.learning_rate:.2g}, {speed:.0f} tokens/s, {memory:.1f} GB"
@@ -108,7 +115,7 @@ class RunCallback(Callback):
         """Whether this validation is the best so far."""
         assert self.validation is not None
         name = self.validation.subset.config.metric_for_best_model
-        values = validate(self.validation.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
+        values = validate(self.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
         if state.processes.is_main:
             self.log.add(state.step, values)
         if not math.isfinite(values["eval_loss"]):
@@ -132,10 +139,12 @@ class RunCallback(Callback):
             f"{config.metric_for_best_model} has not improved in {self.since_best} validations; "
             f"the best was after step {self.best_step}"
         )
+        self.stopped_early = True
         return True
 
     def _save(self, state: FitState) -> None:
-        remembered = {"best_step": self.best_step, "best_value": self.best_value, "since_best": self.since_best}
+        remembered: dict[str, Any] = {"best_step": self.best_step, "best_value": self.best_value}
+        remembered |= {"since_best": self.since_best, "format": asdict(self.checkpoint.format)}
         with self.watchdog.busy() if self.watchdog else nullcontext():
             save_checkpoint(self.folder, state, self.fingerprint, remembered)
             if state.processes.is_main:

@@ -39,7 +39,7 @@ class ResumePoint:
     path: Path
     step: int
     fingerprint: Mapping[str, Any]
-    remembered: Mapping[str, Any]  # best step and value so far
+    remembered: Mapping[str, Any]  # best step and value so far; the conversation format
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -124,15 +124,20 @@ def read_resume_point(checkpoint: Path) -> ResumePoint:
     return ResumePoint(checkpoint, step, fingerprint, remembered)
 
 
-def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
-    """Load weights, optimiser and random state into a training that was set up like the saved one."""
-    weights, moments = load_file(checkpoint / WEIGHTS), load_file(checkpoint / OPTIMIZER)
-    trained = _trained(state.model)
+def load_weights(checkpoint: Path, model: Any) -> None:
+    """Load the trained tensors into a model whose parameters are marked, and in training mode, as they were saved."""
+    weights, trained = load_file(checkpoint / WEIGHTS), _trained(model)
     if trained.keys() != weights.keys():
         name = sorted(trained.keys() ^ weights.keys())[0]
         raise InputError(f"{checkpoint}: {name} is trained in one of the two runs only")
     for name, tensor in trained.items():
         copy_to_shard(weights[name], tensor)
+
+
+def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
+    """Load weights, optimiser and random state into a training that was set up like the saved one."""
+    load_weights(checkpoint, state.model)
+    moments = load_file(checkpoint / OPTIMIZER)
     for name, parameter in state.model.named_parameters():
         if parameter.requires_grad:
             own = {}

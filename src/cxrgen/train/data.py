@@ -64,7 +64,7 @@ def read_sft_data(config: DataConfig) -> SftData:
         variants = [_variants(study, config, priors.get(study.study_id)) for study in studies]
     else:
         conversations, rejects = read_conversations(data)
-        variants = [(each,) for each in conversations if len(each.turns) > 1]
+        variants = [(each,) for each in conversations]
     kept, unusable = _usable(variants, folder)
     rejects += unusable
     if not kept:
@@ -92,7 +92,8 @@ def _usable(
             if image not in exists:
                 exists[image] = (folder / image).is_file()
         missing = [image for image in each[0].images if not exists[image]]
-        if any(turn.role == "assistant" and not turn.text.strip() for turn in each[0].turns):
+        turns = each[0].turns
+        if turns[-1].role != "assistant" or any(turn.role == "assistant" and not turn.text.strip() for turn in turns):
             rejects.append(Reject(each[0].id, each[0].id, "answer-empty", "the item has no answer to train on"))
         elif missing:
             rejects.append(Reject(missing[0], each[0].id, "image-missing", "is --image_folder right?"))

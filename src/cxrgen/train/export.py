@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from cxrgen.core.errors import InputError
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.train.distributed import Processes, full_tensor
-from cxrgen.train.trainable import PROJECTOR, fold_rows
+from cxrgen.train.trainable import PROJECTOR, fold_rows, has_adapters
 
 PROJECTOR_FILE = "projector.safetensors"
 
@@ -43,7 +43,7 @@ def save_model(
     state = {name: full_tensor(tensor) for name, tensor in checkpoint.model.state_dict().items()}
     if not processes.is_main:
         return
-    adapters = bool(getattr(checkpoint.model, "_hf_peft_config_loaded", False))
+    adapters = has_adapters(checkpoint.model)
     if not adapters and any(tensor.dtype == torch.bfloat16 for tensor in state.values()):
         model = opened_anew()
         kept = {name: tensor for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
@@ -56,7 +56,7 @@ def save_model(
             checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
         if adapters and merge:
             base = checkpoint.model.peft_config["default"].base_model_name_or_path
-            merged = _merged(base, new)
+            merged = merged_adapter(base, new)
             shutil.rmtree(new)
             with quiet():
                 merged.save_pretrained(new)
@@ -70,7 +70,8 @@ def save_model(
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _merged(base: str, adapter: Path) -> Any:
+def merged_adapter(base: str | Path, adapter: Path) -> Any:
+    """The base model (float32) with an adapter folder's weights written into its own."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 

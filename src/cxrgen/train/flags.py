@@ -107,6 +107,11 @@ def resolve(given: argparse.Namespace) -> TrainConfig:
     return make_config(values)
 
 
+def recipe_config(recipe: Path) -> TrainConfig:
+    """The configuration of a recipe file alone."""
+    return make_config(_read_recipe(str(recipe)))
+
+
 def _mode_of_flags(given: argparse.Namespace) -> str:
     """The mode by the original's switches; without any of them projector and language model are trained."""
     if given.tune_mm_mlp_adapter:

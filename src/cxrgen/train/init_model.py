@@ -25,23 +25,35 @@ from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_model_folder,
 from cxrgen.model.conversation import Format
 from cxrgen.model.folder_checks import image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.model.locate import base_of
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
 from cxrgen.model.quantization import quantization
 from cxrgen.model.tiny import NewModel, new_model
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import ModelConfig, TinyModelConfig
+from cxrgen.train.export import merged_adapter
 
 
 def init_model(
-    config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed: int = 42, four_bit: bool = False
+    config: ModelConfig,
+    tiny: TinyModelConfig,
+    texts: Sequence[str],
+    seed: int = 42,
+    four_bit: bool = False,
+    keep_adapter: bool = False,
 ) -> Checkpoint:
     """Model, processor and format that a run starts from.
 
-    `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits.
+    `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits. An adapter is
+    written into its base's weights, unless `keep_adapter`: then the run continues to train it.
     """
     if not config.model_name_or_path:
         return _joined(config, tiny, seed) if config.language_model else _new(config, tiny, texts, seed)
-    checkpoint = _opened(Path(config.model_name_or_path), four_bit)
+    folder = Path(config.model_name_or_path)
+    checkpoint = _opened(folder, four_bit)
+    base = base_of(folder)
+    if base is not None and not keep_adapter:
+        checkpoint = replace(checkpoint, model=merged_adapter(base, folder))
     model = checkpoint.model
     if config.vision_tower:
         _load_tower(model, config.vision_tower)

@@ -23,16 +23,16 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
-from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.train.callbacks import RunCallback, Validation
-from cxrgen.train.checkpoints import ResumePoint, disk_is_full
+from cxrgen.train.checkpoints import ResumePoint, disk_is_full, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.data import SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.export import save_model, with_data_format
+from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
 from cxrgen.train.preflight import check_run
-from cxrgen.train.resume import START, content_digest, resume_point, run_fingerprint, write_image_hashes
+from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
 from cxrgen.train.run_report import write_recipe, write_records
 from cxrgen.train.stages import (
@@ -44,7 +44,7 @@ from cxrgen.train.stages import (
     train_on_texts,
     train_tower,
 )
-from cxrgen.train.trainable import mode_of, row_ids, set_trainable
+from cxrgen.train.trainable import mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
 from cxrgen.train.watchdog import Watchdog
 
@@ -90,14 +90,16 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
     subset = _subset(config.eval, config.data, checkpoint)
     if run.processes.is_main:
-        if fresh and _has_warm_up(config) and config.checkpoint.save_strategy != "no":
+        new = _has_warm_up(config) or not config.model.model_name_or_path
+        if fresh and new and config.checkpoint.save_strategy != "no":
             write_checkpoint(run.out / START, checkpoint)
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
-    counts = {**_set_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
-    _main_stage(run, stage, samples, folder, _callback(run, checkpoint, fingerprint, subset, resumed, watchdog))
+    counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
+    callback = _callback(run, checkpoint, fingerprint, subset, resumed, watchdog)
+    _main_stage(run, stage, samples, folder, callback)
     with watchdog.busy():
-        _save(run, checkpoint)
+        _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
@@ -129,8 +131,8 @@ def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bo
 
 
 def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
-    four_bit = mode_of(config.trainable.train_modules).four_bit
-    return init_model(config.model, config.tiny, texts, config.seed, four_bit)
+    mode = mode_of(config.trainable.train_modules)
+    return init_model(config.model, config.tiny, texts, config.seed, mode.four_bit, keep_adapter=mode.adapters)
 
 
 def _has_warm_up(config: TrainConfig) -> bool:
@@ -166,12 +168,9 @@ def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Sub
     return Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
 
 
-def _set_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
+def _mark_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
     """Mark what is trained; says and returns how many parameters that is."""
-    rows = []
-    if mode_of(config.trainable.train_modules).rows and checkpoint.format.start_end:
-        rows = row_ids(checkpoint.model, checkpoint.tokenizer, (IMAGE_START, IMAGE_END))
-    trained, total = set_trainable(checkpoint.model, config.trainable, rows)
+    trained, total = mark_trainable(checkpoint, config.trainable)
     say(f"{config.trainable.train_modules}: {trained:,} of {total:,} parameters are trained")
     return {"trained": trained, "parameters": total}
 
@@ -187,8 +186,8 @@ def _callback(
     config = run.config
     trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
     log = RunLog(run.out, trackers, config.log.logging_steps)
-    validation = Validation(checkpoint, subset, computes_in_bf16(config.optim)) if subset else None
-    return RunCallback(config.checkpoint, fingerprint, log, validation, resumed, watchdog)
+    validation = Validation(subset, computes_in_bf16(config.optim)) if subset else None
+    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog)
 
 
 def _main_stage(
@@ -208,7 +207,11 @@ def _main_stage(
     run.processes.barrier()
 
 
-def _save(run: Run, checkpoint: Checkpoint) -> None:
+def _save(run: Run, checkpoint: Checkpoint, callback: RunCallback) -> None:
+    """The run's model, which is the best one after early stopping, and the best one in a folder of its own."""
+    if callback.stopped_early and callback.best_checkpoint:
+        load_weights(callback.best_checkpoint, checkpoint.model)
+        say(f"the model is that of step {callback.best_step}, the best in validation")
     mode = mode_of(run.config.trainable.train_modules)
     save_model(
         run.out,
@@ -218,3 +221,5 @@ def _save(run: Run, checkpoint: Checkpoint) -> None:
         projector_only=mode.rows and not mode.adapters,
         opened_anew=lambda: _init_model(run.config, []).model,
     )
+    if callback.best_checkpoint and run.processes.is_main:
+        export_checkpoint(run.out, "best", run.out / BEST, run.config.checkpoint.merge_adapter, replace=True)

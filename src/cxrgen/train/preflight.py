@@ -30,12 +30,7 @@ def _check_model(config: ModelConfig) -> None:
     folder = Path(config.model_name_or_path)
     if not config.model_name_or_path:
         return
-    if (folder / "adapter_config.json").is_file():
-        raise InputError(
-            f"{folder}: an adapter; training starts from whole weights: its own run again with --resume "
-            "--merge_adapter True merges it"
-        )
-    if not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
 
 

@@ -18,12 +18,13 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.progress import say
 from cxrgen.train.checkpoints import STATE, ResumePoint, checkpoints, clear_unfinished, differences, read_resume_point
-from cxrgen.train.config import CheckpointConfig, TrainConfig, flat_values, options
+from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, flat_values, options
 from cxrgen.train.data import STUDIES, SamplerConfig, SftData
 from cxrgen.train.distributed import Processes
 from cxrgen.train.run_report import RECORD
 
-START = "start"  # folder of a new model after its warm-ups, which a resumed run opens
+START = "start"  # folder of a new model, after its warm-ups, which a resumed run opens
+BEST = "best"  # folder of the model that was best in validation
 IMAGES = "images.sha256"
 _PATHS = ("model_name_or_path", "language_model", "vision_tower", "pretrain_mm_mlp_adapter")
 _MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
@@ -45,18 +46,34 @@ def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, 
 
 def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
     """Hashes of everything that a run reads, for their names in the fingerprint."""
-    path, model = Path(config.data.data_path), config.model.model_name_or_path
-    contents = {"data sha256": sha256_file(path / STUDIES if path.is_dir() else path)}
-    if model:
-        weights = sorted(Path(model).glob("*.safetensors"))
+    path = Path(config.data.data_path)
+    hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
+    return {
+        "data sha256": sha256_file(path / STUDIES if path.is_dir() else path),
+        "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
+        **_model_contents(config.model),
+    }
+
+
+def _model_contents(config: ModelConfig) -> dict[str, str]:
+    contents = {}
+    if config.model_name_or_path:
+        weights = sorted(Path(config.model_name_or_path).glob("*.safetensors"))
         contents["model sha256"] = " ".join(sha256_file(file) for file in weights)
     for name in _PATHS:
-        given = getattr(config.model, name)
+        given = getattr(config, name)
         if given and Path(given).exists():
             contents[f"{name} sha256"] = content_digest(Path(given))
-    hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
-    contents["images sha256"] = sha256(_listing(hashes).encode()).hexdigest()
     return contents
+
+
+def changed_start(out: Path, config: ModelConfig, point: ResumePoint) -> list[str]:
+    """What differs of the model that a run started from, one text each."""
+    return differences(point.fingerprint, {**_model_contents(config), **_start_contents(out)})
+
+
+def _start_contents(out: Path) -> dict[str, str]:
+    return {"start sha256": content_digest(out / START) if (out / START).is_dir() else ""}
 
 
 def content_digest(path: Path) -> str:
@@ -121,8 +138,7 @@ def resume_point(
         say(f"{out}: no checkpoint yet; starting from the beginning")
         return None
     point = read_resume_point(present[-1][1])
-    start = {"start sha256": content_digest(out / START) if (out / START).is_dir() else ""}
-    changed = differences(point.fingerprint, {**fingerprint, **start})
+    changed = differences(point.fingerprint, {**fingerprint, **_start_contents(out)})
     if len(changed) == 1 and changed[0].startswith("images sha256"):
         raise InputError(f"{point.path}: {_changed_images(out, data)}, or give another --output_dir")
     if changed:
@@ -143,7 +159,8 @@ def _start_anew(out: Path, present: list[tuple[int, Path]], overwrite: bool, pro
     if processes.is_main:
         for _, path in present:
             shutil.rmtree(path)
-        shutil.rmtree(out / START, ignore_errors=True)
+        for folder in (START, BEST):
+            shutil.rmtree(out / folder, ignore_errors=True)
         clear_unfinished(out)
 
 

@@ -23,6 +23,8 @@ import torch
 from torch import nn
 
 from cxrgen.core.errors import InputError, unknown
+from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.train.config import TrainableConfig
 
 PROJECTOR, TOWER, LANGUAGE = "model.multi_modal_projector", "model.vision_tower", ("model.language_model", "lm_head")
@@ -66,7 +68,7 @@ def set_trainable(model: Any, config: TrainableConfig, rows: Sequence[int] = ())
     which keeps its class. Raises UsageError for a `train_tower` that the model cannot have.
     """
     mode = mode_of(config.train_modules)
-    if mode.adapters:
+    if mode.adapters and not has_adapters(model):  # else those of the checkpoint are trained on, with their own rank
         _add_adapters(model, rows, config)
     for name, parameter in model.named_parameters():
         adapter = "lora_" in name or "trainable_tokens" in name
@@ -82,6 +84,18 @@ def set_trainable(model: Any, config: TrainableConfig, rows: Sequence[int] = ())
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     return trained, sum(each.numel() for each in model.parameters())
+
+
+def mark_trainable(checkpoint: Checkpoint, config: TrainableConfig) -> tuple[int, int]:
+    """`set_trainable` for a checkpoint, with the rows of <im_start> and <im_end> where its format has them."""
+    rows = []
+    if mode_of(config.train_modules).rows and checkpoint.format.start_end:
+        rows = row_ids(checkpoint.model, checkpoint.tokenizer, (IMAGE_START, IMAGE_END))
+    return set_trainable(checkpoint.model, config, rows)
+
+
+def has_adapters(model: Any) -> bool:
+    return bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
 def _add_adapters(model: Any, rows: Sequence[int], config: TrainableConfig) -> None:

@@ -142,7 +142,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: C
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state = FitState(model, _optimizer(trained, settings), processes)
     callback.on_train_begin(state)
-    _set_modes(model)
+    set_modes(model)
     stream = iter(batches)
     history: list[float] = []
     while state.step < settings.steps:
@@ -190,7 +190,7 @@ def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torc
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=settings.betas)
 
 
-def _set_modes(model: Any) -> None:
+def set_modes(model: Any) -> None:
     """What is trained is in training mode; what is frozen keeps its running statistics and drops nothing out."""
     model.train()
     for module in model.modules():

@@ -1,6 +1,10 @@
 import pytest
 
-from cxrgen.evaluate.page.repetition import commonest_sentence, degeneration, sentences, signs
+from cxrgen.evaluate.page.repetition import commonest_sentence, degeneration, sentences, signs, tally
+
+
+def signs_of(texts: list[str]) -> dict[str, float]:
+    return signs(tally(texts))
 
 
 def test_sentences_ignore_case_blanks_and_stops() -> None:
@@ -13,20 +17,20 @@ def test_decimals_and_titles_end_no_sentence() -> None:
 
 
 def test_signs_by_hand() -> None:
-    found = signs(["a b c a b c. X.", "x. x.", "", "X."])
+    found = signs_of(["a b c a b c. X.", "x. x.", "", "X."])
     assert found["empty"] == 0.25
     assert found["distinct texts"] == 1.0
     assert found["texts that repeat a sentence"] == 0.25
     assert found["commonest sentence, share of texts"] == 0.75
     assert found["distinct sentences"] == pytest.approx(2 / 5)
     assert found["repeated word triples"] == pytest.approx(0.0)
-    assert signs(["a b c a b c"])["repeated word triples"] == pytest.approx(1 / 4)
-    assert signs([""])["commonest sentence, share of texts"] == 0.0
+    assert signs_of(["a b c a b c"])["repeated word triples"] == pytest.approx(1 / 4)
+    assert signs_of([""])["commonest sentence, share of texts"] == 0.0
 
 
 def test_constant_writer_is_seen() -> None:
-    assert signs(["Same text."] * 10)["distinct texts"] == 0.1
-    assert commonest_sentence(["B. a.", "a.", "b."]) == "a"
+    assert signs_of(["Same text."] * 10)["distinct texts"] == 0.1
+    assert commonest_sentence(tally(["B. a.", "a.", "b."])) == "a"
 
 
 def test_panel_escapes_the_commonest_sentence() -> None:

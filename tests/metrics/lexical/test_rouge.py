@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrgen.metrics.lexical import rouge
+from cxrgen.metrics.lexical.lcs import common_lengths
+from cxrgen.metrics.lexical.token_table import Numbered
 
 
 def test_every_golden_pair(hypotheses: list[str], references: list[str], per_pair: dict[str, Any]) -> None:
@@ -25,13 +27,23 @@ def test_micro_examples(micro: dict[str, Any], example: str) -> None:
     assert measured.aggregate(measured.counts[0])["rouge_l"] == pytest.approx(golden, abs=5e-5)
 
 
-@given(st.text("abc", max_size=12), st.text("abc", max_size=12))
-def test_common_length_is_the_table_s(one: str, other: str) -> None:
-    table = np.zeros((len(one) + 1, len(other) + 1), dtype=int)
-    for i, a in enumerate(one):
-        for j, b in enumerate(other):
-            table[i + 1, j + 1] = table[i, j] + 1 if a == b else max(table[i, j + 1], table[i + 1, j])
-    assert rouge.common_length(one, other) == table[-1, -1]
+def numbered(texts: list[str]) -> Numbered:
+    flat = np.array([ord(letter) for text in texts for letter in text], dtype=np.int64)
+    return Numbered(flat, np.array([len(text) for text in texts]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text("abc", max_size=12), st.text("abc", max_size=12)), max_size=4), st.integers(0, 40))
+def test_common_lengths_are_the_table_s(pairs: list[tuple[str, str]], more: int) -> None:
+    """Of several pairs together, some of them longer than a machine word."""
+    pairs = [*pairs, ("ab" * more, "ba" * (more // 2) + "c" * 70), ("", "a")]
+    found = common_lengths(*(numbered(list(side)) for side in zip(*pairs)))
+    for (one, other), length in zip(pairs, found):
+        table = np.zeros((len(one) + 1, len(other) + 1), dtype=int)
+        for i, a in enumerate(one):
+            for j, b in enumerate(other):
+                table[i + 1, j + 1] = table[i, j] + 1 if a == b else max(table[i, j + 1], table[i + 1, j])
+        assert length == table[-1, -1]
 
 
 def test_two_empty_texts_are_equal_and_one_is_not() -> None:

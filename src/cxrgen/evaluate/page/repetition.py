@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,46 +18,86 @@ from cxrgen.metrics.lexical.text_stats import repeated_trigrams
 from cxrgen.text import sentences as splitter
 
 
-def signs(texts: Sequence[str]) -> dict[str, float]:
+@dataclass
+class Tally:
+    """What is counted over texts, one after the other."""
+
+    lengths: list[int] = field(default_factory=list)  # in words
+    repeats: list[tuple[int, int]] = field(default_factory=list)  # trigrams that are repeated, and all of them
+    texts_with: Counter[str] = field(default_factory=Counter)  # sentence: texts that hold it
+    sentences: int = 0
+    empty: int = 0
+    repeating: int = 0  # texts that repeat a sentence
+    distinct: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+
+    def add(self, text: str) -> None:
+        words, own = text.lower().split(), sentences(text)
+        self.lengths.append(len(words))
+        self.repeats.append(repeated_trigrams(text))
+        self.texts_with.update(set(own))
+        self.sentences += len(own)
+        self.empty += not words
+        self.repeating += len(set(own)) < len(own)
+        self.distinct.add(" ".join(words))
+        self.words.update(words)
+
+
+def tally(texts: Sequence[str]) -> Tally:
+    """Count over N texts."""
+    counts = Tally()
+    for text in texts:
+        counts.add(text)
+    return counts
+
+
+def signs(counts: Tally) -> dict[str, float]:
     """Counts and shares (0..1) over N texts: lengths in words, distinct texts, repeats, the commonest sentence."""
-    split = [sentences(text) for text in texts]
-    commonest = Counter(sentence for own in split for sentence in set(own))
+    texts = len(counts.lengths)
+    repeated, trigrams = (sum(column) for column in zip(*counts.repeats))
     return {
-        "words, median": float(np.median([len(text.split()) for text in texts])),
-        "empty": _share([not text.strip() for text in texts]),
-        "distinct texts": len({" ".join(text.lower().split()) for text in texts}) / len(texts),
-        "distinct sentences": len(commonest) / max(1, sum(map(len, split))),
-        "texts that repeat a sentence": _share([len(set(own)) < len(own) for own in split]),
-        "repeated word triples": _share_of_repeated_trigrams(texts),
-        "commonest sentence, share of texts": commonest.most_common(1)[0][1] / len(texts) if commonest else 0.0,
-        "words in use": float(len({word for text in texts for word in text.lower().split()})),
+        "words, median": float(np.median(counts.lengths)),
+        "empty": counts.empty / texts,
+        "distinct texts": len(counts.distinct) / texts,
+        "distinct sentences": len(counts.texts_with) / max(1, counts.sentences),
+        "texts that repeat a sentence": counts.repeating / texts,
+        "repeated word triples": repeated / trigrams if trigrams else 0.0,
+        "commonest sentence, share of texts": max(counts.texts_with.values(), default=0) / texts,
+        "words in use": float(len(counts.words)),
     }
 
 
 def sentences(text: str) -> list[str]:
     """A text's sentences, lower case, blanks squeezed, without the final stop."""
-    parts = (" ".join(part.lower().split()).rstrip(".!? ") for part in splitter.sentences(text))
+    parts = map(_bare, splitter.sentences(text))
     return [part for part in parts if part]
 
 
-def commonest_sentence(texts: Sequence[str]) -> str:
+@lru_cache(1 << 16)
+def _bare(sentence: str) -> str:
+    return " ".join(sentence.lower().split()).rstrip(".!? ")
+
+
+def commonest_sentence(counts: Tally) -> str:
     """The sentence that most texts hold; ties go to the first in the alphabet."""
-    counts = Counter(sentence for text in texts for sentence in set(sentences(text)))
-    return min(counts, key=lambda sentence: (-counts[sentence], sentence)) if counts else ""
+    texts_with = counts.texts_with
+    return min(texts_with, key=lambda sentence: (-texts_with[sentence], sentence)) if texts_with else ""
 
 
 def degeneration(hypotheses: Sequence[str], references: Sequence[str]) -> Section:
     """The panel of the page."""
-    hyp, ref = signs(hypotheses), signs(references)
+    reports = tally(hypotheses)
+    of_references = tally(references)
+    hyp, ref = signs(reports), signs(of_references)
     rows = [(name, _count_or_share(name, hyp[name]), _count_or_share(name, ref[name])) for name in hyp]
-    ratios = [len(h.split()) / len(r.split()) for h, r in zip(hypotheses, references) if r.split()]
+    ratios = [h / r for h, r in zip(reports.lengths, of_references.lengths) if r]
     parts: list[Html] = [
         side_by_side(
             table(("", "reports", "references"), rows),
             histogram(ratios, "How long reports are", label="words of the report per word of its reference"),
         )
     ]
-    commonest = commonest_sentence(hypotheses)
+    commonest = commonest_sentence(reports)
     if commonest:
         parts.append(paragraph("The commonest sentence of the reports: ", tag("q", commonest)))
     return Section(
@@ -64,15 +106,6 @@ def degeneration(hypotheses: Sequence[str], references: Sequence[str]) -> Sectio
         "A model that ignores the images writes the same for every study: few distinct reports, one sentence in nearly "
         "all of them, sentences repeated within a report, lengths that do not follow the references.",
     )
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags)
-
-
-def _share_of_repeated_trigrams(texts: Sequence[str]) -> float:
-    repeated, total = (sum(column) for column in zip(*map(repeated_trigrams, texts)))
-    return repeated / total if total else 0.0
 
 
 def _count_or_share(name: str, value: float) -> str:

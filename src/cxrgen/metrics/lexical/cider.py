@@ -80,10 +80,14 @@ def _norms(side: Counted, weights: Floats, studies: int) -> Floats:
 
 @dataclass(frozen=True)
 class DocumentCounts:
-    """In how many references each of their n-grams occurs; `bigrams` are those of order 2, packed and sorted."""
+    """In how many references each of their n-grams occurs.
 
-    bigrams: Ints
-    keys: tuple[Ints, ...] = ()  # by order: n-grams as `Ngrams.packed` gives them, sorted
+    By order, `keys` are n-grams as `Ngrams.packed` gives them, sorted. Those of orders 1 and 2 are numbers of tokens
+    and positions in `bigrams`, so `counts` has one for each number from 0 on.
+    """
+
+    bigrams: Ints  # packed and sorted
+    keys: tuple[Ints | None, ...] = ()
     counts: tuple[Ints, ...] = ()
 
     def numbers_of(self, bigrams: Ints) -> Ints:
@@ -92,11 +96,9 @@ class DocumentCounts:
 
     def of(self, order: int, keys: Ints) -> Ints:
         """The counts of n-grams; 1 for one that no reference has, as the original counts it."""
-        positions = _positions(self.keys[order - 1], keys)
-        known = positions >= 0
-        counts = np.ones(len(keys), dtype=np.int64)
-        counts[known] = self.counts[order - 1][positions[known]]
-        return counts
+        table, counts = self.keys[order - 1], self.counts[order - 1]
+        positions = np.where(keys < len(counts), keys, -1) if table is None else _positions(table, keys)
+        return np.where(positions < 0, 1, np.maximum(1, counts[positions])) if len(counts) else np.ones_like(keys)
 
 
 @lru_cache(maxsize=1)  # the references are the same for every baseline
@@ -105,17 +107,18 @@ def document_counts(cut: Cut, references: tuple[str, ...]) -> DocumentCounts:
     table = token_table(cut)
     chunks = list(slices([len(text) for text in references]))
     packed = [Ngrams(table.numbered(references[rows])).bigrams for rows in chunks]
-    counts = DocumentCounts(np.unique(np.concatenate(packed)) if packed else np.zeros(0, dtype=np.int64))
+    bigrams = DocumentCounts(np.unique(np.concatenate([*packed, np.zeros(0, dtype=np.int64)])))
     found: list[list[tuple[Ints, Ints]]] = [[] for _ in range(_ORDERS)]
     for rows in chunks:
         texts = table.numbered(references[rows])
         ngrams = Ngrams(texts)
-        numbers = counts.numbers_of(ngrams.bigrams)
+        numbers = bigrams.numbers_of(ngrams.bigrams)
         for order, of_order in enumerate(found, 1):
             once = counted(*ngrams.of_order(order), len(texts.lengths)).hyp.ngram
             of_order.append(np.unique(ngrams.packed(order, once, numbers), return_counts=True))
-    keys, times = zip(*(_merged(of_order) for of_order in found))
-    return DocumentCounts(counts.bigrams, keys, times)
+    keys, counts = zip(*(_merged(of_order) for of_order in found))
+    dense = [np.bincount(keys[order], counts[order]).astype(np.int64) for order in (0, 1)]
+    return DocumentCounts(bigrams.bigrams, (None, None, *keys[2:]), (*dense, *counts[2:]))
 
 
 def _merged(counts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:

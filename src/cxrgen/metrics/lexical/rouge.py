@@ -1,9 +1,7 @@
 """ROUGE, the share of a reference's words that a report has in the same order, in the ways the field computes it.
 
 Two programs are in use and differ in tokens and in how precision and recall are joined: pycocoevalcap (ROUGE-L, recall
-weighs more) and rouge-score (ROUGE-1, -2 and -L, plain F1). The value of a set is the mean over studies in both. The
-longest common subsequence is found with one machine-integer row per report (each bit a token of the other text), which
-is some thirty times faster than the usual table and gives the same lengths.
+weighs more) and rouge-score (ROUGE-1, -2 and -L, plain F1). The value of a set is the mean over studies in both.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import numpy as np
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
+from cxrgen.metrics.lexical.lcs import common_lengths
 from cxrgen.metrics.lexical.ngrams import Part, orders, parts
 from cxrgen.metrics.lexical.ptb import cached_tokens
 
@@ -83,22 +82,8 @@ def _of_part(part: Part, chosen: Preset) -> Iterator[Floats]:
     """The scores of each pair: ROUGE-n of the preset's orders, then ROUGE-L."""
     for order in orders(part, max(chosen.ngrams, default=0)):
         yield chosen.joined(order.matches(), *order.totals())
-    common = [common_length(hyp, ref) for hyp, ref in zip(part.hyp.lists(), part.ref.lists())]
     lengths = (side.lengths.astype(np.float64) for side in (part.hyp, part.ref))
-    yield chosen.joined(np.array(common, dtype=np.float64), *lengths)
-
-
-def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the longest common subsequence, bit-parallel (Hyyro 2004)."""
-    bits: dict[int, int] = {}
-    for position, token in enumerate(one):
-        bits[token] = bits.get(token, 0) | 1 << position
-    full = (1 << len(one)) - 1
-    row = full
-    for token in other:
-        matched = row & bits.get(token, 0)
-        row = ((row + matched) | (row - matched)) & full
-    return len(one) - row.bit_count()
+    yield chosen.joined(common_lengths(part.hyp, part.ref), *lengths)
 
 
 METRIC = Metric(

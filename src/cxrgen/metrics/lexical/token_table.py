@@ -27,11 +27,6 @@ class Numbered:
     flat: Ints
     lengths: Ints
 
-    def lists(self) -> list[list[int]]:
-        """The numbers text by text."""
-        numbers, ends = self.flat.tolist(), np.cumsum(self.lengths).tolist()
-        return [numbers[start:end] for start, end in zip([0, *ends], ends)]
-
 
 class TokenTable:
     """The tokens of all texts seen so far by one tokenizer, as numbers that are the same for equal tokens."""

@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from cxrgen.core.records import Study
+from cxrgen.core.records import UNKNOWN, Study, View
+from cxrgen.imaging.views import view_class
 from cxrgen.prepare.card.quantiles import quantiles
 from cxrgen.prepare.image_store import StoredImage
 
@@ -26,7 +27,7 @@ def image_numbers(studies: Sequence[Study], images: Sequence[StoredImage]) -> di
     views = [view for study in studies for view in study.views]
     return {
         "views": dict(Counter(view.view for view in views).most_common()),
-        "as_the_source_says": dict(Counter(view.raw_view or "(none)" for view in views).most_common()),
+        "as_the_source_says": dict(Counter(map(_as_the_source_says, views)).most_common()),
         "modes": dict(Counter(_mode(image) for image in read).most_common()),
         "source_sizes": dict(Counter(_size(image) for image in read).most_common(_COMMONEST)),
         "stored_sizes": dict(Counter(f"{image.width}x{image.height}" for image in read).most_common(_COMMONEST)),
@@ -55,6 +56,13 @@ def images_by_source(studies: Sequence[Study], images: Sequence[StoredImage]) ->
 def count_in(images: Sequence[StoredImage], bin: int) -> int:
     """Images whose mean grey is in the `bin`-th of the equal parts of 0 to 256."""
     return sum(int(image.brightness * _BINS / 256) == bin for image in images)
+
+
+def _as_the_source_says(view: View) -> str:
+    """The source's word for a view; one that is not understood may be anything, a name too, and is not shown."""
+    if not view.raw_view:
+        return "(none)"
+    return view.raw_view if view_class(view.raw_view) != UNKNOWN else "(not understood)"
 
 
 def _mode(image: StoredImage) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -70,9 +70,14 @@ def card_numbers(
         "left_out": dict(sorted(Counter(reject.code for reject in selection.rejects).items())),
         "test_list_sha256": _list_hash(study.study_id for study in studies if study.split == "test"),
         "notes": selection.notes,
-        "recipe": recipe,
+        "recipe": {**recipe, "options": {**recipe["options"], "map": _mapped_fields(recipe["options"])}},
         "recipe_sha256": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
     }
+
+
+def _mapped_fields(options: Mapping[str, Any]) -> list[str]:
+    """The fields that --map gave; the names of their columns are the user's own."""
+    return [word.partition("=")[0] for word in options.get("map", ())]
 
 
 def warnings(studies: Sequence[Study]) -> dict[str, int]:

@@ -1,0 +1,64 @@
+"""N-grams counted some thousands of pairs at a time, beside counting them one text at a time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from cxrgen.metrics.lexical import cider, ngrams, token_table
+from cxrgen.metrics.lexical.tokenizers import blanks
+
+
+def texts(seed: int, count: int = 60) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choice("abcde") for _ in range(draw.choice((0, 1, 2, 3, 9, 30)))) for _ in range(count)]
+
+
+def grams(text: str, order: int) -> Counter[tuple[str, ...]]:
+    words = text.split()
+    return Counter(tuple(words[start : start + order]) for start in range(len(words) - order + 1))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 4096])
+def test_matches_and_totals(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngrams, "_PAIRS_AT_ONCE", at_once)
+    hyp, ref = texts(0), texts(1)
+    for part in ngrams.parts(blanks, hyp, ref):
+        for number, order in enumerate(ngrams.orders(part, 4), 1):
+            sides = [[grams(text, number) for text in side[part.rows]] for side in (hyp, ref)]
+            assert order.matches().tolist() == [(one & other).total() for one, other in zip(*sides)]
+            assert [total.tolist() for total in order.totals()] == [[each.total() for each in side] for side in sides]
+
+
+def test_numbers_too_large_to_stand_beside_a_study_are_numbered_again() -> None:
+    text = np.array([0, 0, 1, 2, 2, 3])
+    ngram = np.array([1 << 60, 7, 5, 1 << 60, 1 << 60, 5])
+    order = ngrams.counted(text, ngram, 2)
+    assert order.matches().tolist() == [1, 1]
+    assert order.hyp.ngram.tolist() == [7, 1 << 60, 5]
+
+
+@pytest.mark.parametrize("at_once", [3, 4096])
+def test_documents_are_those_of_the_whole_set(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = cider.cider_d(blanks, texts(2), texts(3))
+    cider.document_counts.cache_clear()
+    monkeypatch.setattr(ngrams, "_PAIRS_AT_ONCE", at_once)
+    np.testing.assert_allclose(cider.cider_d(blanks, texts(2), texts(3)), whole, atol=1e-12)
+
+
+def test_a_long_text_is_counted_apart() -> None:
+    assert list(ngrams.slices([5, 9_000_000, 5, 5])) == [slice(0, 1), slice(1, 2), slice(2, 4)]
+    assert list(ngrams.slices([])) == []
+
+
+def test_a_table_that_has_grown_starts_again_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_table, "_MOST_TEXTS", 2)
+    table = token_table.TokenTable(str.split)
+    first = table.numbered(["b a", "a", "c"])
+    again = table.numbered(["a b c", ""])
+    assert first.flat.tolist() == [0, 1, 1, 2]
+    assert again.flat.tolist() == [1, 0, 2]
+    assert again.lengths.tolist() == [3, 0]
