@@ -91,6 +91,8 @@ def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any
         raise InputError(f"{folder}: no such folder; give a checkpoint written by `cxrgen train` or `cxrgen convert`")
     base = base_of(folder)
     for name in (FORMAT_FILE,) if base else ("config.json", FORMAT_FILE):
+        if name == FORMAT_FILE and base is None:
+            check_stock(folder)
         if not (folder / name).is_file():
             raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
     format = recorded_format(folder / FORMAT_FILE)
