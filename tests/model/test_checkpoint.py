@@ -247,7 +247,8 @@ def test_stock_folders_whose_counts_disagree_are_refused_before_training(
 ) -> None:
     folder = shared / "faults" / "39-stock-llava-whose-counts-disagree" / name
     data = tmp_path / "data.json"
-    data.write_text(json.dumps([{"id": "1", "conversations": [{"from": "human", "value": "Why?"}] * 2}]))
+    turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "It is clear."}]
+    data.write_text(json.dumps([{"id": "1", "conversations": turns}]))
     words = ("--model_name_or_path", folder, "--data_path", data, "--output_dir", tmp_path / "out")
     assert main(["train", *map(str, words)]) == 1
     error = capsys.readouterr().err
