@@ -8,7 +8,7 @@ import pytest
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
 from cxrgen.demo.tower_probe import linear_f1, linear_probe_scores
-from cxrgen.demo.tower_probe import main as ceiling
+from cxrgen.demo.tower_probe import main as probe
 from cxrgen.phantom.findings import NAMES
 
 SIZES = {"train": 600, "valid": 100, "test": 200}
@@ -17,7 +17,7 @@ SIZES = {"train": 600, "valid": 100, "test": 200}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tower of a few steps on a few plain phantoms."""
-    out = tmp_path_factory.mktemp("ceiling")
+    out = tmp_path_factory.mktemp("probe")
     phantom, prepared = str(out / "phantom"), str(out / "prepared")
     made = ("--studies", "240", "--test-studies", "60", "--seed", "3", "--style", "plain", "--workers", "1")
     assert main(["phantom", "--out", phantom, *made]) == 0
@@ -52,5 +52,5 @@ def test_a_study_without_truth_is_named(trained: Path, tmp_path: Path, capsys: p
     short.write_text("\n".join(table[:5]) + "\n")
     with pytest.raises(InputError, match="no truth for"):
         linear_probe_scores(trained / "model", trained / "prepared", short)
-    assert ceiling([str(trained / "model"), str(trained / "prepared"), str(short)]) == 1
+    assert probe([str(trained / "model"), str(trained / "prepared"), str(short)]) == 1
     assert "no truth for" in capsys.readouterr().err

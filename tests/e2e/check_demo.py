@@ -46,7 +46,7 @@ def test_the_lateral_tells_the_depth() -> None:
     assert alone["ci95"][0] <= 0.5, "the frontal alone should not tell the depth better than chance"
     assert frontal["finding_depth_accuracy"] <= 0.75
     limits = json.loads((DEMO / "evaluate" / "scores.json").read_text())["limits"]
-    assert {"optimum", "ceiling"} <= set(limits)
+    assert {"optimum", "linear_probe"} <= set(limits)
 
 
 def test_the_page_is_there_and_whole() -> None:

@@ -72,29 +72,29 @@ def run(options: argparse.Namespace) -> int:
         "evaluate", "cxrgen.evaluate.run", *known, "--pred", frontal, "--limits", limits["frontal"], "--out", fewer
     )
     _command("evaluate", "cxrgen.evaluate.run", *known, "--pred", pred, "--limits", limits["both"], "--out", both)
-    print(f"both images     {_summary(both)}\nfrontal alone  {_summary(fewer)}")
+    print(f"both images    {_summary(both)}\nfrontal alone  {_summary(fewer)}")
     return 0
 
 
 def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> dict[str, Path]:
-    """What the findings could be told by, with both images and with the frontal alone: a file for each."""
+    """What a perfect reader and a linear probe score, with both images and with the frontal alone: a file for each."""
     from cxrgen.demo.tower_probe import linear_probe_scores
 
     optimum = read_json(phantom / "optimum.json")["optimum"]
-    ceiling = linear_probe_scores(model, prepared, phantom / "findings.csv")
+    probe = linear_probe_scores(model, prepared, phantom / "findings.csv")
     paths = {}
     for views in ("both", "frontal"):
         paths[views] = other / f"limits_{views}.json"
-        write_json(paths[views], {"optimum": optimum[views], "ceiling": ceiling[views]})
+        write_json(paths[views], {"optimum": optimum[views], "linear_probe": probe[views]})
     return paths
 
 
 def _summary(scores: Path) -> str:
     """A line of a score folder: what is found, and in which lobe and depth, beside what could be."""
     content = read_json(scores / "scores.json")
-    optimum, ceiling = content["limits"]["optimum"], content["limits"]["ceiling"]
+    optimum, probe = content["limits"]["optimum"], content["limits"]["linear_probe"]
     parts = [f"{name} {content['metrics'][key]['value']:.3f} (optimum {optimum[key]:.3f}" for name, key in _SHOWN]
-    parts[0] += f", linear ceiling {ceiling['finding_f1_macro']:.3f}"
+    parts[0] += f", linear probe {probe['finding_f1_macro']:.3f}"
     return ", ".join(f"{part})" for part in parts)
 
 

@@ -42,7 +42,7 @@ def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, d
     checkpoint = open_checkpoint(model)
     studies = {split: read_studies(prepared, split) for split in ("train", "valid", "test")}
     if not studies["train"] or not studies["test"]:
-        raise InputError(f"{prepared}: the ceiling needs studies in the splits train and test")
+        raise InputError(f"{prepared}: the probe needs studies in the splits train and test")
     labels = {split: _labels(truth, [study.study_id for study in each]) for split, each in studies.items()}
     features = {
         view: {split: _features(checkpoint, each, prepared, view) for split, each in studies.items()}
@@ -118,7 +118,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         print(json.dumps(linear_probe_scores(options.model, options.prepared, options.truth), indent=2, sort_keys=True))
     except InputError as error:
-        print(f"ceiling: {error}", file=sys.stderr)
+        print(f"tower_probe: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 

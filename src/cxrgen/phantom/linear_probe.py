@@ -1,4 +1,4 @@
-"""How much of a finding a linear reader gets from images: the test of where knowledge is, and a floor for any model.
+"""How much of a finding a linear reader gets from images: the test of where knowledge is, and a baseline for models.
 
 Pixels in, one score a label out, by ridge regression; no training loop, no torch. It sees what stands at a fixed place
 (a depth, a fluid level, an outline) and little of what moves about (a nodule, a line).

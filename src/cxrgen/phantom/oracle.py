@@ -1,4 +1,4 @@
-"""What a perfect reader could score, computed from the table alone: the ceiling that the scene itself sets.
+"""What a perfect reader could score, computed from the table alone: the limit that the scene itself sets.
 
 Each set of images shows a known part of a study's row. A perfect reader is right about what is shown; of what is not,
 it names the likeliest by the shares of the whole table, and claims a finding that it cannot see (the best F1 of a blind

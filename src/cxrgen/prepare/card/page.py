@@ -65,7 +65,7 @@ def _warnings(numbers: Mapping[str, Any]) -> Section:
         parts.append(
             note(
                 "Reports that stand in both splits word for word are mostly normal ones; a model that repeats the most "
-                "frequent report is scored well on them. Score it as a floor."
+                "frequent report is scored well on them. Score it as a baseline."
             )
         )
     private = {name: count for name, count in numbers["private_patterns"].items() if count}

@@ -66,9 +66,9 @@ def token_numbers(studies: Sequence[Study], tokens: Tokens, prompt: str) -> dict
     `longer_than` is the share of studies whose whole is above usual lengths and above the model's own, which would be
     cut or left out in training.
     """
-    told = prior_reports(studies, prompt)
+    priors = prior_reports(studies, prompt)
     prompts = [
-        study_conversation(study, prompt=prompt, prior=told.get(study.study_id)).turns[0].text for study in studies
+        study_conversation(study, prompt=prompt, prior=priors.get(study.study_id)).turns[0].text for study in studies
     ]
     asked = [tokens.count(text.replace(IMAGE, "")) for text in prompts]
     written = [tokens.count(study.report or "") for study in studies]
