@@ -7,7 +7,8 @@
 
 Reports are split by the official parser. In style `tolerant` a report in which it finds neither findings nor impression
 is given to the tolerant one; in style `mimic` it stays as it is, so that numbers compare with published ones. A patient
-whose folder is not there belongs to a part that was not downloaded and is only counted.
+whose folder is not there belongs to a part that was not downloaded and is only counted. The file is a long one because
+a release's tables, folders and reports are only understood together.
 """
 
 from __future__ import annotations
