@@ -37,6 +37,9 @@ def test_wilson_by_hand() -> None:
     assert wilson(1.0, 1) == pytest.approx((0.2065, 1.0), abs=1e-4)
     assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert wilson(0.0, 100) == pytest.approx((0.0, 0.0370), abs=1e-4)
+    for cases in range(1, 200):  # rounding must not leave the share outside
+        assert wilson(1.0, cases)[1] == 1.0
+        assert wilson(0.0, cases)[0] == 0.0
 
 
 def test_f1_of_a_finding_is_wilsons_share_of_cases_turned_into_f1() -> None:

@@ -68,7 +68,8 @@ def wilson(share: float, cases: float, quantile: float = NORMAL) -> tuple[float,
     extra = quantile**2 / cases
     middle = (share + extra / 2) / (1 + extra)
     half = math.sqrt(share * (1 - share) * extra + extra**2 / 4) / (1 + extra)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # The share lies between the ends; at 0 and 1 it is an end, and rounding must not leave it outside.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def f1_interval(sums: Floats, columns: Columns) -> Interval:
