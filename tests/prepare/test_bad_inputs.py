@@ -618,7 +618,7 @@ def test_a_full_disk_and_a_forbidden_folder(
 ) -> None:
     """Case 47: the disk is looked at first; a refusal while writing is one line, and a second run continues."""
     from cxrgen.prepare import image_store as images
-    from cxrgen.prepare import run as command
+    from cxrgen.prepare import prepare_set as command
 
     (bench.folder / "table.csv").write_text(bench.text())
     out = bench.folder.parent / "out"
@@ -651,7 +651,7 @@ def test_a_place_that_cannot_be_written_to(
     bench: Bench, prepare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """Case 47: told before any image is read."""
-    from cxrgen.prepare import run as command
+    from cxrgen.prepare import prepare_set as command
 
     (bench.folder / "table.csv").write_text(bench.text())
     (bench.folder.parent / "image.txt").write_text("a file")
@@ -668,7 +668,7 @@ def test_a_disk_that_is_full_when_the_tables_are_written(
     bench: Bench, prepare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Case 47: one line, and a second run makes no image again."""
-    from cxrgen.prepare import run as command
+    from cxrgen.prepare import prepare_set as command
 
     def refuses(*words: object) -> None:
         raise OSError(28, "No space left on device")

@@ -1,21 +1,23 @@
 """The shapes that cross room borders, and studies.parquet, the file that carries them.
 
 A *study* is one examination: one report and one or more *views* (images). Sections are a plain dict from the section's
-lower-case name ("findings", "impression", "indication", ...) to its text; an absent section has no key.
+lower-case name ("findings", "impression", "indication", ...) to its text; an absent section has no key. pyarrow is
+imported where the file is read or written: records alone, and the help of every command, do without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import replacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCHEMA_VERSION = 2
 _READ = ("1", "2")  # 1 had neither sex nor age
@@ -92,28 +94,36 @@ def _struct(record: type, types: Mapping[Any, Any]) -> list[tuple[str, Any]]:
     return [(name, types[annotation]) for name, annotation in get_type_hints(record).items()]
 
 
-_TYPES: dict[Any, Any] = {str: pa.string(), int: pa.int32()}
-_STUDY_TYPES: dict[Any, Any] = {
-    **_TYPES,
-    str | None: pa.string(),
-    int | None: pa.int16(),
-    dict[str, str]: pa.map_(pa.string(), pa.string()),
-    dict[str, int] | None: pa.map_(pa.string(), pa.int8()),
-    tuple[str, ...]: pa.list_(pa.string()),
-    tuple[View, ...]: pa.list_(pa.struct(_struct(View, _TYPES))),
-}
-STUDY_SCHEMA = pa.schema(_struct(Study, _STUDY_TYPES), metadata={"cxrgen_schema": str(SCHEMA_VERSION)})
+@cache
+def study_schema() -> pa.Schema:
+    """The columns of studies.parquet."""
+    import pyarrow as pa
+
+    types: dict[Any, Any] = {str: pa.string(), int: pa.int32()}
+    of_study: dict[Any, Any] = {
+        **types,
+        str | None: pa.string(),
+        int | None: pa.int16(),
+        dict[str, str]: pa.map_(pa.string(), pa.string()),
+        dict[str, int] | None: pa.map_(pa.string(), pa.int8()),
+        tuple[str, ...]: pa.list_(pa.string()),
+        tuple[View, ...]: pa.list_(pa.struct(_struct(View, types))),
+    }
+    return pa.schema(_struct(Study, of_study), metadata={"cxrgen_schema": str(SCHEMA_VERSION)})
 
 
 def write_studies(path: Path, studies: Iterable[Study]) -> None:
     """Write studies.parquet atomically; the same studies give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows: list[dict[str, Any]] = []
     for study in studies:
         row = asdict(study)
         row["sections"] = sorted(study.sections.items())
         row["labels"] = None if study.labels is None else sorted(study.labels.items())
         rows.append(row)
-    table = pa.Table.from_pylist(rows, schema=STUDY_SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=study_schema())
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -124,6 +134,9 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
     Raises InputError when the file is missing, is no Parquet file, or was written by an unknown schema version;
     what an older version did not know is unknown.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     file = path / "studies.parquet" if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"{file}: no such file; make a prepared set with `cxrgen prepare SOURCE --out {path}`")
@@ -134,7 +147,7 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
     version = (table.schema.metadata or {}).get(b"cxrgen_schema", b"none").decode()
     if version not in _READ:
         raise InputError(f"{file}: schema version {version}, known are {' and '.join(_READ)}; prepare the set again")
-    absent = [name for name in STUDY_SCHEMA.names if name not in table.column_names]
+    absent = [name for name in study_schema().names if name not in table.column_names]
     if absent and not (version == "1" and set(absent) <= {"sex", "age"}):
         raise InputError(f"{file}: the column {absent[0]} is missing; prepare the set again")
     studies = []

@@ -9,31 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.encodings import known_encoding
-from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.folders import locked, require_space
-from cxrgen.core.progress import say
 from cxrgen.core.rejects import share
-from cxrgen.prepare.card.page import write_card
-from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
-from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
-from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
-from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
-from cxrgen.prepare.resume import recorded_options, refuse_to_mix, remove_unused
-from cxrgen.prepare.store_images import JOURNAL, bytes_needed, store_images, write_stored
-from cxrgen.prepare.stored_views import after_images
-from cxrgen.prepare.summary import codes, plan, print_result, shown_columns
 from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
-from cxrgen.prepare.write import input_hashes, write_recipe, write_set
-from cxrgen.sources import SOURCES, Found, SourceOptions, detect_source, own_options, read, source
-from cxrgen.sources.text_table import add_texts
+from cxrgen.sources import SOURCES, ArgumentGroup, source
 from cxrgen.text.cleaning import RECIPES
 from cxrgen.text.prompts import PROMPTS
 
@@ -51,100 +32,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("source", type=Path, help="folder or table to read")
     parser.add_argument("--out", required=True, type=Path, help="folder to write the prepared set to")
-    parser.add_argument("--kind", default="auto", help=f"auto, {', '.join(SOURCES)} (default: auto)")
-    parser.add_argument("--image-folder", type=Path, help="where image names start; default: beside the source")
-    parser.add_argument("--text-file", type=Path, help="CSV with study_id and report, findings, impression, ...")
-    parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
-    parser.add_argument("--encoding", default="", metavar="NAME", help="code page of tables and texts, if not UTF-8")
-    parser.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
-    parser.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
-    parser.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
-    parser.add_argument(
-        "--priors", choices=PRIORS, default="keep", help="what texts say of earlier studies (default: keep)"
-    )
-    parser.add_argument("--max-words", type=int, default=0, help="longest report; 0: no limit (default)")
-    parser.add_argument(
-        "--too-long", choices=LONG, default="reject", help="above --max-words: leave out, or cut where a sentence ends"
-    )
-    parser.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal image")
-    parser.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the images MGCA's script takes")
-    parser.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
-    parser.add_argument("--prompt", choices=tuple(PROMPTS), default="study", help="of the JSON files (default: study)")
-    parser.add_argument("--on-duplicate", choices=("reject", "last"), default="reject", help="contradicting rows")
-    parser.add_argument("--on-leak", choices=("stop", "drop"), default="stop", help="an image in two splits")
-    parser.add_argument("--resplit", action="store_true", help="draw splits by patient, whatever the source says")
-    parser.add_argument("--valid-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
-    parser.add_argument("--test-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
-    parser.add_argument("--seed", type=int, default=0, help="of drawn splits (default: 0)")
-    parser.add_argument("--size", type=int, default=512, help="longest side of stored images (default: 512)")
-    parser.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
-    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="images above are refused")
-    parser.add_argument("--strict", action="store_true", help="leave out images read with a remark (cmyk, scaled, ...)")
-    parser.add_argument("--max-rejects", type=share, default=0.02, help="share or percent, above: exit 3 (2%%)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores images")
-    parser.add_argument(
-        "--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)"
-    )
-    parser.add_argument("--tokenizer", type=Path, help="model folder: the card shows lengths in its tokens")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
-    parser.add_argument("--force", action="store_true", help="replace a set that was made with other options")
-    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
-    parser.add_argument("--show-values", action="store_true", help="messages may show cells, paths and ids of the data")
+    _add_source(parser.add_argument_group("what to read"))
+    _add_texts(parser.add_argument_group("texts"))
+    _add_studies(parser.add_argument_group("studies and splits"))
+    _add_images(parser.add_argument_group("images"))
+    _add_run(parser.add_argument_group("the run"))
     for kind in SOURCES:
         source(kind).add_arguments(parser.add_argument_group(f"options of {kind} sources"))
 
 
+def _add_source(group: ArgumentGroup) -> None:
+    group.add_argument("--kind", default="auto", help=f"auto, {', '.join(SOURCES)} (default: auto)")
+    group.add_argument("--image-folder", type=Path, help="where image names start; default: beside the source")
+    group.add_argument("--text-file", type=Path, help="CSV with study_id and report, findings, impression, ...")
+    group.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
+    group.add_argument("--encoding", default="", metavar="NAME", help="code page of tables and texts, if not UTF-8")
+    group.add_argument("--on-duplicate", choices=("reject", "last"), default="reject", help="contradicting rows")
+    group.add_argument("--show-values", action="store_true", help="messages may show cells, paths and ids of the data")
+
+
+def _add_texts(group: ArgumentGroup) -> None:
+    group.add_argument("--section-style", choices=("tolerant", "mimic"), default="tolerant", help="of raw reports")
+    group.add_argument("--target", choices=TARGETS, default="both", help="sections to write (default: both)")
+    group.add_argument("--text", choices=tuple(RECIPES), default="plain", help="cleaning recipe (default: plain)")
+    group.add_argument(
+        "--priors", choices=PRIORS, default="keep", help="what texts say of earlier studies (default: keep)"
+    )
+    group.add_argument("--max-words", type=int, default=0, help="longest report; 0: no limit (default)")
+    group.add_argument(
+        "--too-long", choices=LONG, default="reject", help="above --max-words: leave out, or cut where a sentence ends"
+    )
+    group.add_argument("--prompt", choices=tuple(PROMPTS), default="study", help="of the JSON files (default: study)")
+    group.add_argument("--tokenizer", type=Path, help="model folder: the card shows lengths in its tokens")
+
+
+def _add_studies(group: ArgumentGroup) -> None:
+    group.add_argument("--by", choices=("study", "image"), default="study", help="a row a study, or a frontal image")
+    group.add_argument("--select", choices=("all", "mgca"), default="all", help="mgca: the images MGCA's script takes")
+    group.add_argument("--no-frontal", choices=("reject", "keep"), default="reject", help="studies of laterals only")
+    group.add_argument("--on-leak", choices=("stop", "drop"), default="stop", help="an image in two splits")
+    group.add_argument("--resplit", action="store_true", help="draw splits by patient, whatever the source says")
+    group.add_argument("--valid-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
+    group.add_argument("--test-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
+    group.add_argument("--seed", type=int, default=0, help="of drawn splits (default: 0)")
+    group.add_argument("--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)")
+
+
+def _add_images(group: ArgumentGroup) -> None:
+    group.add_argument("--size", type=int, default=512, help="longest side of stored images (default: 512)")
+    group.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
+    group.add_argument("--max-pixels", type=int, default=200_000_000, help="images above are refused")
+    group.add_argument("--strict", action="store_true", help="leave out images read with a remark (cmyk, scaled, ...)")
+
+
+def _add_run(group: ArgumentGroup) -> None:
+    group.add_argument("--max-rejects", type=share, default=0.02, help="share or percent, above: exit 3 (2%%)")
+    group.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    group.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: a Ray cluster stores images")
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+    group.add_argument("--force", action="store_true", help="replace a set that was made with other options")
+    group.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
 def run(options: argparse.Namespace) -> int:
-    if not 0 <= options.valid_share + options.test_share < 1 or min(options.valid_share, options.test_share) < 0:
-        raise UsageError("--valid-share and --test-share are at least 0 and together below 1")
-    if options.size < 16 or options.workers < 1 or options.max_words < 0:
-        raise UsageError("--size is at least 16, --workers at least 1, --max-words at least 0")
-    if options.encoding and not known_encoding(options.encoding):
-        raise UsageError("--encoding is no code page that is known; write utf-8, cp1252, cp1251, gbk, shift_jis, ...")
-    out: Path = options.out
-    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict)
-    settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
-    tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
-    kind, reason = detect_source(options.source, options.kind)
-    recorded = recorded_options(options, kind)
-    defaults = _defaults()
-    if not options.dry_run:
-        refuse_to_mix(out, recorded, defaults, options.force)
-    say(f"{options.source}: {kind} ({reason})")
-    found = _read(options, kind)
-    selection = before_images(found, settings)
-    if not selection.studies:
-        raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
-    key = read_key(options.pseudonyms, out) if options.pseudonyms else None
-    if key:
-        selection.studies = pseudonymise(selection.studies, key)
-        selection.rejects = without_names(selection.rejects, key)
-    jobs = image_jobs(selection.studies)
-    for note in selection.notes:
-        say(f"  {note}")
-    if options.dry_run:
-        shown = shown_columns(found.columns, options.map, options.show_values)
-        print(plan(shown, selection, jobs, out, image_options, options.workers, options.show_values))
-        return 0
-    require_space(out, bytes_needed(jobs, options.size))
-    with _writing(out), locked(out, "wait for it, or give another --out"):
-        refuse_to_mix(out, recorded, defaults, options.force)  # again, since another run may have ended meanwhile
-        if options.force:  # only now, when the source has proved to be usable
-            shutil.rmtree(out / "images", ignore_errors=True)
-            (out / JOURNAL).unlink(missing_ok=True)
-        images = store_images(jobs, out, image_options, options.workers, recorded, options.engine)
-        notes, rejects = len(selection.notes), len(selection.rejects)
-        after_images(selection, images, settings)
-        if key:
-            selection.rejects[rejects:] = without_names(selection.rejects[rejects:], key, ids=False)
-        for note in selection.notes[notes:]:
-            say(f"  {note}")
-        if not selection.studies:
-            raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
-        _finish(options, found, selection, jobs, images, recorded, tokens)
-    print_result(selection, out, options.max_rejects, options.json)
-    return 0
+    from cxrgen.prepare.prepare_set import prepare_set  # images and tables need libraries that the help need not load
+
+    return prepare_set(options, _defaults())
 
 
 def _defaults() -> dict[str, Any]:
@@ -152,68 +105,3 @@ def _defaults() -> dict[str, Any]:
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
     return {action.dest: action.default for action in parser._actions}
-
-
-def _read(options: argparse.Namespace, kind: str) -> Found:
-    source_options = SourceOptions(
-        image_folder=options.image_folder,
-        text_file=options.text_file,
-        columns=_mapping(options.map),
-        section_style=options.section_style,
-        on_duplicate=options.on_duplicate,
-        encoding=options.encoding,
-        own=_own_options(options, kind),
-    )
-    found = read(kind, options.source, source_options)
-    if options.text_file and options.text_file not in found.files:
-        found = add_texts(found, options.text_file, replace(source_options, columns={}))
-    return found
-
-
-def _own_options(options: argparse.Namespace, kind: str) -> dict[str, Any]:
-    """The options that this kind of source declares. Raises UsageError for one of another kind."""
-    own = own_options(kind)
-    for other in SOURCES:
-        for name, default in own_options(other).items():
-            if name not in own and getattr(options, name) != default:
-                raise UsageError(f"--{name.replace('_', '-')} is an option of {other} sources; this one is {kind}")
-    return {name: getattr(options, name) for name in own}
-
-
-def _mapping(words: list[str]) -> dict[str, str]:
-    mapping = {}
-    for word in words:
-        name, equals, column = word.partition("=")
-        if not equals or not name or not column:
-            raise UsageError("--map: write FIELD=COLUMN, for instance findings=Befund")
-        mapping[name] = column
-    return mapping
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """What the system refuses while a set is written, in one line; what was written so far is continued."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{out}: {error.strerror}; make room or choose another --out, then run again") from None
-
-
-def _finish(
-    options: argparse.Namespace,
-    found: Found,
-    selection: Selection,
-    jobs: list[ImageJob],
-    images: dict[str, StoredImage],
-    recorded: Mapping[str, Any],
-    tokens: Tokens | None,
-) -> None:
-    """Write the tables and the card, then remove images of no study; the journal goes last into its final order."""
-    out: Path = options.out
-    write_set(out, selection.studies, selection.rejects, options.prompt)
-    stored = [images[key] for key in sorted({job.key for job in jobs})]
-    recipe = write_recipe(out, recorded, input_hashes(found, (options.source, options.text_file), stored))
-    write_card(out, selection, [images[job.key] for job in jobs], recipe, tokens)
-    used = {view.path for study in selection.studies for view in study.views}
-    remove_unused(out, used)
-    write_stored(out / JOURNAL, recorded, [image for image in stored if image.path in used or image.code])

@@ -17,7 +17,6 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
-from cxrgen.imaging.dicom import read_tags
 from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal, superseded
 from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
@@ -151,6 +150,8 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _tagged(path: Path, rejects: list[Reject], notes: list[str]) -> Iterator[_Tagged]:
+    from cxrgen.imaging.dicom import read_tags  # pydicom takes a second to import; only DICOM sources pay
+
     seen: set[str] = set()
     counts: Counter[str] = Counter()
     for file in filter(_is_dicom, _files(path)):
@@ -207,6 +208,8 @@ def _without_raw_values(images: Sequence[_Tagged], rejects: list[Reject]) -> lis
 
 def view_and_time(file: Path) -> tuple[str, str]:
     """(view as the tags say it, order key) of one image, ("", "") where its tags cannot be read."""
+    from cxrgen.imaging.dicom import read_tags
+
     try:
         tags = read_tags(file, _TAGS)
     except ImageReject:
