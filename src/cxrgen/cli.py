@@ -15,7 +15,8 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError, unknown
@@ -48,6 +49,13 @@ class CommandParser(argparse.ArgumentParser):
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         (file or sys.stdout).write(self.format_help())  # argparse's own ignores what the system refuses
+
+    def name_values(self) -> None:
+        """Say what kind of value a flag takes, where its command does not: PATH, N, NUMBER or VALUE."""
+        kinds: dict[Any, str] = {Path: "PATH", int: "N", float: "NUMBER"}
+        for action in self._actions:
+            if action.option_strings and action.nargs != 0 and not (action.metavar or action.choices):
+                action.metavar = kinds.get(action.type, "VALUE")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(self._with_a_way_out(message))
@@ -107,6 +115,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    parser.name_values()
     return int(module.run(parser.parse_args(_kebab(words[1:]))))
 
 
