@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -651,13 +652,11 @@ def test_a_place_that_cannot_be_written_to(
     bench: Bench, prepare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """Case 47: told before any image is read."""
-    from cxrgen.prepare import prepare_set as command
-
     (bench.folder / "table.csv").write_text(bench.text())
     (bench.folder.parent / "image.txt").write_text("a file")
     (bench.folder.parent / "locked").mkdir()
-    real = command.os.access
-    monkeypatch.setattr(command.os, "access", lambda path, mode: Path(path).name != "locked" and real(path, mode))
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and real(path, mode))
     code, said = prepare(bench.folder / "table.csv", "--out", bench.folder.parent / place)
     assert code == 1
     assert "no folder that can be written to; choose another --out" in said
