@@ -3,7 +3,7 @@
 A source says whether it knows a path, declares the options that are its own, and reads complete studies (`Source`). It
 keeps the dataset's own words: views have absolute paths and the view position as the source calls it, texts become
 sections, `report` stays None. Everything that is the same for all kinds (view classes, target text, splits, images) is
-done once, by `cxrgen.prepare.run`.
+done once, by `cxrgen.prepare.prepare_set`.
 """
 
 from __future__ import annotations
