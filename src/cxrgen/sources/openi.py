@@ -121,6 +121,8 @@ def _packed(archive: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{archive}: {error}; download it again") from None
     except (OSError, *DAMAGE) as error:
         raise InputError(f"{archive}: no whole archive ({type(error).__name__}); download it again") from None
+    if not members:
+        raise InputError(f"{archive}: holds no numbered XML file; download it again")
     yield from sorted(members, key=lambda member: int(PurePosixPath(member[0]).stem))
 
 
