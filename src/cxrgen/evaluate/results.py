@@ -85,7 +85,7 @@ def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], conte
     with replacing(folder / "per_study.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
         temporary.chmod(0o600)
-    write_json(folder / "scores.json", content)
+    write_json(folder / "scores.json", content, private=True)  # it lists ids of studies that were left out
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
     )
+    inputs.add_argument("--show-values", action="store_true", help="messages may show ids and names of columns")
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     scoring = parser.add_argument_group("scores")
     scoring.add_argument(
@@ -72,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs = parser.add_argument_group("output")
     outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
     outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
-    outputs.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
+    outputs.add_argument(
+        "--json", action="store_true", help="print scores.json, rows in place of ids"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,7 +112,8 @@ def run(options: argparse.Namespace) -> int:
     write_report(page, Scored(pairs, subjects, scores, scored, limits, studies, options.studies, notes))
     write_results(options.out, scores, subjects, content)
     if options.json:
-        print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
+        shown = content if options.show_values else {**content, "left_out": pairs.rows_left_out}
+        print(json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False))
     else:
         print(scoreboard(scores, scored, limits))
         print(page)
