@@ -73,9 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs = parser.add_argument_group("output")
     outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
     outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
-    outputs.add_argument(
-        "--json", action="store_true", help="print scores.json, rows in place of ids"
-    )
+    outputs.add_argument("--json", action="store_true", help="print scores.json, rows in place of ids")
 
 
 def run(options: argparse.Namespace) -> int:
