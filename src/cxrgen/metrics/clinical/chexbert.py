@@ -37,6 +37,7 @@ from cxrgen.metrics.clinical.labels import (
     f1_counts,
     f1_values,
     label_cosine,
+    study_agreement,
     uncertain_rule,
 )
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 PRESETS, DEFAULT = UNCERTAIN_RULES, USUAL_RULE
 HEADS = (4,) * 13 + (2,)  # classes of each head; the order of the heads is that of rule_labels.OBSERVATIONS
 LABEL_OF_CLASS = np.array([BLANK, PRESENT, ABSENT, UNCERTAIN], dtype=np.int8)
+_COSINES = ("similarity", "label_cosine")
+_MEANS = (*_COSINES, "f1_samples_14", "f1_samples_5", "exact_match_5")  # scores that are means of studies
 _LONGEST = 512
 _HEAD_SIZE = 64  # of BERT; the checkpoint does not say how many attention heads it has
 _MISSING = (
@@ -61,7 +64,7 @@ def measure(
     checkpoint: Path | None = None,
     preset: str = DEFAULT,
 ) -> MetricResult:
-    """CheXbert scores of N pairs; counts are (N, 45): the 42 of `f1_counts`, both cosines, and 1.
+    """CheXbert scores of N pairs; counts are (N, 48): the 42 of `f1_counts`, those of `_MEANS`, and 1.
 
     `checkpoint` is chexbert.pth. A preset other than the default counts uncertain labels otherwise and gives the F1
     scores alone, by its own name. Raises UsageError for an unknown preset, InputError without the checkpoint or when it
@@ -71,16 +74,16 @@ def measure(
     aggregate = partial(_scores, preset=preset)
     columns = f1_columns("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
     if not hypotheses:
-        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", f1=columns)
+        return MetricResult(np.zeros((0, 43 + len(_MEANS))), aggregate, f"chexbert|{preset}", f1=columns)
     if checkpoint is None:
         raise InputError(_MISSING)
     model = load_chexbert(Path(checkpoint))
     hyp, ref = model.read(hypotheses), model.read(references)
-    cosines = np.stack([cosine(hyp.vectors, ref.vectors), label_cosine(hyp.labels, ref.labels)], axis=1)
+    cosines = {"similarity": cosine(hyp.vectors, ref.vectors), "label_cosine": label_cosine(hyp.labels, ref.labels)}
     f1 = f1_counts(hyp.labels, ref.labels, uncertain)
-    counts = np.concatenate([f1, cosines, np.ones((len(f1), 1))], axis=1)
+    means = cosines | study_agreement(f1)
     return MetricResult(
-        counts,
+        np.column_stack([f1, *(means[name] for name in _MEANS), np.ones(len(f1))]),
         aggregate,
         f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
         "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
@@ -90,10 +93,11 @@ def measure(
 
 def _scores(sums: Floats, preset: str) -> dict[str, Floats]:
     f1 = f1_values(sums[..., :42], "chexbert_f1", empty="zero")
-    if preset != DEFAULT:
-        return {f"{name}.{preset}": value for name, value in f1.items()}
-    cosines = {"chexbert_similarity": sums[..., 42], "chexbert_label_cosine": sums[..., 43]}
-    return {**{name: total / sums[..., 44] for name, total in cosines.items()}, **f1}
+    means = {f"chexbert_{name}": sums[..., 42 + place] / sums[..., -1] for place, name in enumerate(_MEANS)}
+    if preset == DEFAULT:
+        return means | f1
+    of_labels = {name: value for name, value in means.items() if name.removeprefix("chexbert_") not in _COSINES}
+    return {f"{name}.{preset}": value for name, value in (of_labels | f1).items()}
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> Floats:
