@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
+from cxrgen.evaluate.suites import Board
 from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
 SCHEMA_VERSION = 2
@@ -33,6 +32,7 @@ def document(
     left_out: Mapping[str, tuple[str, ...]],
     notes: tuple[str, ...] = (),
     inputs: Mapping[str, Any] | None = None,
+    boards: Mapping[str, Board] | None = None,
 ) -> dict[str, Any]:
     """The content of scores.json; values that are undefined become null."""
     return {
@@ -52,6 +52,7 @@ def document(
             name: {score: _numbers(value) for score, value in of.metrics.items()} for name, of in baselines.items()
         },
         **{name: asdict(total) for name, total in scores.totals(baselines).items()},
+        **{name: asdict(row) for name, row in (boards or {}).items()},
     }
 
 
@@ -73,6 +74,9 @@ def _against(score: Score) -> dict[str, Any]:
 
 def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], content: Mapping[str, Any]) -> None:
     """Write scores.json and per_study.parquet, each atomically; the same scores give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     columns: dict[str, Any] = {"study_id": pa.array(scores.study_ids, pa.string())}
     columns["subject_id"] = pa.array(subjects, pa.string())
     for name, values in scores.per_study.items():
@@ -114,6 +118,9 @@ def read_results(folder: Path) -> Results:
     measuring no texts; a metric that no longer exists, or has other counts by now, is an InputError, because old counts
     would silently mean something else.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     scores, studies = folder / "scores.json", folder / "per_study.parquet"
     for file in (scores, studies):
         if not file.is_file():
