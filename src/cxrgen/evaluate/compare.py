@@ -20,6 +20,7 @@ import numpy as np
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_json, write_text
+from cxrgen.core.folders import locked
 from cxrgen.core.progress import say
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.paired import PERMUTATIONS, Gap, gaps, p_values
@@ -90,8 +91,9 @@ def run(options: argparse.Namespace) -> int:
     }
     print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else _plain(names[0], found))
     if options.out:
-        write_json(options.out / "compare.json", content)
-        write_text(options.out / "compare.html", _page(names[0], found, notes, str(content["signature"])))
+        with locked(options.out, "wait for it, or give another --out"):
+            write_json(options.out / "compare.json", content)
+            write_text(options.out / "compare.html", _page(names[0], found, notes, str(content["signature"])))
         if not options.json:
             print(options.out / "compare.html")
     return 0

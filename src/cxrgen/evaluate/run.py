@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError
-from cxrgen.core.files import make_folder, sha256_file
+from cxrgen.core.files import sha256_file
+from cxrgen.core.folders import locked
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate import baselines, metric_options
@@ -103,11 +104,22 @@ def run(options: argparse.Namespace) -> int:
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
+    with locked(options.out, "wait for it, or give another --out"):  # refused before the work, if it has to be
+        return _score(options, pairs, names or (), metrics, lacking, settings)
+
+
+def _score(
+    options: argparse.Namespace,
+    pairs: Pairs,
+    names: Sequence[str],
+    metrics: Sequence[str],
+    lacking: Mapping[str, str],
+    settings: metric_options.Settings,
+) -> int:
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
-    make_folder(options.out)  # a folder that cannot be written is reported before the work
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
@@ -123,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
         without_weights=baselines.AUTOMATIC if options.auto_baselines == "cheap" else (),
     )
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
-    boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in (names or ())}
+    boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in names}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
     page = options.out / "report.html"
     write_report(page, Scored(pairs, subjects, scores, scored, limits, studies, options.studies, notes))
