@@ -18,6 +18,7 @@ from cxrgen.core.records import Prediction, read_studies
 from cxrgen.core.rejects import share
 from cxrgen.generate.questions import write_reports_csv
 from cxrgen.text.context import NOTHING, PARTS, SECTIONS
+from cxrgen.text.prior_mentions import without_priors
 
 _EXAMPLES = """examples:
   cxrgen generate --model-name model --question-file prepared \\
@@ -96,6 +97,7 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default: 0)")
     add("--top-p", type=float, default=1.0, metavar="P", help="with a temperature: nucleus sampling (default: 1)")
     add("--seed", type=int, default=0, metavar="N", help="with a temperature (default: 0)")
+    add("--no-priors", action="store_true", help="cut from the reports what they say of earlier studies")
 
 
 def _add_machine(group: argparse._ArgumentGroup) -> None:
@@ -190,5 +192,6 @@ def _one_study(options: argparse.Namespace) -> int:
     writer = ReportGenerator(settings_of(options))
     known = {name: getattr(options, name) for name in (*SECTIONS, "prior", "prior_images", "gap")}
     shown = {"shown": options.image_views, "prior_shown": options.prior_image_views}
-    print(writer.report(options.images, **known, **shown))
+    report = writer.report(options.images, **known, **shown)
+    print(without_priors(report) or report if options.no_priors else report)
     return 0
