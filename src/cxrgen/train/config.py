@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
+from cxrgen.text.context import PARTS, parts_of
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
 PROMPTS = ("study", "study-prior", "original")
@@ -88,6 +89,16 @@ class DataConfig:
     )
     split: str = _option("train", "split of a prepared folder to train on")
     prompt: str = _option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
+    context: str = _option(
+        "", f"what is stated besides the images, with commas: {', '.join(PARTS)}, or none; default: by --prompt"
+    )
+    context_dropout: float = _option(
+        0.0, "share of prompts that each part of the context is left out of, drawn each epoch", at_least=0
+    )
+    prior_words: int = _option(0, "longest prior report in words, cut where a sentence ends; 0: no limit", at_least=0)
+    max_images: int = _option(
+        0, "most images of a study, its own before those of the study before; 0: no limit", at_least=0
+    )
     views: str = _option("all", "images of a study that are shown", choices=("all", "frontal", "lateral"))
     view_dropout: float = _option(
         0.0, "share of studies of several views shown with their frontal only, drawn each epoch", at_least=0
@@ -228,6 +239,10 @@ class TrainConfig:
             _check(option, values[option.name])
         if not re.fullmatch(r"frozen|full|last-[1-9]\d*", self.trainable.train_tower):
             raise unknown("--train_tower", self.trainable.train_tower, ("frozen", "last-1", "last-2", "full"))
+        if self.data.context:
+            parts_of(self.data.context)
+        if not self.data.context_dropout < 1:
+            raise UsageError(f"--context_dropout {self.data.context_dropout}: below 1, a share of the prompts")
         for name in tracker_names(self.log.report_to):
             if name not in TRACKERS:
                 raise unknown("--report_to", name, TRACKERS)

@@ -26,6 +26,7 @@ from cxrgen.text.localized_labels import localized_labels
 from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
 from cxrgen.train.data import (
     ImageOf,
+    Redraw,
     SamplerConfig,
     SftData,
     encode_data,
@@ -129,6 +130,7 @@ def train_on_images(
     callback: Callback,
     first_step: int = 0,
     frozen_in_bf16: bool = False,
+    redraw: Redraw | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
 
@@ -147,7 +149,7 @@ def train_on_images(
             stack.enter_context(precomputed_features(checkpoint.model))
         if frozen_in_bf16:
             hold_in_bf16(checkpoint.model)
-        _fit(stage, samples, settings, image_of, callback, first_step)
+        _fit(stage, samples, settings, image_of, callback, first_step, redraw)
 
 
 def cached_features(
@@ -173,10 +175,11 @@ def _fit(
     image_of: ImageOf,
     callback: Callback,
     first_step: int = 0,
+    redraw: Redraw | None = None,
 ) -> None:
     processes, data = stage.processes, stage.data
     count = (settings.steps - first_step) * settings.accumulation
-    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step)
+    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
     pad = stage.checkpoint.tokenizer.pad_token_id
