@@ -21,6 +21,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
+from cxrgen.evaluate.verdicts import against_baseline
 from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
 SCHEMA_VERSION = 2
@@ -68,7 +69,8 @@ def _against(score: Score) -> dict[str, Any]:
         return {}
     content = asdict(score.against)
     ends = content.pop("interval")
-    return {"against_baseline": {**content, "ci95": list(ends) if ends else None}}
+    content |= {"ci95": list(ends) if ends else None, "verdict": against_baseline(score, score.against)}
+    return {"against_baseline": content}
 
 
 def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], content: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate
 from cxrgen.evaluate.self_test import as_text, noticed
 from cxrgen.evaluate.suites import SUMS, with_sums
+from cxrgen.evaluate.verdicts import RULE, against_baseline
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
 
@@ -129,22 +130,24 @@ def scoreboard(
     """The scores as plain text: name, arrow, value, interval, best baseline, p, and upper limits where known."""
     shown = {name: score for name, score in scores.metrics.items() if not score.single_finding}
     known = {name: values for name, values in (limits or {}).items() if values.keys() & shown.keys()}
-    rows = [["score", "", "value", "95 % interval", "best baseline", "", "p", *known]]
+    rows = [["score", "", "value", "95 % interval", "best baseline", "", "p", "verdict", *known]]
     by_baseline = {name: of.metrics for name, of in of_baselines.items()}
     for name, score in shown.items():
         best = baselines.best_baseline(name, score.better, by_baseline)
         compared = [number(best[1].value), best[0]] if best else ["–", ""]
-        compared.append(f"{score.against.p_corrected:.3f}" if score.against else "–")
+        against = score.against
+        compared += [f"{against.p_corrected:.3f}", against_baseline(score, against)] if against else ["–", ""]
         ends = ends_text(score.interval, score.no_interval)
         reached = [number(values[name]) if name in values else "" for values in known.values()]
         rows.append([name, ARROWS[score.better], number(score.value), ends, *compared, *reached])
-    lines = aligned_columns(rows, left=(0, 1, 5))
+    lines = aligned_columns(rows, left=(0, 1, 5, 7))
     for name, total in scores.totals(of_baselines).items():
         if total.value is not None:
             beside = "".join(f", {baseline} {number(value)}" for baseline, value in total.baselines.items())
             lines.append(f"{name} {number(total.value)}{beside}: {' + '.join(SUMS[name])}")
     if of_baselines:
         lines.append("p: paired test against the best baseline, corrected for the number of scores")
+        lines.append(f"verdict: {RULE[0].lower()}{RULE[1:]}")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 
