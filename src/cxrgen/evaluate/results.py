@@ -1,5 +1,7 @@
 """A score folder: scores.json for programs, per_study.parquet with every study's own values and counts.
 
+per_study.csv has the same values without the counts, for spreadsheets.
+
 No report text is in either; the page beside them is the only file that holds some. The counts are kept so that two
 folders can be compared later patient by patient, without scoring again.
 """
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.files import replacing, write_json
+from cxrgen.core.files import replacing, write_csv, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
 from cxrgen.evaluate.verdicts import against_baseline
@@ -87,7 +89,15 @@ def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], conte
     with replacing(folder / "per_study.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
         temporary.chmod(0o600)
+    _write_csv(folder / "per_study.csv", scores, subjects)
     write_json(folder / "scores.json", content)
+
+
+def _write_csv(path: Path, scores: Scores, subjects: tuple[str, ...]) -> None:
+    columns = [np.broadcast_to(values, scores.n).tolist() for values in scores.per_study.values()]
+    cells = ([f"{value:.6g}" if math.isfinite(value) else "" for value in values] for values in zip(*columns))
+    rows = ([study, subject, *row] for study, subject, row in zip(scores.study_ids, subjects, cells))
+    write_csv(path, ("study_id", "subject_id", *scores.per_study), rows, private=True)
 
 
 @dataclass(frozen=True)
