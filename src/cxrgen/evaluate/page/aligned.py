@@ -36,6 +36,8 @@ class _Sentence:
     words: frozenset[str]
     plain: str  # lower case, blanks squeezed
     stated: frozenset[tuple[str, bool]]  # finding, whether it is there
+    named: frozenset[str]  # findings, there or not
+    there: frozenset[str]  # findings that are present or possible
     side: int  # the only side it names, 0 for none or both
 
 
@@ -64,14 +66,21 @@ def _sentence(piece: str) -> _Sentence:
     plain, stated = read_sentence(piece)
     facts = frozenset((name, value != ABSENT) for name, value in stated)
     side = one_sided([(plain, ((_ANY_FINDING, PRESENT),))]).get(_ANY_FINDING, 0)
-    return _Sentence(piece.strip(), frozenset(plain.split()), plain, facts, side)
+    named, there = frozenset(name for name, _ in facts), frozenset(name for name, present in facts if present)
+    return _Sentence(piece.strip(), frozenset(plain.split()), plain, facts, named, there, side)
 
 
 def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int, int]:
-    """Index of each reference sentence's partner: the likest pairs first, each sentence once."""
-    pairs = [(_likeness(one, two), -i, -j) for i, one in enumerate(left) for j, two in enumerate(right)]
+    """Index of each reference sentence's partner: equal ones, then the likest pairs first, each sentence once."""
     partner: dict[int, int] = {}
     taken: set[int] = set()
+    for i, one in enumerate(left):
+        equal = next((j for j, two in enumerate(right) if two.plain == one.plain and j not in taken), None)
+        if equal is not None:
+            partner[i] = equal
+            taken.add(equal)
+    rest = [[k for k in range(len(of)) if k not in done] for of, done in ((left, partner), (right, taken))]
+    pairs = [(_likeness(left[i], right[j]), -i, -j) for i in rest[0] for j in rest[1]]
     for likeness, minus_i, minus_j in sorted(pairs, reverse=True):
         if likeness > 0 and -minus_i not in partner and -minus_j not in taken:
             partner[-minus_i] = -minus_j
@@ -81,20 +90,18 @@ def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int,
 
 def _likeness(one: _Sentence, two: _Sentence) -> float:
     """Above 0 for sentences that belong together: by the findings they name, then by their words."""
-    if one.plain == two.plain:
-        return 100.0
-    words = len(one.words & two.words) / max(1, len(one.words | two.words))
-    if not one.stated and not two.stated:
-        return words if words >= _ALIKE else 0.0
-    named = {name for name, _ in one.stated} & {name for name, _ in two.stated}
-    if not named or (named == {_DEVICES} and words < _ALIKE):
+    named = one.named & two.named
+    if not named and (one.named or two.named):
         return 0.0
+    words = len(one.words & two.words) / max(1, len(one.words | two.words))
+    if not named or named == {_DEVICES}:
+        return words if words >= _ALIKE else 0.0
     return len(one.stated & two.stated) + len(named) + words
 
 
 def _findings(parts: Sequence[_Sentence]) -> frozenset[str]:
     """All findings that a text calls present or possible."""
-    return frozenset(name for part in parts for name, present in part.stated if present)
+    return frozenset().union(*(part.there for part in parts))
 
 
 def _kind_of_pair(one: _Sentence, two: _Sentence, of_reference: frozenset[str], of_report: frozenset[str]) -> str:
@@ -104,7 +111,7 @@ def _kind_of_pair(one: _Sentence, two: _Sentence, of_reference: frozenset[str], 
         return CONTRADICTED
     if not one.stated and not two.stated:
         return UNJUDGED
-    return MISSING if _findings([one]) - of_report else INVENTED if _findings([two]) - of_reference else RIGHT
+    return MISSING if one.there - of_report else INVENTED if two.there - of_reference else RIGHT
 
 
 def _kind_alone(one: _Sentence, others: Sequence[_Sentence], lacking: str) -> str:
@@ -124,6 +131,6 @@ def _contradict(one: _Sentence, others: Sequence[_Sentence]) -> bool:
     stated = frozenset().union(*(other.stated for other in others))
     if any((name, not present) in stated and (name, present) not in stated for name, present in one.stated):
         return True
-    there = _findings([one])
-    same = [other for other in others if there & _findings([other]) and len(others) == 1]
-    return any(one.side and other.side and one.side != other.side for other in same)
+    if len(others) != 1 or not one.there & others[0].there:
+        return False
+    return bool(one.side and others[0].side and one.side != others[0].side)

@@ -126,7 +126,7 @@ def _texts(reference: str, report: str) -> Html:
     for row in aligned(reference, report):
         left, right = (row.reference, row.report)
         shown: tuple[object, object] = (left, right)
-        if left and right and row.kind != "right":
+        if row.kind == "contradicted" and left and right:
             shown = differing_words(left, right)
         cells = f"<td>{html(shown[0])}</td>{_MARK_CELLS[row.kind]}<td>{html(shown[1])}</td>"
         rows.append(Html(f'<tr class="{row.kind.replace(" ", "-")}">{cells}</tr>'))
