@@ -40,7 +40,7 @@ def assign_splits(
 ) -> tuple[dict[str, str], str]:
     """Study id -> split, and how the splits came about. With `resplit` what the source says is forgotten.
 
-    With `fill_valid` a twentieth of train (at most `valid_share`) becomes valid where the source has train and test alone.
+    With `fill_valid` a twentieth of train (at most `valid_share`) becomes valid where there are train and test alone.
 
     Raises InputError when a patient is in two splits (unless `resplit`), when only some studies have one, or when words
     are none of the synonyms.
