@@ -1,6 +1,6 @@
 """Faster kernels where hardware and packages have them; where they do not, a notice and torch's own.
 
-Nothing here changes what is trained, only how it is computed: results differ by rounding. None of it is of use on a CPU.
+Nothing here changes what is trained, only how it is computed: results differ by rounding. None is of use on a CPU.
 """
 
 from __future__ import annotations
