@@ -173,9 +173,7 @@ class OptimConfig:
     attn_implementation: str = _option(
         "", "attention of the model: sdpa is torch's own; default: the model's", choices=("", *ATTENTIONS)
     )
-    use_liger_kernel: bool = _option(
-        False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs"
-    )
+    use_liger_kernel: bool = _option(False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs")
     torch_compile: bool = _option(False, "compile the model, on GPUs")
     fsdp: str = _option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
 
