@@ -21,6 +21,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import replacing, write_csv, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
+from cxrgen.evaluate.suites import Board
 from cxrgen.evaluate.verdicts import against_baseline
 from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
@@ -34,6 +35,7 @@ def document(
     left_out: Mapping[str, tuple[str, ...]],
     notes: tuple[str, ...] = (),
     inputs: Mapping[str, Any] | None = None,
+    boards: Mapping[str, Board] | None = None,
 ) -> dict[str, Any]:
     """The content of scores.json; values that are undefined become null."""
     return {
@@ -53,6 +55,7 @@ def document(
             name: {score: _numbers(value) for score, value in of.metrics.items()} for name, of in baselines.items()
         },
         **{name: asdict(total) for name, total in scores.totals(baselines).items()},
+        **{name: asdict(row) for name, row in (boards or {}).items()},
     }
 
 

@@ -24,9 +24,9 @@ from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.page.studies import Shown
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.results import document, write_results
-from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate
+from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate_sets
 from cxrgen.evaluate.self_test import as_text, noticed
-from cxrgen.evaluate.suites import SUMS, with_sums
+from cxrgen.evaluate.suites import BOARDS, SUMS, Board, boards_lack, with_sums
 from cxrgen.evaluate.verdicts import RULE, against_baseline
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
@@ -37,6 +37,7 @@ examples:
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --studies prepared --truth findings.csv
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --chexbert chexbert.pth --encoder distilroberta-base
   cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --baseline nearest=nearest.csv --metrics bleu,rouge.radeval
+  cxrgen evaluate --pred pred.csv --gt gt.csv --out scores --metrics green --radeval PYTHON --cache kept
   cxrgen evaluate --self-test
 """
 
@@ -57,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reports of one more baseline; repeatable",
     )
     inputs.add_argument(
+        "--auto-baselines",
+        choices=("all", "cheap", "none"),
+        default="all",
+        help="scores of the baselines normal and shuffled: all (default), those that need no weights, or none",
+    )
+    inputs.add_argument(
         "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
     )
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
@@ -64,8 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--metrics",
         metavar="NAMES",
-        help=f"comma-separated: metrics ({', '.join(METRICS)}), presets (bleu.sacrebleu), scores (prior_rate), sum; "
-        "default: those that need neither weights nor Java",
+        help=f"comma-separated: metrics ({', '.join(METRICS)}), presets (bleu.sacrebleu), scores (prior_rate), sum, "
+        "rexrank (the columns of that leaderboard whose weights are here); default: those that need neither weights "
+        "nor Java",
     )
     scoring.add_argument("--seed", type=int, default=0, help="of shuffling and permuting (default 0)")
     scoring.add_argument(
@@ -97,7 +105,10 @@ def run(options: argparse.Namespace) -> int:
     missing = [flag for flag in ("pred", "gt", "out") if getattr(options, flag) is None]
     if missing:
         raise UsageError(f"--{missing[0]} is missing; --pred, --gt and --out are needed")
-    metrics = list(dict.fromkeys([*chosen, *settings]))
+    lacking = boards_lack(names or (), settings)
+    for metric, why in lacking.items():
+        say(f"note: left out: {metric}: {why}")
+    metrics = [metric for metric in dict.fromkeys([*chosen, *settings]) if metric not in lacking]
     metrics = with_sums(metrics) if names is None else metrics
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
@@ -110,12 +121,20 @@ def run(options: argparse.Namespace) -> int:
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
-    scored: dict[str, Scores] = {}
-    for name, hypotheses in {"": list(pairs.hypotheses), **_baselines(options, pairs, subjects)}.items():
-        columns = (hypotheses, pairs.references, pairs.study_ids, subjects)
-        scored[name] = evaluate(*columns, metrics, truth=truth, settings=settings)
+    sets = {"": list(pairs.hypotheses), **_baselines(options, pairs, subjects)}
+    scored = evaluate_sets(
+        sets,
+        pairs.references,
+        pairs.study_ids,
+        subjects,
+        metrics,
+        truth=truth,
+        settings=settings,
+        without_weights=baselines.AUTOMATIC if options.auto_baselines == "cheap" else (),
+    )
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
-    content = {**document(scores, scored, pairs.left_out, notes, _inputs(options)), "limits": limits}
+    boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in (names or ())}
+    content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
     add_arguments(parser := argparse.ArgumentParser())
@@ -124,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
     else:
-        print(scoreboard(scores, scored, limits))
+        print("\n".join([*board_lines(boards), scoreboard(scores, scored, limits)]))
         print(page)
     return 0
 
@@ -167,6 +186,16 @@ def scoreboard(
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 
+def board_lines(boards: Mapping[str, Board]) -> list[str]:
+    """The rows of leaderboards, each with those of the baselines beneath it."""
+    lines: list[str] = []
+    for name, row in boards.items():
+        named = {"reports": row.values, **row.baselines}
+        rows = [[name, *row.values], *([who, *map(number, values.values())] for who, values in named.items())]
+        lines += [*aligned_columns(rows, left=(0,)), ""]
+    return lines
+
+
 def aligned_columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
     """Rows of cells as lines; columns whose index is in `left` are aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -182,10 +211,9 @@ def aligned_columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> lis
 
 def _baselines(options: argparse.Namespace, pairs: Pairs, subjects: Sequence[str]) -> dict[str, list[str]]:
     """The reports of each baseline by its name: two made from the references, and those given by --baseline."""
-    reports = {
-        "normal": baselines.constant_normal(len(pairs.study_ids)),
-        "shuffled": baselines.shuffled(pairs.references, subjects, pairs.study_ids, options.seed),
-    }
+    reports = baselines.automatic(pairs.references, subjects, pairs.study_ids, options.seed)
+    if options.auto_baselines == "none":
+        reports.clear()
     for given in options.baseline:
         name, equals, file = given.partition("=")
         if not (name and equals and file):
