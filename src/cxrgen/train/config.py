@@ -20,6 +20,8 @@ PROMPTS = ("study", "study-prior", "original")
 TEMPLATES = ("plain", "v0", "v1", "mistral")
 ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 SCHEDULES = ("cosine", "linear", "constant")
 EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
@@ -163,6 +165,16 @@ class OptimConfig:
     )
     bf16: bool = _option(False, "compute in bfloat16 where the hardware has it")
     tf32: bool = _option(False, "let float32 products use TF32 where the hardware has it")
+    optim: str = _option(
+        OPTIMIZERS[0],
+        "AdamW as torch has it, fused into one kernel, or with a state of 8 bits (bitsandbytes); the last two on GPUs",
+        choices=OPTIMIZERS,
+    )
+    attn_implementation: str = _option(
+        "", "attention of the model: sdpa is torch's own; default: the model's", choices=("", *ATTENTIONS)
+    )
+    use_liger_kernel: bool = _option(False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs")
+    torch_compile: bool = _option(False, "compile the model, on GPUs")
     fsdp: str = _option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
 
 

@@ -32,6 +32,7 @@ from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
+from cxrgen.train.kernels import use_kernels
 from cxrgen.train.preflight import check_run
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
@@ -97,6 +98,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
             write_checkpoint(run.out / START, checkpoint)
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
+    use_kernels(checkpoint.model, config.optim)
     counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
     callback = _callback(run, checkpoint, fingerprint, subset, resumed, watchdog)
     _main_stage(run, stage, samples, folder, callback, redraw)

@@ -84,6 +84,7 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> Fi
         clip_norm=optim.max_grad_norm or math.inf,
         accumulation=sampler.accumulation,
         loss_rule=optim.loss_rule,
+        optimizer=optim.optim,
         train=None,
         bf16=bf16,
         distribution="fsdp" if optim.fsdp else "ddp",
