@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gzip
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cxrgen.cli import main
+from cxrgen.core.folders import LOCK, locked
 
 CXRGEN = (sys.executable, "-m", "cxrgen")
 COMMANDS = {
@@ -147,3 +149,34 @@ def test_an_interrupt_in_the_first_second(tmp_path: Path, seconds: float) -> Non
     said = process.communicate()[1]
     assert process.returncode in (130, -signal.SIGINT, 1)
     assert "cxrgen/" not in said
+
+
+@pytest.mark.parametrize("name", ["prepare", "evaluate", "compare", "phantom"])
+def test_two_runs_do_not_write_one_folder(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    with locked(place / "out"):
+        assert main(COMMANDS[name]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"cxrgen {name}: out: another run is writing there; ")
+    assert [path.name for path in (place / "out").iterdir()] == [LOCK]
+    assert main(COMMANDS[name]) == 0
+
+
+def test_a_packed_table_of_3_gib_at_evaluate(place: Path) -> None:
+    """The limit of the tables, under a limit of memory that holds for the whole process."""
+    blanks = gzip.compress(b" " * (16 << 20), 9)
+    (place / "pred.csv.gz").write_bytes(gzip.compress(b"study_id,report\n0001,") + blanks * 192)
+    words = [word.replace("pred.csv", "pred.csv.gz") for word in COMMANDS["evaluate"]]
+    size = 1_500_000_000
+    result = run(place, tuple(words), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
+    assert (result.returncode, "unpacked, which no such table does" in result.stderr) == (1, True)
+
+
+def test_without_docstrings_a_model_is_refused_in_one_line() -> None:
+    program = (
+        "from cxrgen.core.errors import InputError\n"
+        "try:\n    import cxrgen.model\nexcept InputError as error:\n    print(error)"
+    )
+    result = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True)
+    assert (result.returncode, "use -O at most" in result.stdout) == (0, True)
