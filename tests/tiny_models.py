@@ -60,7 +60,9 @@ VICUNA = (  # images first, and no mark behind an answer
 IDEFICS = (
     "{{ '<|im_start|>' }}{%- for message in messages -%}"
     "{{ message['role'] | capitalize + ':' }}"
-    "{%- if message['content'][0]['type'] != 'image' -%}{{ ' ' }}{%- endif -%}" + _PARTS + "{{ '<end_of_utterance>\n' }}"
+    "{%- if message['content'][0]['type'] != 'image' -%}{{ ' ' }}{%- endif -%}"
+    + _PARTS
+    + "{{ '<end_of_utterance>\n' }}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ 'Assistant:' }}{%- endif -%}"
 )
@@ -223,9 +225,7 @@ def idefics3(folder: Path) -> Path:
 
     images = Idefics3ImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
     tokenizer = _idefics_tokenizer()
-    processor = Idefics3Processor(
-        images, tokenizer, image_seq_len=4, chat_template=IDEFICS.replace("IMAGE", "<image>")
-    )
+    processor = Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=IDEFICS.replace("IMAGE", "<image>"))
     return _write(folder, Idefics3ForConditionalGeneration, Idefics3Config(**_idefics(tokenizer)), processor)
 
 

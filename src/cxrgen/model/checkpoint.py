@@ -1,6 +1,7 @@
 """A checkpoint folder: stock Hugging Face files plus cxrgen.json, which says how conversations become tokens.
 
-Training writes it, generation reads it, so both use one format. Other tools open the folder without cxrgen.json.
+Training writes it, generation reads it, so both use one format. Other tools open the folder without cxrgen.json. A
+folder of another origin has none; such a model is asked by its own chat template.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
@@ -35,8 +36,11 @@ from cxrgen.model.folder_checks import (
 from cxrgen.model.llama_fast import checked_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import MODEL_FILE, SLOW_FILES
 from cxrgen.model.locate import base_of
+from cxrgen.model.processors import open_processor
+from cxrgen.model.templates import CHAT
 
 FORMAT_FILE = "cxrgen.json"
+MOST_TOKENS = 8192  # of a sample, for a model that takes more; --model_max_length allows them
 BASE_FILE = "base.json"  # beside an adapter: the digest of the weights that it was trained over
 
 
@@ -66,8 +70,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
     """Write processor, tokenizer and cxrgen.json into an existing folder; beside an adapter, its base's digest."""
-    template = chat_template(checkpoint.format, begin=checkpoint.tokenizer.bos_token_id is not None)
-    checkpoint.processor.chat_template = checkpoint.tokenizer.chat_template = template
+    if checkpoint.format.template != CHAT:
+        template = chat_template(checkpoint.format, begin=checkpoint.tokenizer.bos_token_id is not None)
+        checkpoint.processor.chat_template = checkpoint.tokenizer.chat_template = template
     with quiet():
         checkpoint.processor.save_pretrained(folder)
     for name, data in checkpoint.slow_files.items():
@@ -95,14 +100,30 @@ def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any
             check_stock(folder)
         if not (folder / name).is_file():
             raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
-    format = recorded_format(folder / FORMAT_FILE)
+    return _opened(folder, recorded_format(folder / FORMAT_FILE), dtype, **how)
+
+
+def open_by_chat_template(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
+    """Open a model folder of any origin, to be asked by its own chat template. Raises InputError as the other does."""
+    return _opened(folder, chat_format(folder), dtype, **how)
+
+
+def chat_format(folder: Path) -> Format:
+    """The format of a model folder without cxrgen.json: its own chat template, as many tokens as it has positions."""
+    config = check_config(folder)
+    text = config.get("text_config") or config
+    positions = text.get("max_position_embeddings") or config.get("max_position_embeddings") or MOST_TOKENS
+    return Format(template=CHAT, max_length=min(positions, MOST_TOKENS))
+
+
+def _opened(folder: Path, format: Format, dtype: torch.dtype, **how: Any) -> Checkpoint:
     check_model_folder(folder, format)
     try:
         with quiet():
-            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-            # torchvision, where it is installed, resizes a little differently.
-            processor.image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-            if format.template != "plain":
+            processor = open_processor(folder)
+            if format.template == CHAT:
+                _check_parts(folder, processor)
+            elif format.template != "plain":
                 _check_tokenizer(folder, processor, format)
             model = _open_model(folder, dtype, **how)
     except _UNOPENED as error:
@@ -124,7 +145,7 @@ def check_model_folder(folder: Path, format: Format | None = None) -> None:
     if base is not None:
         check_files(base)
         _check_base(folder, base)
-    if format is not None:
+    if format is not None and format.template != CHAT:
         _check_image_tokens(folder, config, format)
     try:
         with quiet():
@@ -169,6 +190,15 @@ _UNOPENED = (
 def _unopened(folder: Path, error: Exception) -> InputError:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(f"{folder}: the checkpoint cannot be opened: {first_line}")
+
+
+def _check_parts(folder: Path, processor: Any) -> None:
+    """Raises InputError for a processor without tokenizer or images; a tokenizer without padding pads with its end."""
+    for name in ("tokenizer", "image_processor"):
+        if not hasattr(processor, name):
+            raise InputError(f"{folder}: {type(processor).__name__} has no {name}; give an image-text model")
+    if processor.tokenizer.pad_token_id is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
 
 
 def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:
