@@ -1,4 +1,4 @@
-"""Tiny random models of every class that the tests train: config, tokenizer, the class's own processor, a chat template.
+"""Tiny random models of every class that the tests train: config, tokenizer, the class's processor, a chat template.
 
 One function a class; each writes a folder as the hub has it. Tokenizers are small byte-level BPEs with the class's
 special tokens, templates are short ones in the class's style. Weights are a few thousand random numbers.

@@ -65,7 +65,7 @@ class ChatFamily:
         return frozenset(self._end_marks()[:1])
 
     def encode(self, conversation: Conversation, folder: Path) -> Sample:
-        """Ids and labels of a whole conversation, as long as it is. Raises InputError for what the model cannot take."""
+        """Ids and labels of a whole conversation. Raises InputError for one that the model cannot take."""
         sizes = [image_size(folder / name, self.format) for name in conversation.images]
         messages = self._messages(conversation.turns, [Image.new("RGB", size) for size in sizes])
         ids = self._inputs(self.blank, messages, prompt=False)["input_ids"][0].tolist()

@@ -22,6 +22,7 @@ from cxrgen.core.files import write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
+from cxrgen.model.chat import ChatFamily
 from cxrgen.model.chat_template import chat_template
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.folder_checks import (
@@ -122,7 +123,7 @@ def _opened(folder: Path, format: Format, dtype: torch.dtype, **how: Any) -> Che
         with quiet():
             processor = open_processor(folder)
             if format.template == CHAT:
-                _check_parts(folder, processor)
+                _check_chat(folder, processor, format)
             elif format.template != "plain":
                 _check_tokenizer(folder, processor, format)
             model = _open_model(folder, dtype, **how)
@@ -192,13 +193,17 @@ def _unopened(folder: Path, error: Exception) -> InputError:
     return InputError(f"{folder}: the checkpoint cannot be opened: {first_line}")
 
 
-def _check_parts(folder: Path, processor: Any) -> None:
-    """Raises InputError for a processor without tokenizer or images; a tokenizer without padding pads with its end."""
+def _check_chat(folder: Path, processor: Any, format: Format) -> None:
+    """Raises InputError for a processor that messages cannot go through; without a padding token, the end token pads."""
     for name in ("tokenizer", "image_processor"):
         if not hasattr(processor, name):
             raise InputError(f"{folder}: {type(processor).__name__} has no {name}; give an image-text model")
     if processor.tokenizer.pad_token_id is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    try:
+        ChatFamily(processor, format)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
 
 
 def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:

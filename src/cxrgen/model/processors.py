@@ -1,4 +1,4 @@
-"""The processor of a model folder (tokenizer, image processor, chat template), without the parts that reports don't use.
+"""The processor of a model folder: tokenizer, image processor and chat template, without a part for videos.
 
 Images go through the PIL backend, which needs no torchvision and gives the same pixels with and without it. A class
 that also reads videos needs torchvision for that part alone; here the part is kept as its settings, which are written
@@ -45,7 +45,7 @@ def open_processor(folder: Path) -> Any:
         return processor
     settings, rest = kind.get_processor_dict(folder, local_files_only=True)
     openers = {
-        "tokenizer": lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        "tokenizer": lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True),  # type: ignore[no-untyped-call]
         "image_processor": lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil"),
         _VIDEO: lambda: VideoSettings(_video_settings(folder, settings)),
     }
@@ -71,7 +71,7 @@ def _processor_class(folder: Path) -> Any:
     if not (folder / "config.json").is_file():
         return None
     config = type(AutoConfig.from_pretrained(folder, local_files_only=True))
-    return PROCESSOR_MAPPING[config] if config in PROCESSOR_MAPPING else None
+    return PROCESSOR_MAPPING.get(config, None)
 
 
 def _video_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
