@@ -194,7 +194,7 @@ def _unopened(folder: Path, error: Exception) -> InputError:
 
 
 def _check_chat(folder: Path, processor: Any, format: Format) -> None:
-    """Raises InputError for a processor that messages cannot go through; without a padding token, the end token pads."""
+    """Raises InputError for a processor that takes no messages. Where no token pads, the end token does."""
     for name in ("tokenizer", "image_processor"):
         if not hasattr(processor, name):
             raise InputError(f"{folder}: {type(processor).__name__} has no {name}; give an image-text model")

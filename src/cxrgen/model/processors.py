@@ -7,6 +7,7 @@ back with the processor, so that other tools find them again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def open_processor(folder: Path) -> Any:
             processor.image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
         return processor
     settings, rest = kind.get_processor_dict(folder, local_files_only=True)
-    openers = {
-        "tokenizer": lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True),  # type: ignore[no-untyped-call]
+    openers: dict[str, Callable[[], Any]] = {
+        "tokenizer": lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True),
         "image_processor": lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil"),
         _VIDEO: lambda: VideoSettings(_video_settings(folder, settings)),
     }
