@@ -55,7 +55,7 @@ def compare(groups: Sequence[Pairs]) -> dict[str, float]:
 
         def ours(hypotheses: list[str], references: list[str], folder: Path | None) -> np.ndarray:
             encoder.known.clear()
-            return score(hypotheses, references, minilm, cache=folder)[2]
+            return np.asarray(score(hypotheses, references, minilm, cache=folder)[2])
 
         sides: dict[str, Callable[[list[str], list[str]], np.ndarray]] = {
             "bert-score": lambda said, wanted: theirs.score(said, wanted)[2].numpy(),

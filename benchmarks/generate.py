@@ -244,8 +244,8 @@ def least_time(checkpoint: Checkpoint, studies: Sequence[tuple[Conversation, int
     written = sum(length for _, length in studies)
     read = sum(len(encode_prompt(each.turns, checkpoint.tokenizer, checkpoint.format)) for each, _ in studies)
     operations = 2.0 * body * (read + written) + 2.0 * head * written
-    bytes_a_step = 4.0 * (body + head)
-    return max(operations / product_rate(), written / batch_size * bytes_a_step / reading_rate())
+    bytes_a_step: float = 4.0 * (body + head)
+    return float(max(operations / product_rate(), written / batch_size * bytes_a_step / reading_rate()))
 
 
 def product_rate() -> float:

@@ -119,7 +119,8 @@ def false_positives(draw: Pairs, measured: Callable[[Floats], MetricResult], pat
     hits = 0
     for number in range(sets):
         columns = [np.column_stack([values, np.ones(patients)]) for values in draw(random, patients)]
-        ((_, gap),) = gaps(*map(measured, columns), groups, list(total_of(measured(columns[0]), columns[0]))).items()
+        first, second = map(measured, columns)
+        ((_, gap),) = gaps(first, second, groups, list(total_of(first, columns[0]))).items()
         hits += float(p_values(gap.shares[:, None], [patients], [""], PERMUTATIONS, number).alone[0]) < ALPHA
     return hits / sets
 

@@ -18,7 +18,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,9 +97,11 @@ def ours(checkpoint: Checkpoint, samples: list[Sample], folder: Path) -> float:
     variants = [[sample] for sample in samples]
     compute, taken = stages.cached_features, [0.0]
 
-    def timed(*given: Any) -> Callable[[str], torch.Tensor]:
+    def timed(
+        checkpoint: Checkpoint, samples: Sequence[Sequence[Sample]], folder: Path
+    ) -> Callable[[str], torch.Tensor]:
         start = time.perf_counter()
-        features = compute(*given)
+        features = compute(checkpoint, samples, folder)
         taken[0] = time.perf_counter() - start
         return features
 
@@ -121,7 +123,7 @@ def plain(checkpoint: Checkpoint, samples: list[Sample], folder: Path, batches: 
         inputs = collate(
             [samples[index] for index in batch],
             0,
-            lambda name: image_pixels([folder / name], images, checkpoint.format.aspect)[0],
+            lambda name: image_pixels([folder / name], images, checkpoint.format)[0],
         )
         model(**{name: value for name, value in inputs.items() if name != "ids"}, use_cache=False).loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -188,7 +190,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer layers and steps")
     options = parser.parse_args()
     layers, steps, rounds = (3, 4, 1) if options.quick else (30, 6, 2)
-    parts = {}
+    parts: dict[str, float] = {}
     for name, mode in (("full", "projector+llm"), ("lora", "lora")):
         parts |= {f"{name}_{key}": value for key, value in compare(mode, layers, steps, rounds).items()}
     lower = min(("full", "lora"), key=lambda name: parts[f"{name}_ratio"])

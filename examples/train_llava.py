@@ -35,8 +35,8 @@ def make_data(out: Path, studies: int) -> Path:
 def train_model(prepared: Path, out: Path, base: str, steps: int) -> Path:
     """Any flag of `cxrgen train` by its name; a new vision encoder first learns labels read from the reports."""
     how: dict[str, Any] = {**LORA, "model_name_or_path": base} if base else {**NEW_MODEL, "tower_steps": steps}
-    paths = {"data_path": str(prepared), "output_dir": str(out / "model")}
-    losses = train(make_config(**paths, **how, max_steps=steps, per_device_train_batch_size=16, bf16=True))
+    how |= {"data_path": str(prepared), "output_dir": str(out / "model")}
+    losses = train(make_config(how, max_steps=steps, per_device_train_batch_size=16, bf16=True))
     print(f"loss: {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last")
     return out / "model"
 

@@ -22,7 +22,8 @@ from tests.train.material import small
 import cxrgen
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
-from cxrgen.imaging.read import RENDERINGS, read_image, read_image_tags
+from cxrgen.imaging.names import RENDERINGS
+from cxrgen.imaging.read import read_image, read_image_tags
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.train.pipeline import train
 

@@ -25,7 +25,7 @@ import cxrgen
 from cxrgen.cli import main
 from cxrgen.core.records import read_studies
 from cxrgen.generate.decoding import prefill
-from cxrgen.imaging.read import RENDERINGS
+from cxrgen.imaging.names import RENDERINGS
 from cxrgen.imaging.stored import ImageRule, read_as_stored, views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.model.conversation import IGNORE

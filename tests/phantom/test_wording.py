@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cxrgen.metrics.lexical.ptb import tokens
+from cxrgen.phantom import STYLES
 from cxrgen.phantom.findings import (
     CHANGING,
     LOBES,
@@ -21,7 +22,7 @@ from cxrgen.phantom.findings import (
 from cxrgen.phantom.parser import parse
 from cxrgen.phantom.phrases import PRESENT, STRAY
 from cxrgen.phantom.rng import make_rng
-from cxrgen.phantom.wording import CAUSE_SHARES, STYLES, TEMPLATES, Style, draw_style, word_report
+from cxrgen.phantom.wording import CAUSE_SHARES, TEMPLATES, Style, draw_style, word_report
 from cxrgen.text.rule_labels import label
 from cxrgen.text.sections import split_sections
 

@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -27,6 +24,9 @@ def say(message: str) -> None:
 def track(items: Iterable[T], stage: str, total: int, note: Callable[[], str] = str) -> Iterator[T]:
     """Yield `items`, showing how many of `total` are done, the time left, and what `note` says (a loss, say)."""
     if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(stage, total=total)

@@ -35,10 +35,11 @@ _PARTS = ("phantom", "prepared", "model", "generate", "evaluate", "other")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("--out", required=True, type=Path, help="folder for everything that is made")
-    parser.add_argument("--studies", type=int, default=6000, help="training studies (default: 6000)")
-    parser.add_argument("--test-studies", type=int, default=200, help="test studies (default: 200)")
-    parser.add_argument("--seed", type=int, default=1, help="of studies and model (default: 1)")
-    parser.add_argument("--recipe", default="tiny", help="training recipe (default: tiny)")
+    studies = parser.add_argument_group("studies")
+    studies.add_argument("--studies", type=int, default=6000, help="training studies (default: 6000)")
+    studies.add_argument("--test-studies", type=int, default=200, help="test studies (default: 200)")
+    studies.add_argument("--seed", type=int, default=1, help="of studies and model (default: 1)")
+    parser.add_argument_group("model").add_argument("--recipe", default="tiny", help="training recipe (default: tiny)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -58,8 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", type=Path, metavar="MODEL", help="checkpoint folder or projector file to inspect"
     )
-    parser.add_argument("--gpu", action="store_true", help="test what needs a GPU; takes minutes")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument_group("what to test").add_argument(
+        "--gpu", action="store_true", help="test what needs a GPU; takes minutes"
+    )
+    parser.add_argument_group("output").add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
@@ -73,6 +71,9 @@ def _against(score: Score) -> dict[str, Any]:
 
 def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], content: Mapping[str, Any]) -> None:
     """Write scores.json and per_study.parquet, each atomically; the same scores give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     columns: dict[str, Any] = {"study_id": pa.array(scores.study_ids, pa.string())}
     columns["subject_id"] = pa.array(subjects, pa.string())
     for name, values in scores.per_study.items():
@@ -114,6 +115,9 @@ def read_results(folder: Path) -> Results:
     measuring no texts; a metric that no longer exists, or has other counts by now, is an InputError, because old counts
     would silently mean something else.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     scores, studies = folder / "scores.json", folder / "per_study.parquet"
     for file in (scores, studies):
         if not file.is_file():

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrgen.core.errors import unknown
+from cxrgen.imaging.names import DICOM_SUFFIXES, RENDERINGS
 from cxrgen.imaging.pictures import MAGIC, fitted, read_picture
 from cxrgen.imaging.purpose import PURPOSE_TAGS
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.views import VIEW_TAGS
 
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # where nothing in the file says what it is
-RENDERINGS = ("window", "percentile", "mimic")
 SMALLEST_SIDE = 64  # pixels; below this there is no image to describe
 _INVERTED = 20.0  # corners brighter than the middle by this: none of 365 true images, five in six of the same inverted
 

@@ -18,7 +18,7 @@ from typing import Any
 from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import FRONTAL, LATERAL, Turn
 from cxrgen.core.tables import read_json
-from cxrgen.imaging.read import RENDERINGS
+from cxrgen.imaging.names import RENDERINGS
 from cxrgen.imaging.stored import ImageRule
 from cxrgen.model.llama_tokenizer import (
     IMAGE_END,

@@ -19,7 +19,6 @@ from cxrgen.phantom import phrases
 from cxrgen.phantom.findings import DEVICES, NAMES, Findings
 from cxrgen.phantom.rng import bernoulli, pick, shuffled
 
-STYLES = ("varied", "plain")
 TEMPLATES = {"both": 0.60, "impression": 0.20, "findings": 0.12, "paragraphs": 0.05, "odd": 0.03}
 CAUSE_SHARES = {"pneumonia": 0.25, "contusion": 0.25, "": 0.50}  # of the indications
 STRAY_SHARE = 0.05  # of reports without an earlier study that speak of one all the same

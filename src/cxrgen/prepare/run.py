@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.rejects import share
+from cxrgen.imaging.names import RENDERINGS
 from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
 from cxrgen.sources import SOURCES, ArgumentGroup, source
 from cxrgen.text.cleaning import RECIPES
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_source(group: ArgumentGroup) -> None:
-    group.add_argument("--kind", default="auto", help=f"auto, {', '.join(SOURCES)} (default: auto)")
+    group.add_argument("--kind", choices=("auto", *SOURCES), default="auto", help="of source (default: auto)")
     group.add_argument("--image-folder", type=Path, help="where image names start; default: beside the source")
     group.add_argument("--text-file", type=Path, help="CSV with study_id and report, findings, impression, ...")
     group.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="what a column holds")
@@ -80,7 +81,7 @@ def _add_studies(group: ArgumentGroup) -> None:
 
 def _add_images(group: ArgumentGroup) -> None:
     group.add_argument("--size", type=int, default=512, help="longest side of stored images (default: 512)")
-    group.add_argument("--rendering", default="window", help="of DICOM: window, percentile or mimic")
+    group.add_argument("--rendering", choices=RENDERINGS, default="window", help="of DICOM (default: window)")
     group.add_argument("--max-pixels", type=int, default=200_000_000, help="images above are refused")
     group.add_argument("--strict", action="store_true", help="leave out images read with a remark (cmyk, scaled, ...)")
 

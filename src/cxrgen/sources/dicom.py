@@ -17,8 +17,8 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
+from cxrgen.imaging.names import DICOM_SUFFIXES
 from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal, superseded
-from cxrgen.imaging.read import DICOM_SUFFIXES
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.views import VIEW_TAGS, view_class, view_of_tags
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions

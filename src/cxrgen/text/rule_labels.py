@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.misspellings import put_right
@@ -43,8 +43,16 @@ def _one_of(words: dict[str, str], marks: dict[str, str], passed: str) -> tuple[
     return re.compile(pattern), (*words, *marks)
 
 
-_PHRASE, _PHRASE_NAMES = _one_of(PHRASES, {}, BEGIN_NO_PHRASE)
-_CUE, _CUE_KINDS = _one_of(CUES, MARKS, BEGIN_NO_CUE)
+@cache  # compiled when a report is first read: it takes as long as all else that a command's help needs
+def _phrases() -> tuple[re.Pattern[str], tuple[str, ...]]:
+    return _one_of(PHRASES, {}, BEGIN_NO_PHRASE)
+
+
+@cache
+def _cues() -> tuple[re.Pattern[str], tuple[str, ...]]:
+    return _one_of(CUES, MARKS, BEGIN_NO_CUE)
+
+
 _MARK_OF_LIST = re.compile(r"\s*(?:(?:[-–—*+>•·‣▪◦●○■□]+|\(?(?:\d{1,2}|[A-Za-z])[.)](?=\s))\s*)+")
 _HYPHEN_AT_LINE_END = re.compile(r"-(?<=\w-)[^\S\r\n]*[\r\n]+\s*")
 
@@ -89,7 +97,8 @@ def _statements(sentence: str) -> tuple[tuple[str, int], ...]:
     mentions = _mentions(sentence)
     if not mentions:
         return ()
-    cues = [_Event(cue.start(), _CUE_KINDS[(cue.lastindex or 1) - 1]) for cue in _CUE.finditer(sentence)]
+    words, kinds = _cues()
+    cues = [_Event(cue.start(), kinds[(cue.lastindex or 1) - 1]) for cue in words.finditer(sentence)]
     events = sorted(mentions + cues, key=lambda event: (event.start, event.kind == "mention"))
     _Scopes(sentence).walk(events)
     _settle_labels(events)
@@ -109,8 +118,9 @@ class _Event:
 def _mentions(sentence: str) -> list[_Event]:
     found = []
     broken = [match.span() for match in BROKEN_DEVICE.finditer(sentence)] if "fractur" in sentence else []
-    for match in _PHRASE.finditer(sentence):
-        name = _PHRASE_NAMES[(match.lastindex or 1) - 1]
+    phrases, kinds = _phrases()
+    for match in phrases.finditer(sentence):
+        name = kinds[(match.lastindex or 1) - 1]
         names = ("Pneumothorax", "Pleural Effusion") if name == BOTH_AIR_AND_FLUID else (name,)
         if name and not (name == "Fracture" and any(start <= match.start() < end for start, end in broken)):
             found.append(_Event(match.start(), "mention", names, 1))

@@ -21,8 +21,9 @@ _EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("run", type=Path, metavar="RUN", help="--output_dir of a training")
-    parser.add_argument("--step", default="last", metavar="N|best|last", help="which checkpoint (default: last)")
-    parser.add_argument("--merge-adapter", action="store_true", help="write adapters into the weights")
+    what = parser.add_argument_group("what to write")
+    what.add_argument("--step", default="last", metavar="N|best|last", help="which checkpoint (default: last)")
+    what.add_argument("--merge-adapter", action="store_true", help="write adapters into the weights")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder for the model")
 
 

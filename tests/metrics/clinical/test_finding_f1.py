@@ -5,9 +5,10 @@ import pytest
 
 from cxrgen.core.errors import InputError
 from cxrgen.metrics.clinical import finding_f1 as findings
+from cxrgen.phantom import STYLES
 from cxrgen.phantom.findings import NAMES, NINE, Findings, as_row, draw_findings
 from cxrgen.phantom.rng import make_rng
-from cxrgen.phantom.wording import STYLES, draw_style, word_report
+from cxrgen.phantom.wording import draw_style, word_report
 
 
 def values(texts: list[str], truth: list[Findings]) -> dict[str, float]:
