@@ -10,11 +10,11 @@ from typing import Any
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study
-from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.run_checkpoint import ready_folder
-from cxrgen.generate.settings import Settings, read_format, with_options
+from cxrgen.generate.settings import Settings, named_folder, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.text.prompts import study_conversation, tells_prior
@@ -23,11 +23,11 @@ Paths = str | os.PathLike[str]
 
 
 class ReportGenerator:
-    """A checkpoint in memory, and how it writes. Raises UsageError for another engine than transformers."""
+    """A checkpoint in memory, and how it writes. Raises UsageError for engine vllm."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.engine != "transformers":
-            raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
+        if settings.engine == "vllm":
+            raise UsageError("one study is written by engine auto; vllm is for question files")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
         self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
@@ -56,7 +56,7 @@ class ReportGenerator:
             )
         if prior and not tells_prior(format.prompt):
             say("this checkpoint was trained without prior reports, so the prior is left out")
-        conversation = study_conversation(study, format.views, format.prompt, prior)
+        conversation = study_conversation(study, format.views, format.prompt, prior, self.settings.question)
         if not conversation.images:
             raise InputError(
                 f"no image left to show: the checkpoint takes {format.views} images, given are "
@@ -70,6 +70,9 @@ class ReportGenerator:
 def load(
     model: Paths, conv_mode: str | None = None, compat: str | None = None, views: str | None = None, **settings: Any
 ) -> ReportGenerator:
-    """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
-    folder = ready_folder(Path(model))
+    """Open a checkpoint folder, or any image-text model by its folder or name on the hub.
+
+    `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype, question.
+    """
+    folder = ready_folder(named_folder(Path(model)))
     return ReportGenerator(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))

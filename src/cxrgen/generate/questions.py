@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_csv, write_text
 from cxrgen.core.records import Conversation, Prediction, Reject, read_studies
 from cxrgen.text.llava_json import read_conversations
@@ -31,21 +31,26 @@ class Questions:
     rejects: list[Reject]
 
 
-def read_questions(path: Path, images: Path | None, split: str, format: Format) -> Questions:
-    """All that is asked, in its order. Raises InputError when there is nothing, or none of the images is there."""
+def read_questions(path: Path, images: Path | None, split: str, format: Format, task: str = "") -> Questions:
+    """All that is asked, in its order; `task` replaces the task of a prepared set's questions.
+
+    Raises InputError when there is nothing, or none of the images is there.
+    """
     folder = images or (path if path.is_dir() else path.parent)
     rejects: list[Reject] = []
     if path.is_dir():
         studies = read_studies(path)
         priors = prior_reports(studies, format.prompt)
         asked = [
-            study_conversation(study, format.views, format.prompt, priors.get(study.study_id))
+            study_conversation(study, format.views, format.prompt, priors.get(study.study_id), task)
             for study in studies
             if study.split == split
         ]
         conversations = [each for each in asked if each.images]
         kind = "image" if format.views == "all" else f"{format.views} image"
         rejects = [Reject("study", each.id, "no-image", f"no {kind} to show") for each in asked if not each.images]
+    elif task:
+        raise UsageError(f"--question is for prepared folders and --images; {path.name} holds its own questions")
     else:
         conversations, rejects = read_conversations(path)
     conversations, doubled = _one_per_id(conversations, path.name)

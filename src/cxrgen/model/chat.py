@@ -66,8 +66,7 @@ class ChatFamily:
 
     def encode(self, conversation: Conversation, folder: Path) -> Sample:
         """Ids and labels of a whole conversation. Raises InputError for one that the model cannot take."""
-        sizes = [image_size(folder / name, self.format) for name in conversation.images]
-        messages = self._messages(conversation.turns, [Image.new("RGB", size) for size in sizes])
+        messages = self._messages(conversation.turns, self._blank_images(conversation, folder))
         ids = self._inputs(self.blank, messages, prompt=False)["input_ids"][0].tolist()
         labels = self._labels(messages, ids)
         return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images, conversation.turns)
@@ -100,6 +99,11 @@ class ChatFamily:
         images = self.open_images(conversation, folder)
         return self._inputs(self.processor, self._messages(conversation.turns[:1], images), prompt=True)
 
+    def prompt_length(self, conversation: Conversation, folder: Path) -> int:
+        """Tokens of the prompt, those of images included."""
+        messages = self._messages(conversation.turns[:1], self._blank_images(conversation, folder))
+        return int(self._inputs(self.blank, messages, prompt=True)["input_ids"].shape[1])
+
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """The prompt's ids with one placeholder an image, for engines that widen it themselves."""
         images: list[Any] = list(conversation.images)
@@ -108,6 +112,9 @@ class ChatFamily:
     def open_images(self, conversation: Conversation, folder: Path) -> list[Image.Image]:
         """The conversation's images after the checkpoint's image rule."""
         return [open_image(folder / name, self.format) for name in conversation.images]
+
+    def _blank_images(self, conversation: Conversation, folder: Path) -> list[Image.Image]:
+        return [Image.new("RGB", image_size(folder / name, self.format)) for name in conversation.images]
 
     def _row(self, sample: Sample, folder: Path) -> dict[str, torch.Tensor]:
         images = [open_image(folder / name, self.format) for name in sample.images]

@@ -100,13 +100,28 @@ def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any
         if name == FORMAT_FILE and base is None:
             check_stock(folder)
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
+            raise InputError(f"{folder}: no {name} and no chat template, so how to ask this model is not known")
     return _opened(folder, recorded_format(folder / FORMAT_FILE), dtype, **how)
 
 
 def open_by_chat_template(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
     """Open a model folder of any origin, to be asked by its own chat template. Raises InputError as the other does."""
     return _opened(folder, chat_format(folder), dtype, **how)
+
+
+def open_model_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
+    """Open a checkpoint, or a folder of another origin by its own chat template. Raises InputError as these do."""
+    recorded = (Path(folder) / FORMAT_FILE).is_file() or not has_chat_template(Path(folder))
+    return (open_checkpoint if recorded else open_by_chat_template)(folder, dtype, **how)
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the folder holds a chat template for its processor."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    file = folder / "processor_config.json"
+    content = read_json(file) if file.is_file() else {}
+    return isinstance(content, dict) and bool(content.get("chat_template"))
 
 
 def chat_format(folder: Path) -> Format:

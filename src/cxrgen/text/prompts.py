@@ -23,27 +23,29 @@ SPEAKERS = {  # as conversation files name them (in any case), and as `Turn.role
 _VIEW_NAMES = {FRONTAL: "Frontal", LATERAL: "Lateral"}
 
 
-def study_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
+def study_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None, task: str = "") -> str:
     """A line a view with its `<image>`, indication and prior report where given, then the task."""
     lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in views]
     if indication:
         lines.append(f"Indication: {_one_line(indication)}")
     if prior:
         lines.append(f"Prior report: {_one_line(prior)}")
-    return "\n".join([*lines, "Write the report."])
+    return "\n".join([*lines, task or "Write the report."])
 
 
 def _one_line(text: str) -> str:
     return " ".join(without_special_tokens(text).split())
 
 
-def original_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
+def original_prompt(
+    views: Sequence[View], indication: str | None = None, prior: str | None = None, task: str = ""
+) -> str:
     """Prompt `original`: one fixed sentence, then the images; neither indication nor prior."""
-    return "\n".join(["Illustrate the image through a detailed medical report", *(IMAGE for _ in views)])
+    return "\n".join([task or "Illustrate the image through a detailed medical report", *(IMAGE for _ in views)])
 
 
-PROMPTS: dict[str, Callable[[Sequence[View], str | None, str | None], str]] = {
-    "study": lambda views, indication, prior: study_prompt(views, indication),
+PROMPTS: dict[str, Callable[[Sequence[View], str | None, str | None, str], str]] = {
+    "study": lambda views, indication, prior, task: study_prompt(views, indication, task=task),
     "study-prior": study_prompt,
     "original": original_prompt,
 }
@@ -70,16 +72,17 @@ def shown_views(study: Study, views: str) -> tuple[View, ...]:
 
 
 def study_conversation(
-    study: Study, views: str = "all", prompt: str = "study", prior: str | None = None
+    study: Study, views: str = "all", prompt: str = "study", prior: str | None = None, task: str = ""
 ) -> Conversation:
     """A study as the conversation that a report writer has about it; no answer turn where there is no report.
 
-    `prior` is the text of the report before; prompt `study-prior` includes it, the others do not.
+    `prior` is the text of the report before; prompt `study-prior` includes it, the others do not. `task` replaces the
+    sentence that asks for the report.
     """
     if prompt not in PROMPTS:
         raise unknown("--prompt", prompt, PROMPTS)
     shown = shown_views(study, views)
-    turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior))]
+    turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior, task))]
     if study.report is not None:
         turns.append(Turn("assistant", without_special_tokens(study.report)))
     return Conversation(study.study_id, tuple(view.path for view in shown), tuple(turns))

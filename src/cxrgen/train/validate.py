@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from cxrgen.core.records import Conversation
-from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.metrics import measure
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
