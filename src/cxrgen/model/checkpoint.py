@@ -22,6 +22,7 @@ from cxrgen.core.files import write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
+from cxrgen.model.adapters import load_magnitudes
 from cxrgen.model.chat import ChatFamily
 from cxrgen.model.chat_template import chat_template
 from cxrgen.model.conversation import Format, recorded_format
@@ -191,6 +192,7 @@ def _open_model(folder: Path, dtype: torch.dtype, **how: Any) -> Any:
     model, info = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=dtype, local_files_only=True, output_loading_info=True, **how
     )
+    load_magnitudes(folder, model, info)
     refuse_unloaded(folder, info)
     refuse_infinite(folder, [*model.named_parameters(), *model.named_buffers()])
     return model
