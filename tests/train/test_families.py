@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.tiny_models import gemma3, qwen2_5_vl
+from safetensors.torch import load_file
+from tests.tiny_models import TINY_MODELS, gemma3, qwen2_5_vl
+from tests.train.material import TORCHRUN, assert_close, assert_equal, cxrgen, weights, write_conversations
 
 from cxrgen.core.errors import UsageError
 from cxrgen.model.checkpoint import open_by_chat_template, open_checkpoint

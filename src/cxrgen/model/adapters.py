@@ -1,7 +1,7 @@
 """What transformers leaves out when it opens an adapter: the column lengths of DoRA (Liu et al. 2024).
 
-peft writes them as `lora_magnitude_vector`, transformers 5.23 looks for `lora_magnitude_vector.default.weight` and gives
-the missing ones the lengths of the base. They are filled in here, and taken off the list of what is missing.
+peft writes them as `lora_magnitude_vector`, transformers 5.23 looks for `lora_magnitude_vector.default.weight`, and a
+missing one gets the length of the base. They are filled in here, and taken off the list of what is missing.
 """
 
 from __future__ import annotations
