@@ -92,6 +92,7 @@ def test_a_broken_run_goes_on_bit_by_bit(model: Path, prepared: Path, tmp_path: 
     assert_equal(weights(tmp_path / "broken"), weights(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_adapters_of_any_kind_are_opened_as_they_were_trained(model: Path, prepared: Path, tmp_path: Path) -> None:
     """Rank-stabilised, by direction and length, layers computed again; validated on the way; merged or not."""
     settings: dict[str, Any] = {"train_modules": "lora", "lora_rank": 2, "use_rslora": True, "use_dora": True}
