@@ -35,6 +35,7 @@ COMMANDS = {
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
+    "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),
     "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
     "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }

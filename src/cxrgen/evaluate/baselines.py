@@ -17,11 +17,19 @@ from cxrgen.evaluate.paired import Gap, gaps, p_values
 from cxrgen.evaluate.scores import Against, Score, Scores, loss
 from cxrgen.metrics import Better
 
+AUTOMATIC = ("normal", "shuffled")  # the baselines that are made without being asked for
 PERMUTATIONS = 1_000  # of the test against baselines: enough for the level 0.05, not to rank small p values
 NORMAL_REPORT = (
     "The heart size is normal. The lungs are clear. There is no pleural effusion or pneumothorax. "
     "No acute cardiopulmonary abnormality."
 )
+
+
+def automatic(
+    references: Sequence[str], subjects: Sequence[str], study_ids: Sequence[str], seed: int = 0
+) -> dict[str, list[str]]:
+    """The reports of each automatic baseline by its name."""
+    return dict(zip(AUTOMATIC, (constant_normal(len(references)), shuffled(references, subjects, study_ids, seed))))
 
 
 def constant_normal(count: int) -> list[str]:
@@ -60,6 +68,8 @@ def against_baselines(scores: Scores, baselines: Mapping[str, Scores], seed: int
         best = {name: best_baseline(name, scores.metrics[name].better, by_baseline) for name in names}
         for baseline, of in baselines.items():
             led = [name for name, which in best.items() if which is not None and which[0] == baseline]
+            if not led:
+                continue
             between = gaps(of.measured[metric], result, scores.groups, led)
             found |= {name: (baseline, gap) for name, gap in between.items()}
     if not found:

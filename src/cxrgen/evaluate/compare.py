@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,9 @@ from cxrgen.core.progress import say
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.paired import PERMUTATIONS, Gap, gaps, p_values
 from cxrgen.evaluate.results import Results, read_results
-from cxrgen.evaluate.scores import ARROWS, loss
+from cxrgen.evaluate.scores import ARROWS
 from cxrgen.evaluate.statistics import clusters
+from cxrgen.evaluate.verdicts import RULE, Verdict, gain, verdict
 from cxrgen.html import Bar, Section, note, number, render, table, whisker_chart
 from cxrgen.metrics import Better
 
@@ -53,6 +55,15 @@ class Difference:
     p_corrected: float  # for the scores of this pair of systems
     p_corrected_all: float  # for the scores of all pairs compared
     no_interval: str = ""  # why there is none
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the second is better."""
+        return verdict(self.first, self.second, self.difference, self.ci95, self.p_corrected_all, self.better)
+
+    def entry(self) -> dict[str, Any]:
+        """The row of compare.json."""
+        return {**asdict(self), "gain": gain(self.difference, self.better), "verdict": self.verdict}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         "first": names[0],
         "notes": notes,
         "signature": f"intervals:mover|p:max-t,permutations:{options.permutations},seed:{options.seed}",
-        "differences": {name: [asdict(row) for row in rows] for name, rows in found.items()},
+        "differences": {name: [row.entry() for row in rows] for name, rows in found.items()},
     }
     print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else _plain(names[0], found))
     if options.out:
@@ -171,12 +182,6 @@ def _names(folders: Sequence[Path]) -> list[str]:
     raise UsageError("the same folder is named twice; compare different ones")
 
 
-def _verdict(row: Difference) -> str:
-    if row.p_corrected_all >= 0.05:
-        return "not significant"
-    return "better" if loss(row.second, row.better) < loss(row.first, row.better) else "worse"
-
-
 def _cells(row: Difference) -> list[str]:
     ends = ends_text(row.ci95, row.no_interval)
     arrow = ARROWS[row.better]
@@ -186,7 +191,7 @@ def _cells(row: Difference) -> list[str]:
         *values,
         ends,
         *(f"{p:.4f}" for p in (row.p, row.p_corrected, row.p_corrected_all)),
-        _verdict(row),
+        row.verdict,
     ]
 
 
@@ -219,8 +224,7 @@ def _page(first: str, found: dict[str, list[Difference]], notes: Sequence[str], 
                 ],
                 "Differences are paired over patients; of scores that are best at 1 they are those of the distances "
                 "from 1. p is corrected by the largest statistic of each permutation (Westfall and Young), for the "
-                "scores of these two systems and for those of all pairs compared here. An interval that holds 0, or a "
-                "p over all pairs of 0.05 or more, leaves open which of the two is better.",
+                f"scores of these two systems and for those of all pairs compared here. {RULE}",
             )
         )
     return render("Systems compared", sections, f"{signature} · cxrgen {__version__}")

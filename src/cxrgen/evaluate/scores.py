@@ -7,7 +7,7 @@ This file knows counts and names only; the metrics are in `cxrgen.metrics`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +17,9 @@ import numpy as np
 from cxrgen import metrics as metrics_of
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate.intervals import intervals
+from cxrgen.evaluate.one_pass import measure_sets
 from cxrgen.evaluate.statistics import Clusters, clusters
-from cxrgen.evaluate.suites import Total, expanded, totals
+from cxrgen.evaluate.suites import Board, Total, board, expanded, totals
 from cxrgen.metrics import Better, Floats, MetricResult
 
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "nearer_to_1": "→1"}
@@ -81,6 +82,10 @@ class Scores:
         """The sums of scores that rankings use, beside those of the baselines."""
         return totals(self.values(), {name: of.values() for name, of in baselines.items()})
 
+    def board(self, name: str, baselines: Mapping[str, Scores], lacking: Mapping[str, str]) -> Board:
+        """The row of a leaderboard, beside those of the baselines; `lacking` says why metrics could not run."""
+        return board(name, self.values(), {baseline: of.values() for baseline, of in baselines.items()}, lacking)
+
     def signature(self) -> str:
         """What another person needs to get the same intervals."""
         return f"n:{self.n}|patients:{self.patients}|intervals:wilson,jackknife-t"
@@ -104,32 +109,45 @@ def evaluate(
     the options of metrics by their names: weights, say. Raises InputError for no studies, differing lengths or a
     repeated id.
     """
-    _check(hypotheses, references, study_ids, subjects, truth)
+    sets = {"": hypotheses}
+    return evaluate_sets(sets, references, study_ids, subjects, metrics, truth=truth, settings=settings)[""]
+
+
+def evaluate_sets(
+    sets: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    study_ids: Sequence[str],
+    subjects: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    *,
+    truth: Sequence[Mapping[str, str]] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    without_weights: Collection[str] = (),
+) -> dict[str, Scores]:
+    """Score several sets of N reports, by name, against the same references; see `evaluate`.
+
+    Metrics that need weights are left out of the sets named in `without_weights`.
+    """
+    for hypotheses in sets.values():
+        _check(hypotheses, references, study_ids, subjects, truth)
     names = chosen_metrics(metrics, truth is not None)
     groups = clusters(study_ids if subjects is None else subjects)
+    measured = measure_sets(names, sets, references, settings, truth, without_weights)
+    return {name: _scored(of, tuple(study_ids), groups) for name, of in measured.items()}
+
+
+def _scored(measured: dict[str, MetricResult], study_ids: tuple[str, ...], groups: Clusters) -> Scores:
+    """Values and intervals of one set's results."""
     scores: dict[str, Score] = {}
-    measured: dict[str, MetricResult] = {}
-    for name in names:
-        extra = called_with(name, settings, truth)
+    for result in measured.values():
         with np.errstate(divide="ignore", invalid="ignore"):
-            result = measured[name] = metrics_of.measure(name, hypotheses, references, **extra)
             values = result.aggregate(result.counts.sum(axis=0))
         ends = intervals(result, groups)
         for key, value in values.items():
             end, single = ends[key], result.is_single_finding(key)
             better = result.better(key)
             scores[key] = Score(float(value), end.ends, better, result.signature, end.why, single_finding=single)
-    return Scores(tuple(study_ids), scores, measured, groups)
-
-
-def called_with(
-    name: str,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    truth: Sequence[Mapping[str, str]] | None = None,
-) -> dict[str, Any]:
-    """The keywords that the metric `name` is measured with besides the texts."""
-    keywords = dict((settings or {}).get(name, {}))
-    return {**keywords, "truth": truth} if metrics_of.load(name).needs_truth else keywords
+    return Scores(study_ids, scores, measured, groups)
 
 
 def chosen_metrics(names: Sequence[str] | None, has_truth: bool) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrgen.evaluate.scores import called_with, loss
+from cxrgen.evaluate.one_pass import called_with
+from cxrgen.evaluate.scores import loss
 from cxrgen.metrics import measure
 
 

@@ -68,8 +68,18 @@ class Option:
     requires: str = ""
 
 
-def _never(given: Mapping[str, Any]) -> bool:
+def never(given: Mapping[str, Any]) -> bool:
+    """Whatever the options are: no."""
     return False
+
+
+def always(given: Mapping[str, Any]) -> bool:
+    """Whatever the options are: yes."""
+    return True
+
+
+def _nothing(given: Mapping[str, Any]) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,9 @@ class Metric:
     """What is known of a metric besides its numbers; `measure(hypotheses, references, **options)` makes those.
 
     A metric with presets is also measured with the keyword `preset`. One that `needs_truth` gets the keyword `truth`,
-    the rows of the table of true findings. One with `parts` gets the keyword `settings`: the options of each part.
+    the rows of the table of true findings. One with `parts` gets the keyword `settings`, the options of each part, and
+    may get `measured`, the results of parts that were measured already. `by_pair` says, by the metric's options,
+    whether the counts of a pair depend on that pair alone: then all sets of reports are measured in one call.
     """
 
     measure: Callable[..., MetricResult]
@@ -88,8 +100,11 @@ class Metric:
     by_default: bool = False  # measured when no metric is named
     needs_truth: bool = False
     options: tuple[Option, ...] = ()
-    asked_for: Callable[[Mapping[str, Any]], bool] = _never  # by its options as given, without being named
+    asked_for: Callable[[Mapping[str, Any]], bool] = never  # by its options as given, without being named
     parts: tuple[str, ...] = ()  # metrics that it is made of
+    weights: bool = False  # needs those of a model, and the time that takes
+    by_pair: Callable[[Mapping[str, Any]], bool] = never
+    lacks: Callable[[Mapping[str, Any]], str] = _nothing  # what it cannot run without, by its options, as one line
     headline: Mapping[str, int] = field(default_factory=dict)  # places of its scores among those to look at first
     study_order: Mapping[str, int] = field(default_factory=dict)  # its scores that sort single studies; lowest first
 

@@ -37,7 +37,6 @@ WITHOUT_MEANING = {  # flags of the original and of LLaVA 1.5 that change nothin
     "is_multimodal": "the checkpoint says so itself",
     "image_token_len": "the checkpoint says so itself",
     "sep_image_conv_front": "the image stays where the data put it",
-    "optim": "the optimiser is AdamW",
     "adam_epsilon": "it is 1e-8",
     "fsdp_transformer_layer_cls_to_wrap": "every decoder layer is a unit of its own",
     "force_fsdp": "use --fsdp",

@@ -12,7 +12,7 @@ import pytest
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.metrics import measure
 from cxrgen.metrics.clinical import chexbert
-from cxrgen.metrics.clinical.labels import f1_counts, f1_values
+from cxrgen.metrics.clinical.labels import f1_counts, f1_values, study_agreement
 from cxrgen.metrics.embedding.encoders import packaged_minilm
 from cxrgen.text.chexpert import OBSERVATIONS
 
@@ -126,6 +126,28 @@ def test_f1_as_f1chexbert_and_scikit_learn_give_it(uncertain: Any, average: str,
             assert np.nan_to_num(values[key]) == pytest.approx(report[name]["f1-score"], abs=1e-6)
 
 
+@pytest.mark.parametrize("uncertain", ["positive", "negative"])
+def test_means_of_studies_as_f1chexbert_and_scikit_learn_give_them(uncertain: Any) -> None:
+    golden = COMPONENTS["f1chexbert"]
+    said, wanted = (chexbert.LABEL_OF_CLASS[golden[f"classes_{side}"]] for side in ("prediction", "reference"))
+    each = study_agreement(f1_counts(said, wanted, uncertain))
+    for size in (14, 5):
+        expected = golden["sklearn_breakdown_precision_recall_f1"][f"uncertain_{uncertain}/samples/{size}"][2]
+        assert each[f"f1_samples_{size}"].mean() == pytest.approx(expected, abs=1e-6)
+    if uncertain == "positive":
+        assert each["exact_match_5"].mean() == pytest.approx(golden["f1chexbert_0.0.2"]["accuracy_5"], abs=1e-6)
+
+
+def test_means_of_studies_are_scores(tiny: chexbert.CheXbert, hypotheses: list[str], references: list[str]) -> None:
+    measured = measure("chexbert", hypotheses, references, checkpoint=TINY)
+    each = study_agreement(measured.counts[:, :42])
+    values = measured.aggregate(measured.counts.sum(axis=0))
+    for name in ("f1_samples_14", "f1_samples_5", "exact_match_5"):
+        assert values[f"chexbert_{name}"] == pytest.approx(each[name].mean())
+    other = measure("chexbert.uncertain-negative", hypotheses, references, checkpoint=TINY)
+    assert "chexbert_exact_match_5.uncertain-negative" in other.aggregate(other.counts[0])
+
+
 def test_a_text_is_read_once_and_batches_do_not_matter(tiny: chexbert.CheXbert, references: list[str]) -> None:
     read = []
     tiny.bert.register_forward_hook(lambda model, args, out: read.append(len(out[0])))
@@ -195,5 +217,5 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
 
 def test_no_texts_need_no_checkpoint() -> None:
     measured = measure("chexbert", [], [])
-    assert measured.counts.shape == (0, 45)
-    assert "chexbert_f1_macro_5" in measured.aggregate(np.ones(45))
+    assert measured.counts.shape == (0, 48)
+    assert "chexbert_f1_macro_5" in measured.aggregate(np.ones(48))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.files import sha256_file
 from cxrgen.metrics import measure
 from cxrgen.metrics.clinical import radeval as clinical
-from cxrgen.metrics.clinical import radeval_runner
+from cxrgen.metrics.clinical import radeval_process, radeval_runner
 
 
-def values_of(name: str, said: list[str], wanted: list[str]) -> list[float]:
-    measured = measure(name, said, wanted)
+def values_of(name: str, said: list[str], wanted: list[str], **options: Any) -> list[float]:
+    measured = measure(name, said, wanted, **options)
     (values,) = measured.aggregate(measured.counts).values()
     return values.tolist()
 
@@ -46,7 +48,18 @@ def test_srr_weighs_by_support(stand_in: Path) -> None:
     value = measured.aggregate(measured.counts.sum(axis=0))["srr_f1_weighted"]
     four, three = 2 * 2 / (2 * 2 + 1 + 0), 0.0  # hits 2, alarms 1; hits 0, alarms 1, misses 2
     assert value == pytest.approx((2 * four + 2 * three) / 4)
-    assert measured.counts.shape == (3, 3 * clinical.SRR_LABELS)
+    assert measured.counts.shape == (3, 3 * 163)
+
+
+@pytest.mark.parametrize(("level", "labels"), clinical.SRR_LABELS.items())
+def test_levels_of_srr(stand_in: Path, level: str, labels: int) -> None:
+    """Each level is a model of its own with its own number of labels, and a score of its own name."""
+    measured = measure(f"srr.{level}", ["abcd. abc", "abcd"], ["abcd", "abcd"])
+    (score,) = measured.aggregate(measured.counts.sum(axis=0))
+    assert score == ("srr_f1_weighted" if level == clinical.DEFAULT_LEVEL else f"srr_f1_weighted.{level}")
+    assert measured.counts.shape == (2, 3 * labels)
+    assert measure(f"srr.{level}", [], []).counts.shape == (0, 3 * labels)
+    assert f"labels:{level.replace('-', ' ')}|" in measured.signature
 
 
 def test_without_radeval_the_way_out_is_named() -> None:
@@ -76,7 +89,7 @@ def test_a_failure_never_quotes_a_report(stand_in: Path, capfd: pytest.CaptureFi
     with pytest.raises(
         InputError, match=r"radeval failed on these reports \(ValueError in __init__\.py:\d+\)"
     ) as caught:
-        clinical.run_radeval("radgraph", {"texts": ["explode near the hilum"]})
+        measure("radgraph", ["explode near the hilum"], ["lungs clear"])
     shown = capfd.readouterr()
     assert "hilum" not in str(caught.value) + shown.out + shown.err
 
@@ -96,11 +109,68 @@ def test_fetching_is_the_only_way_to_the_network(stand_in: Path) -> None:
     assert values_of("green", ["a"], ["a"]) == [1]
 
 
+def plant(hub: Path, repository: str, commit: str) -> None:
+    """A snapshot of no files, as the hub's cache lays it out."""
+    place = hub / f"models--{repository.replace('/', '--')}"
+    (place / "snapshots" / commit).mkdir(parents=True)
+    (place / "refs").mkdir(exist_ok=True)
+    (place / "refs" / "main").write_text(commit, encoding="ascii")
+
+
+def test_version_and_snapshot_are_in_the_signature(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert "green|radeval:2.2.1|weights:not known|" in measure("green", ["a"], ["a"]).signature
+    assert radeval_process.lacking("green") == "needs StanfordAIMI/GREEN-radllama2-7b (14 GB)"
+    plant(tmp_path, "StanfordAIMI/GREEN-radllama2-7b", "0123456789abcdef")
+    expected = "green|radeval:2.2.1|weights:StanfordAIMI/GREEN-radllama2-7b@0123456789ab|unreadable answer:0|"
+    assert expected in measure("green", ["a"], ["a"]).signature
+    assert radeval_process.lacking("green") == ""
+    monkeypatch.delenv("PYTHONPATH")
+    assert "No module named 'radeval'" in radeval_process.lacking("green")
+
+
+def test_radgraph_is_known_by_the_hash_of_its_weights(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "appdirs.py").write_text(
+        f"def user_cache_dir(name):\n    return {str(tmp_path)!r} + '/' + name\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{stand_in}:{tmp_path}")
+    assert "weights:not known" in measure("radgraph", ["a"], ["a"]).signature
+    folder = tmp_path / "radgraph" / "0.1.18" / "radgraph-xl"
+    folder.mkdir(parents=True)
+    (folder / "weights.th").write_bytes(b"weights")
+    assert f"weights:{sha256_file(folder / 'weights.th')[:12]}|" in measure("radgraph", ["a"], ["a"]).signature
+
+
+def test_kept_pairs_are_not_asked_again(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the weights change; and without a known snapshot nothing is kept."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("STAND_IN_LOG", str(tmp_path / "log"))
+    log, kept = tmp_path / "log", tmp_path / "kept"
+
+    def asked(said: list[str]) -> list[str]:
+        log.write_text("")
+        assert values_of("green", said, ["b"] * len(said), cache=kept) == [float(text == "b") for text in said]
+        return log.read_text().split()
+
+    assert asked(["a", "b", "a"]) == ["green:loaded", "green:2"]
+    assert not kept.exists()
+    plant(tmp_path / "hub", "StanfordAIMI/GREEN-radllama2-7b", "first")
+    assert asked(["a", "b", "a"]) == ["green:loaded", "green:2"]
+    assert asked(["a", "b"]) == []
+    assert asked(["c", "b"]) == ["green:loaded", "green:1"]
+    plant(tmp_path / "hub", "StanfordAIMI/GREEN-radllama2-7b", "second")
+    assert asked(["c", "b"]) == ["green:loaded", "green:2"]
+
+
 def test_no_texts_need_no_radeval() -> None:
     for name, score, width in (
         ("ratescore", "ratescore", 2),
         ("green", "green", 2),
-        ("srr", "srr_f1_weighted", 3 * clinical.SRR_LABELS),
+        ("srr", "srr_f1_weighted", 3 * 163),
     ):
         measured = measure(name, [], [])
         assert measured.counts.shape == (0, width)

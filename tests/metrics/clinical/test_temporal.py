@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxrgen.core.errors import UsageError
+from cxrgen.metrics import measure, metric_of
 from cxrgen.metrics.clinical import temporal
 
 
@@ -26,6 +28,40 @@ def test_the_set_s_value_is_the_mean() -> None:
     measured = temporal.measure(["Larger.", "Clear.", "New."], ["Larger.", "Clear.", "Old."])
     assert float(measured.aggregate(measured.counts.sum(axis=0))["temporal_f1"]) == pytest.approx(2 / 3)
     assert measured.aggregate(np.ones((4, 3)) @ measured.counts)["prior_rate"].shape == (4,)
+
+
+def radeval(hypothesis: str, reference: str) -> float:
+    measured = measure(metric_of("temporal_f1.radeval"), [hypothesis], [reference])
+    return float(measured.aggregate(measured.counts[0])["temporal_f1.radeval"])
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "value"),
+    [
+        ("The right hemidiaphragm is elevated.", "The right hemidiaphragm is elevated. Clear lungs.", 1),
+        ("Elevation of the left hemidiaphragm.", "Clear lungs.", 0),  # a word of change to RadEval
+        ("The effusion has decreased and the edema changed.", "The effusion has decreased.", 1),  # "changed" is none
+        ("Worsening opacity which increases.", "Worsening opacity.", 1),
+        ("Tortuous, unfolded aorta.", "Tortuous aorta.", 0),
+        ("STABLE, stable", "Stable", 1),
+        ("un-changed and re_new", "new", 1),  # hyphens and underscores are blanks
+        ("larger/smaller", "larger", 0),  # what is dropped joins its neighbours
+        ("Larger's", "larger", 0),
+        ("larger (new)", "new; worse: larger", 0.8),
+        ("", "", 1),
+        ("", "new", 0),
+    ],
+)
+def test_temporal_f1_of_radeval(hypothesis: str, reference: str, value: float) -> None:
+    """Values of RadEval 2.2.1, whose 0 is 1e-10 or a little more."""
+    assert radeval(hypothesis, reference) == pytest.approx(value, abs=1e-9)
+
+
+def test_radeval_s_small_number_and_words() -> None:
+    assert (radeval("new", ""), len(temporal.RADEVAL_WORDS)) == (1e-10, 44)
+    assert 0 < radeval("", "new worse") < radeval("", "new") < 3e-10
+    with pytest.raises(UsageError, match="unknown preset of temporal 'radevil'"):
+        measure("temporal.radevil", ["a"], ["a"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import stat
@@ -97,8 +98,8 @@ def test_a_table_of_baselines_as_bert_score_ships_them(golden: dict[str, Any], t
 def test_the_published_row_is_that_of_the_package() -> None:
     package = pytest.importorskip("bert_score")
     table = Path(package.__file__).parent / "rescale_baseline" / "en" / "distilroberta-base.tsv"
-    row = bertscore.read_baseline(table, bertscore.DISTILROBERTA_LAYER)
-    assert row == pytest.approx(bertscore.DISTILROBERTA_BASELINE, abs=1e-8)
+    row = bertscore.read_baseline(table, bertscore.DISTILROBERTA.layer)
+    assert row == pytest.approx(bertscore.DISTILROBERTA.baseline, abs=1e-8)
 
 
 def test_idf_and_odd_texts_of_minilm(golden: dict[str, Any], minilm: Path) -> None:
@@ -171,8 +172,8 @@ def test_distilroberta_by_its_name_only(tmp_path: Path) -> None:
 
 def test_distilroberta_is_rescaled_by_the_published_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny encoder stands in for the real one: what is checked is the layer and the arithmetic."""
-    monkeypatch.setattr(bertscore, "is_distilroberta", lambda folder: True)
-    monkeypatch.setattr(bertscore, "DISTILROBERTA_LAYER", 2)
+    monkeypatch.setattr(bertscore, "follows", lambda folder, recipe: True)
+    monkeypatch.setitem(bertscore.PRESETS, bertscore.DEFAULT, dataclasses.replace(bertscore.DISTILROBERTA, layer=2))
     pair = (["Heart  normal."], ["Heart normal. Lungs clear."])
     measured = measure("bertscore", *pair, encoder=TINY)
     raw = bertscore.score(["Heart normal."], pair[1], TINY, 2)[2, 0]

@@ -18,6 +18,7 @@ from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.statistics import clusters
 from cxrgen.evaluate.suites import headline
 from cxrgen.html import Section, number, table
+from cxrgen.metrics.cards import plain_name
 
 SMALL = 30  # studies
 Mask = NDArray[np.bool_]
@@ -57,7 +58,7 @@ def strata(scores: Scores, subjects: Sequence[str], masks: Mapping[str, Mask]) -
         rows.append([group, f"{mask.sum():,}{few}", *(_value_text(*found[name]) for name in names)])
     return Section(
         "Groups of studies",
-        [table(("studies", "n", *names), rows)],
+        [table(("studies", "n", *map(plain_name, names)), rows)],
         f"Values with 95 % intervals, each group on its own. Groups marked few have under {SMALL} studies: "
         "their intervals are the less reliable, because so few studies show neither rare cases nor their own spread; "
         "draw no conclusion from them alone. Normal means that the rule labels find nothing in the reference.",

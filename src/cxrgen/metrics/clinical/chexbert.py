@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file
 from cxrgen.core.progress import track
-from cxrgen.metrics import Floats, Metric, MetricResult, Option
+from cxrgen.metrics import Floats, Metric, MetricResult, Option, always
 from cxrgen.metrics.clinical.labels import (
     ABSENT,
     BLANK,
@@ -33,13 +33,16 @@ from cxrgen.metrics.clinical.labels import (
     UNCERTAIN_RULES,
     USUAL_RULE,
     Labels,
+    Uncertain,
     f1_columns,
     f1_counts,
     f1_values,
     label_cosine,
+    study_agreement,
     uncertain_rule,
 )
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded
+from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
 PRESETS, DEFAULT = UNCERTAIN_RULES, USUAL_RULE
 HEADS = (4,) * 13 + (2,)  # classes of each head; the order of the heads is that of rule_labels.OBSERVATIONS
 LABEL_OF_CLASS = np.array([BLANK, PRESENT, ABSENT, UNCERTAIN], dtype=np.int8)
+_COSINES = ("similarity", "label_cosine")
+_MEANS = (*_COSINES, "f1_samples_14", "f1_samples_5", "exact_match_5")  # scores that are means of studies
+_WIDTH = 42 + len(_MEANS) + 1
+_PAIRS_AT_ONCE = 4_096
 _LONGEST = 512
 _HEAD_SIZE = 64  # of BERT; the checkpoint does not say how many attention heads it has
 _MISSING = (
@@ -60,40 +67,57 @@ def measure(
     references: Sequence[str],
     checkpoint: Path | None = None,
     preset: str = DEFAULT,
+    cache: Path | None = None,
 ) -> MetricResult:
-    """CheXbert scores of N pairs; counts are (N, 45): the 42 of `f1_counts`, both cosines, and 1.
+    """CheXbert scores of N pairs; counts are (N, 48): the 42 of `f1_counts`, those of `_MEANS`, and 1.
 
-    `checkpoint` is chexbert.pth. A preset other than the default counts uncertain labels otherwise and gives the F1
-    scores alone, by its own name. Raises UsageError for an unknown preset, InputError without the checkpoint or when it
-    is another file.
+    `checkpoint` is chexbert.pth. A preset other than the default counts uncertain labels otherwise and gives the scores
+    of labels alone, by its own name. Raises UsageError for an unknown preset, InputError without the checkpoint or when
+    it is another file.
     """
     uncertain = uncertain_rule(preset, "chexbert")
     aggregate = partial(_scores, preset=preset)
     columns = f1_columns("chexbert_f1", "" if preset == DEFAULT else f".{preset}")
     if not hypotheses:
-        return MetricResult(np.zeros((0, 45)), aggregate, f"chexbert|{preset}", f1=columns)
+        return MetricResult(np.zeros((0, _WIDTH)), aggregate, f"chexbert|{preset}", f1=columns)
     if checkpoint is None:
         raise InputError(_MISSING)
-    model = load_chexbert(Path(checkpoint))
-    hyp, ref = model.read(hypotheses), model.read(references)
-    cosines = np.stack([cosine(hyp.vectors, ref.vectors), label_cosine(hyp.labels, ref.labels)], axis=1)
-    f1 = f1_counts(hyp.labels, ref.labels, uncertain)
-    counts = np.concatenate([f1, cosines, np.ones((len(f1), 1))], axis=1)
-    return MetricResult(
-        counts,
-        aggregate,
-        f"chexbert|{preset}|weights:{model.weights[:12]}|observations nobody has:0 in the macro average|"
-        "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5",
-        f1=columns,
+    signature = (
+        f"chexbert|{preset}|weights:{_weights(Path(checkpoint))[:12]}|observations nobody has:0 in the macro average|"
+        "similarity:cosine at [CLS]|label_cosine:present 1,uncertain 0.5"
     )
+
+    def compute(items: list[Item]) -> Floats:
+        model = load_chexbert(Path(checkpoint))
+        hyp, ref = (model.read(texts) for texts in zip(*items))
+        return _counts(hyp, ref, uncertain)
+
+    counts = kept_rows(list(zip(hypotheses, references)), compute, _WIDTH, signature, cache, _PAIRS_AT_ONCE)
+    return MetricResult(counts, aggregate, signature, f1=columns)
+
+
+def _counts(hyp: Reading, ref: Reading, uncertain: Uncertain) -> Floats:
+    f1 = f1_counts(hyp.labels, ref.labels, uncertain)
+    cosines = {"similarity": cosine(hyp.vectors, ref.vectors), "label_cosine": label_cosine(hyp.labels, ref.labels)}
+    means = cosines | study_agreement(f1)
+    return np.column_stack([f1, *(means[name] for name in _MEANS), np.ones(len(f1))])
+
+
+def lacks(given: Mapping[str, Any]) -> str:
+    """What CheXbert cannot run without, by its options; empty where the checkpoint is there."""
+    checkpoint = given.get("checkpoint")
+    if checkpoint is None:
+        return _MISSING
+    return "" if Path(checkpoint).is_file() else f"{checkpoint}: no such file; {_MISSING}"
 
 
 def _scores(sums: Floats, preset: str) -> dict[str, Floats]:
     f1 = f1_values(sums[..., :42], "chexbert_f1", empty="zero")
-    if preset != DEFAULT:
-        return {f"{name}.{preset}": value for name, value in f1.items()}
-    cosines = {"chexbert_similarity": sums[..., 42], "chexbert_label_cosine": sums[..., 43]}
-    return {**{name: total / sums[..., 44] for name, total in cosines.items()}, **f1}
+    means = {f"chexbert_{name}": sums[..., 42 + place] / sums[..., -1] for place, name in enumerate(_MEANS)}
+    if preset == DEFAULT:
+        return means | f1
+    of_labels = {name: value for name, value in means.items() if name.removeprefix("chexbert_") not in _COSINES}
+    return {f"{name}.{preset}": value for name, value in (of_labels | f1).items()}
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> Floats:
@@ -152,6 +176,14 @@ class CheXbert:
 
 
 @lru_cache(maxsize=1)
+def _weights(checkpoint: Path) -> str:
+    """Hash of the checkpoint file."""
+    if missing := lacks({"checkpoint": checkpoint}):
+        raise InputError(missing)
+    return sha256_file(checkpoint)
+
+
+@lru_cache(maxsize=1)
 def load_chexbert(checkpoint: Path) -> CheXbert:
     """CheXbert from chexbert.pth as it is published: `model_state_dict` with the prefix `module.`.
 
@@ -191,7 +223,7 @@ def load_chexbert(checkpoint: Path) -> CheXbert:
         torch.cat([weight for weight, _ in heads]).float().to(where),
         torch.cat([bias for _, bias in heads]).float().to(where),
         _tokenizer(checkpoint.with_name("vocab.txt"), words),
-        sha256_file(checkpoint),
+        _weights(checkpoint),
     )
 
 
@@ -199,8 +231,8 @@ def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
     """The tensors of the checkpoint that are used, by name; nothing in the file is executed."""
     import torch
 
-    if not checkpoint.is_file():
-        raise InputError(f"{checkpoint}: no such file; {_MISSING}")
+    if missing := lacks({"checkpoint": checkpoint}):
+        raise InputError(missing)
     try:
         content = torch.load(
             checkpoint, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(checkpoint) or None
@@ -234,7 +266,11 @@ METRIC = Metric(
     default_preset=DEFAULT,
     options=(
         Option("--chexbert", "checkpoint", "chexbert.pth: CheXbert's labels and similarity; asks for chexbert", "FILE"),
+        CACHE,
     ),
+    weights=True,
+    by_pair=always,
+    lacks=lacks,
     asked_for=lambda given: "checkpoint" in given,
     headline={"chexbert_f1_macro_14": 30, "chexbert_similarity": 40},
     study_order={"chexbert_similarity": 3},

@@ -144,6 +144,22 @@ def f1_values(sums: Floats, prefix: str, empty: Empty) -> dict[str, Floats]:
     return values
 
 
+def study_agreement(counts: Floats) -> dict[str, Floats]:
+    """What `f1_counts` of N studies (N, 42) say of each study alone: F1 over its 14 and over five observations, and
+    whether all five are answered alike (1) or not (0).
+
+    A study in which neither side has an observation has an F1 of 0, as scikit-learn counts it.
+    """
+    hits, alarms, misses = (counts[:, start : start + 14] for start in (0, 14, 28))
+    found: dict[str, Floats] = {}
+    for size, columns in ((14, list(range(14))), (5, _FIVE_COLUMNS)):
+        hit, wrong = hits[:, columns].sum(axis=1), (alarms + misses)[:, columns].sum(axis=1)
+        found[f"f1_samples_{size}"] = 2 * hit / np.maximum(2 * hit + wrong, 1)
+        if size == 5:
+            found["exact_match_5"] = (wrong == 0).astype(np.float64)
+    return found
+
+
 def f1_columns(prefix: str, ending: str = "") -> dict[str, tuple[Columns, ...]]:
     """The columns of `f1_counts` behind the F1 of each observation and behind the macro averages, by their names."""
     columns = [(start, 14 + start, 28 + start) for start in range(14)]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cxrgen.core.progress import say
-from cxrgen.metrics import Floats, Metric, MetricResult
+from cxrgen.metrics import Floats, Metric, MetricResult, load
 from cxrgen.metrics import measure as measure_other
 
 COMPONENTS = {  # score and the metric that gives it, in the order of the constants
@@ -58,23 +58,31 @@ V1 = LinearModel(
 
 
 def measure(
-    hypotheses: Sequence[str], references: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | None = None
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    measured: Mapping[str, MetricResult] | None = None,
 ) -> MetricResult:
     """`radcliq_v0`, `radcliq_v1` and `radcliq_v1_inverse` (1 / the set's v1); counts are (N, 5): components and 1.
 
-    `settings` are those of the component metrics by their names (weights, mostly). Raises what they raise when
-    something is missing: RadCliQ of other components would be another score.
+    `settings` are those of the component metrics by their names (weights, mostly); those that were `measured` already
+    are not measured again. Raises what they raise when something is missing: RadCliQ of other components would be
+    another score.
     """
     counts = np.ones((len(hypotheses), len(COMPONENTS) + 1))
+    parts = []
     for column, (name, metric) in enumerate(COMPONENTS.items() if hypotheses else ()):
-        result = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
+        result = (measured or {}).get(metric)
+        if result is None:
+            result = measure_other(metric, hypotheses, references, **(settings or {}).get(metric, {}))
         counts[:, column] = result.per_study()[name]
+        parts.append(f"{name} ({result.signature})")
     if hypotheses and V1.predict(counts[:, :4].mean(axis=0)) < _NEAR_ZERO:
         say("note: radcliq_v1 is near or below 0, where radcliq_v1_inverse has no meaning; use radcliq_v1")
     return MetricResult(
         counts,
         radcliq,
-        "radcliq|radgraph 1.0 combined|distilroberta-base L5 no idf, rescaled|chexbert cls|bleu_2.cxr-report-metric",
+        f"radcliq|constants:CXR-Report-Metric's v0 and v1|parts:{' + '.join(parts)}",
         frozenset({"radcliq_v0", "radcliq_v1"}),
     )
 
@@ -86,4 +94,13 @@ def radcliq(sums: Floats) -> dict[str, Floats]:
     return {"radcliq_v0": V0.predict(components), "radcliq_v1": v1, "radcliq_v1_inverse": 1 / v1}
 
 
-METRIC = Metric(measure, "clinical", parts=tuple(COMPONENTS.values()), headline={"radcliq_v1": 70})
+def lacks(given: Mapping[str, Any]) -> str:
+    """What RadCliQ cannot run without, by the options of its parts; empty where nothing is missing."""
+    settings = given.get("settings", {})
+    missing = [part for part in COMPONENTS.values() if load(part).lacks(settings.get(part, {}))]
+    return f"needs {', '.join(missing)}" if missing else ""
+
+
+METRIC = Metric(
+    measure, "clinical", parts=tuple(COMPONENTS.values()), weights=True, lacks=lacks, headline={"radcliq_v1": 70}
+)

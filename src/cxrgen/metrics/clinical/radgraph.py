@@ -11,23 +11,29 @@ the original RadGraph for combined, the model that RadCliQ was fitted with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cxrgen.core.progress import say
-from cxrgen.metrics import Metric, MetricResult, mean_of_studies
-from cxrgen.metrics.clinical.radeval import RADEVAL, run_radeval
+from cxrgen.metrics import Floats, Metric, MetricResult, always, mean_of_studies
+from cxrgen.metrics.clinical.radeval import RADEVAL, lacks
+from cxrgen.metrics.clinical.radeval_process import RadEval, radeval
+from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
 
 Entities = Mapping[str, Mapping[str, Any]]  # by number: "tokens", "label", "relations" [[type, number of target], ...]
 NAMES = ("radgraph_simple", "radgraph_partial", "radgraph_complete")
 
 
 def measure(
-    hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None, lower: bool = False
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    python: Path | None = None,
+    cache: Path | None = None,
+    lower: bool = False,
 ) -> MetricResult:
     """`radgraph_{simple,partial,complete}` by RadGraph-XL; counts are (N, 4): the three values and 1.
 
@@ -35,20 +41,46 @@ def measure(
     repository does by now; its published packages, and radeval, keep case. Raises InputError where radeval or the
     model is missing.
     """
-    known = _annotations(python, "radgraph-xl", (*hypotheses, *references))
-    rows = [reward(known[hyp], known[ref], lower) for hyp, ref in zip(hypotheses, references)]
-    scores = dict(zip(NAMES, np.array(rows, dtype=np.float64).reshape(len(rows), len(NAMES)).T))
-    signature = f"radgraph|model:radgraph-xl|case:{'lower' if lower else 'kept'}|level:mean of studies"
-    return mean_of_studies(scores, signature)
+    details = f"case:{'lower' if lower else 'kept'}"
+    by_sets = partial(reward, lower=lower)
+    return _by_annotations("radgraph", "radgraph-xl", NAMES, by_sets, details, (hypotheses, references), python, cache)
 
 
-def measure_combined(hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None) -> MetricResult:
+def measure_combined(
+    hypotheses: Sequence[str], references: Sequence[str], python: Path | None = None, cache: Path | None = None
+) -> MetricResult:
     """`radgraph_combined` by the original RadGraph; counts are (N, 2): the value and 1."""
-    known = _annotations(python, "radgraph", (*hypotheses, *references))
-    values = [combined(known[hyp], known[ref]) for hyp, ref in zip(hypotheses, references)]
-    return mean_of_studies(
-        {"radgraph_combined": values}, "radgraph_combined|model:radgraph|case:kept|level:mean of studies"
+    texts, names = (hypotheses, references), ("radgraph_combined",)
+    return _by_annotations(
+        "radgraph_combined", "radgraph", names, lambda *pair: (combined(*pair),), "case:kept", texts, python, cache
     )
+
+
+def _by_annotations(
+    metric: str,
+    model: str,
+    names: tuple[str, ...],
+    compare: Callable[[Entities, Entities], tuple[float, ...]],
+    details: str,
+    texts: tuple[Sequence[str], Sequence[str]],
+    python: Path | None,
+    cache: Path | None,
+) -> MetricResult:
+    """The means of what `compare` says of the annotations of each pair of texts."""
+    signature = f"{metric}|model:{model}|{details}|level:mean of studies"
+    if not texts[0]:
+        return mean_of_studies({name: [] for name in names}, signature)
+    known: dict[str, Entities] = {"": {}}
+    with radeval(model, python) as process:
+
+        def compute(items: list[Item]) -> Floats:
+            _annotate(process, [text for item in items for text in item], known)
+            return np.array([compare(known[hyp], known[ref]) for hyp, ref in items], dtype=np.float64)
+
+        signature = f"{metric}|model:{model}|{process.signature}|{details}|level:mean of studies"
+        folder = cache if process.weights else None
+        rows = kept_rows(list(zip(*texts)), compute, len(names), signature, folder)
+    return mean_of_studies(dict(zip(names, rows.T)), signature)
 
 
 def reward(hyp: Entities, ref: Entities, lower: bool = False) -> tuple[float, float, float]:
@@ -97,28 +129,34 @@ def f1(hyp: set[Any], ref: set[Any]) -> float:
     return 2 * len(hyp & ref) / (len(hyp) + len(ref)) if hyp or ref else 0.0
 
 
-@lru_cache(maxsize=2)
-def _annotated(python: Path | None, model: str) -> dict[str, Entities]:
-    """The annotations made so far; references are the same for every baseline."""
-    return {"": {}}
-
-
-def _annotations(python: Path | None, model: str, texts: Sequence[str]) -> dict[str, Entities]:
-    """Entities of each text; a blank text has none and is not sent to the model."""
-    known = _annotated(python, model)
+def _annotate(process: RadEval, texts: Sequence[str], known: dict[str, Entities]) -> None:
+    """Make the entities of each text known; a blank text has none and is not sent to the model."""
     new = [text for text in dict.fromkeys(texts) if text not in known]
     known.update({text: {} for text in new if not text.strip()})
     new = [text for text in new if text not in known]
     if new:
-        found = run_radeval(model, {"texts": new}, python)
+        found = process.ask({"texts": new})
         left_out = sum(entities is None for entities in found)
         if left_out:
-            say(f"{model}: {left_out} reports could not be annotated; they count as reports without entities")
-        known.update({text: entities or {} for text, entities in zip(new, found)})
-    return known
+            say(f"{process.metric}: {left_out} reports could not be annotated; they count as reports without entities")
+        known.update({text: entities or {} for text, entities in zip(new, found, strict=True)})
 
 
 METRIC = Metric(
-    measure, "clinical", options=(RADEVAL,), headline={"radgraph_partial": 20}, study_order={"radgraph_partial": 2}
+    measure,
+    "clinical",
+    options=(RADEVAL, CACHE),
+    weights=True,
+    by_pair=always,
+    lacks=partial(lacks, "radgraph-xl"),
+    headline={"radgraph_partial": 20},
+    study_order={"radgraph_partial": 2},
 )
-COMBINED = Metric(measure_combined, "clinical", options=(RADEVAL,))
+COMBINED = Metric(
+    measure_combined,
+    "clinical",
+    options=(RADEVAL, CACHE),
+    weights=True,
+    by_pair=always,
+    lacks=partial(lacks, "radgraph"),
+)

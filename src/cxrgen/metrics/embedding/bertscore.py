@@ -20,22 +20,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, unknown
 from cxrgen.core.progress import track
-from cxrgen.core.tables import find_column, read_csv, read_json
-from cxrgen.metrics import Floats, Metric, MetricResult, Option, mean_of_studies
+from cxrgen.metrics import Floats, Metric, MetricResult, Option, always, mean_of_studies
+from cxrgen.metrics.embedding.bertscore_recipes import (
+    DEFAULT,
+    DISTILROBERTA,
+    PRESETS,
+    Recipe,
+    Triple,
+    follows,
+    read_baseline,
+)
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded, weights_hash
 from cxrgen.metrics.embedding.vector_cache import Vectors
+from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
 
 if TYPE_CHECKING:
     import torch
 
-Triple = tuple[float, float, float]  # precision, recall, F1
-
-# Row 5 of bert-score's rescale_baseline/en/distilroberta-base.tsv: the scores of unrelated sentences.
-DISTILROBERTA_LAYER = 5
-DISTILROBERTA_BASELINE: Triple = (0.84732, 0.84759504, 0.8473319)
-_DISTILROBERTA = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 6, "vocab_size": 50265}
 _SPACE_FIRST = ("roberta", "gpt2")  # families whose tokens mark a word's start by the blank before it
 _POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # families that lose two positions
 _LAYERS = ("encoder.layer", "transformer.layer", "layers")  # where encoders keep their list of layers
@@ -43,24 +46,36 @@ _PAIRS_AT_ONCE = 4_096
 _TOKENS_IN_MEMORY = 600_000  # 1.8 GB of vectors with 768 dimensions
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> MetricResult:
-    """`bertscore`: distilroberta-base, layer 5, rescaled by its published baseline; counts are (N, 2): F1 and 1.
+def measure(
+    hypotheses: Sequence[str], references: Sequence[str], preset: str = DEFAULT, **settings: Any
+) -> MetricResult:
+    """`bertscore`: a published encoder, layer 5, rescaled by its published baseline; counts are (N, 2): F1 and 1.
 
-    Settings: `encoder`, the folder of distilroberta-base, and those of `score`. Raises InputError without the folder
-    or when it holds another encoder, whose score must not carry this name.
+    The encoder is that of CXR-Report-Metric (distilroberta-base), or with the preset "radeval" that of RadEval
+    (distilbert-base-uncased). Settings: `encoder`, its folder, and those of `score`. Raises InputError without the
+    folder or when it holds another encoder, whose score must not carry this name; UsageError for an unknown preset.
     """
-    if hypotheses:
-        encoder = settings.get("encoder")
-        if encoder is None:
-            raise InputError(
-                "bertscore needs the encoder distilroberta-base: fetch it where there is a network, "
-                "`hf download distilroberta-base --local-dir distilroberta-base`, and give its folder with --encoder; "
-                "bertscore_minilm runs without"
-            )
-        if not is_distilroberta(encoder):
-            raise InputError(f"{encoder}: not distilroberta-base; the score of another encoder is bertscore_encoder")
-    settings = {"layer": DISTILROBERTA_LAYER, "baseline": DISTILROBERTA_BASELINE, **settings}
-    return _bertscore("bertscore", hypotheses, references, settings)
+    if preset not in PRESETS:
+        raise unknown("preset of bertscore", preset, PRESETS)
+    recipe = PRESETS[preset]
+    name = "bertscore" if preset == DEFAULT else f"bertscore.{preset}"
+    if hypotheses and (missing := lacks(settings, recipe, name)):
+        raise InputError(missing)
+    return _bertscore(name, hypotheses, references, {"layer": recipe.layer, "baseline": recipe.baseline, **settings})
+
+
+def lacks(given: Mapping[str, Any], recipe: Recipe = DISTILROBERTA, name: str = "bertscore") -> str:
+    """What a score cannot run without, by its options; empty where the recipe's encoder is there."""
+    encoder = given.get("encoder")
+    if encoder is None:
+        return (
+            f"{name} needs the encoder {recipe.encoder}: fetch it where there is a network, "
+            f"`hf download {recipe.encoder} --local-dir {recipe.encoder}`, and give its folder with --encoder; "
+            "bertscore_minilm runs without"
+        )
+    if not follows(encoder, recipe):
+        return f"{encoder}: not {recipe.encoder}; the score of another encoder is bertscore_encoder"
+    return ""
 
 
 def measure_minilm(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> MetricResult:
@@ -87,12 +102,20 @@ def _bertscore(
     name: str, hypotheses: Sequence[str], references: Sequence[str], settings: Mapping[str, Any]
 ) -> MetricResult:
     """Runs of blanks count as one blank, as CXR-Report-Metric prepares the texts of its BERTScore column."""
-    f1, signature = np.zeros(0), ""
-    if hypotheses:
-        hyp, ref = ([re.sub(" +", " ", text) for text in texts] for texts in (hypotheses, references))
-        f1 = score(hyp, ref, **settings)[2]
-        signature = _signature(**settings)
-    return mean_of_studies({name: f1}, f"{name}|{signature}")
+    if not hypotheses:
+        return mean_of_studies({name: []}, f"{name}|")
+    signature = f"{name}|{_signature(**settings)}"
+    hyp, ref = ([re.sub(" +", " ", text) for text in texts] for texts in (hypotheses, references))
+
+    def compute(items: list[Item]) -> Floats:
+        said, wanted = (list(texts) for texts in zip(*items))
+        f1: Floats = score(said, wanted, **settings)[2]
+        return f1[:, None]
+
+    if settings.get("idf"):  # a pair's value depends on the other references
+        return mean_of_studies({name: score(hyp, ref, **settings)[2]}, signature)
+    rows = kept_rows(list(zip(hyp, ref)), compute, 1, signature, settings.get("cache"), _PAIRS_AT_ONCE)
+    return mean_of_studies({name: rows[:, 0]}, signature)
 
 
 def _signature(
@@ -104,31 +127,6 @@ def _signature(
         f"encoder:{Path(encoder).name}|weights:{loaded.weights[:12]}|layer:{loaded.layer}|"
         f"idf:{'of the references' if idf else 'no'}|rescaled:{rescaled}|blanks:squeezed|level:mean of studies"
     )
-
-
-def read_baseline(path: Path, layer: int) -> Triple:
-    """The row of a layer in a table of baselines as bert-score ships them: columns LAYER, P, R, F.
-
-    Raises InputError for a file of another shape, without the layer, or with a baseline that cannot rescale.
-    """
-    table = read_csv(path)
-    columns = [str(find_column(table, name)) for name in ("LAYER", "P", "R", "F")]
-    try:
-        rows = {int(row.cells[columns[0]]): [float(row.cells[name]) for name in columns[1:]] for row in table.rows}
-    except ValueError:
-        raise InputError(f"{path}: not a table of baselines; each row is a layer and three numbers") from None
-    if layer not in rows:
-        raise InputError(f"{path}: no baseline of layer {layer}; it has {', '.join(map(str, rows))}")
-    if not all(value < 1 for value in rows[layer]):  # also NaN
-        raise InputError(f"{path}: a baseline of layer {layer} is not below 1; scores cannot be rescaled by it")
-    precision, recall, f1 = rows[layer]
-    return precision, recall, f1
-
-
-def is_distilroberta(folder: Path) -> bool:
-    """Whether an encoder folder has the shape of distilroberta-base."""
-    config = read_json(Path(folder) / "config.json")
-    return isinstance(config, dict) and all(config.get(key) == value for key, value in _DISTILROBERTA.items())
 
 
 def score(
@@ -286,7 +284,6 @@ def _weighted(best: torch.Tensor, weights: Floats) -> float:
 _ENCODER = Option(
     "--encoder", "encoder", "distilroberta-base: asks for bertscore; another encoder: for bertscore_encoder", "DIR"
 )
-_CACHE = Option("--cache", "cache", "keep BERTScore's vectors of the references here", "DIR")
 _OF_ENCODER = (
     Option(
         "--encoder-layer",
@@ -315,16 +312,28 @@ _OF_ENCODER = (
 
 def _asks_for_encoder(given: Mapping[str, Any]) -> bool:
     own_settings = any(option.keyword in given for option in _OF_ENCODER)
-    return "encoder" in given and (own_settings or not is_distilroberta(given["encoder"]))
+    return "encoder" in given and (own_settings or not follows(given["encoder"], DISTILROBERTA))
 
 
 METRIC = Metric(
     measure,
     "overlap",
-    options=(_ENCODER, _CACHE),
-    asked_for=lambda given: "encoder" in given and is_distilroberta(given["encoder"]),
+    presets=tuple(PRESETS),
+    default_preset=DEFAULT,
+    options=(_ENCODER, CACHE),
+    weights=True,
+    by_pair=always,
+    lacks=lacks,
+    asked_for=lambda given: "encoder" in given and follows(given["encoder"], DISTILROBERTA),
     headline={"bertscore": 80},
     study_order={"bertscore": 2},
 )
-MINILM = Metric(measure_minilm, "overlap", options=(_CACHE,))
-ENCODER = Metric(measure_encoder, "overlap", options=(_ENCODER, *_OF_ENCODER, _CACHE), asked_for=_asks_for_encoder)
+MINILM = Metric(measure_minilm, "overlap", options=(CACHE,), weights=True, by_pair=always)
+ENCODER = Metric(
+    measure_encoder,
+    "overlap",
+    options=(_ENCODER, *_OF_ENCODER, CACHE),
+    weights=True,
+    by_pair=lambda given: not given.get("idf"),
+    asked_for=_asks_for_encoder,
+)

@@ -7,7 +7,7 @@ def srr_bert_parse_sentences(text):
 
 class SRRBert:
     def __init__(self, model_type):
-        self.labels = {"leaves_with_statuses": 163}[model_type]
+        self.labels = {"leaves_with_statuses": 163, "leaves": 55, "upper_with_statuses": 73, "upper": 25}[model_type]
 
     def __call__(self, sentences):
         """The label of a sentence is the number of its letters."""

@@ -1,5 +1,6 @@
 import os
 
+from RadEval.metrics.log import log
 from RadEval.metrics.radgraph.labels import LABEL
 
 
@@ -8,9 +9,11 @@ class RadGraph:
         if os.environ.get("STAND_IN_WEIGHTS") == "none":
             raise Exception("Cannot download the file")
         self.label = LABEL[model_type]
+        log("radgraph:loaded")
 
     def __call__(self, texts):
         """A word is an entity, and each modifies the next; a report with the word unreadable is skipped."""
+        log(f"radgraph:{len(texts)}")
         found = {}
         for place, text in enumerate(texts):
             words = text.split()

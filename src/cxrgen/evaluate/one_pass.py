@@ -1,0 +1,68 @@
+"""Each metric over all sets of reports: the system's and the baselines'.
+
+What is costly is done once. A metric whose counts depend on a pair of texts alone gets the pairs of all sets in one
+call, study by study, so that a model is loaded once and a reference is read once however many baselines stand beside
+it; the counts are then dealt out to the sets. Other metrics are called for each set. A metric that is made of others
+gets their results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cxrgen.metrics import MetricResult, load, measure
+
+Settings = Mapping[str, Mapping[str, Any]]  # name of a metric: what its `measure` is called with
+Results = dict[str, dict[str, MetricResult]]  # by set and metric
+
+
+def measure_sets(
+    metrics: Sequence[str],
+    sets: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    settings: Settings | None = None,
+    truth: Sequence[Mapping[str, str]] | None = None,
+    without_weights: Collection[str] = (),
+) -> Results:
+    """The results of `metrics` for each of `sets`, N reports each; those with weights not for `without_weights`."""
+    found: Results = {name: {} for name in sets}
+    for metric in _parts_first(metrics):
+        record, keywords = load(metric), called_with(metric, settings, truth)
+        chosen = {name: texts for name, texts in sets.items() if not (record.weights and name in without_weights)}
+        if len(chosen) > 1 and record.by_pair(keywords):
+            for name, result in _together(metric, chosen, references, keywords).items():
+                found[name][metric] = result
+            continue
+        for name, texts in chosen.items():
+            parts = {"measured": found[name]} if record.parts else {}
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found[name][metric] = measure(metric, texts, references, **keywords, **parts)
+    return {name: {metric: of[metric] for metric in metrics if metric in of} for name, of in found.items()}
+
+
+def _parts_first(metrics: Sequence[str]) -> list[str]:
+    """The metrics and what they are made of, a metric behind its parts."""
+    ordered = [name for metric in metrics for name in (*load(metric).parts, metric)]
+    return list(dict.fromkeys(ordered))
+
+
+def _together(
+    metric: str, sets: Mapping[str, Sequence[str]], references: Sequence[str], keywords: Mapping[str, Any]
+) -> dict[str, MetricResult]:
+    """One call for the pairs of all sets, and each set's share of its counts."""
+    texts = [text for of_study in zip(*sets.values()) for text in of_study]
+    wanted = [reference for reference in references for _ in sets]
+    whole = measure(metric, texts, wanted, **keywords)
+    return {name: replace(whole, counts=whole.counts[place :: len(sets)]) for place, name in enumerate(sets)}
+
+
+def called_with(
+    name: str, settings: Settings | None = None, truth: Sequence[Mapping[str, str]] | None = None
+) -> dict[str, Any]:
+    """The keywords that the metric `name` is measured with besides the texts."""
+    keywords = dict((settings or {}).get(name, {}))
+    return {**keywords, "truth": truth} if load(name).needs_truth else keywords
