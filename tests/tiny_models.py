@@ -236,7 +236,7 @@ def smolvlm(folder: Path) -> Path:
 
     images = SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
     tokenizer = _idefics_tokenizer()
-    video = VideoSettings({"video_processor_type": "SmolVLMVideoProcessor"})
+    video = VideoSettings({"video_processor_type": "SmolVLMVideoProcessor", "num_frames": 64, "fps": 1})
     processor = without_videos(SmolVLMProcessor)(
         images, tokenizer, video, image_seq_len=4, chat_template=IDEFICS.replace("IMAGE", "<image>")
     )

@@ -115,16 +115,7 @@ def _template(path: Path) -> Row:
         format = recorded_format(recorded) if recorded.is_file() else chat_format(path)
         if format.template == CHAT:
             ChatFamily(open_processor(path), format)
-    except (
-        InputError,
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        ImportError,
-        RuntimeError,
-        AttributeError,
-    ) as error:
+    except (InputError, *_UNOPENED) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return "chat template", f"cannot be used: {first_line}", "bring a processor with a chat template"
     return "chat template", "its own; the prompt is a prefix of the conversation, and answers end with a mark", ""

@@ -31,6 +31,11 @@ class VideoSettings(PushToHubMixin):  # type: ignore[misc]
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "values":
+            raise AttributeError(name)
+        return self.values.get(name)  # processors ask for settings such as num_frames
+
     def to_dict(self) -> dict[str, Any]:
         return dict(self.values)
 
