@@ -19,7 +19,7 @@ from cxrgen.evaluate.page.orders import flaw, orders
 from cxrgen.evaluate.pairs import Pairs
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.suites import headline
-from cxrgen.html import Html, Section, differing_words, html, join, note, number, picture, tag
+from cxrgen.html import Html, Section, differing_words, html, image, join, note, number, picture, tag
 from cxrgen.html.thumbnails import thumbnail
 from cxrgen.metrics.cards import plain_name
 
@@ -53,7 +53,7 @@ def studies_section(
         study = studies.get(pairs.study_ids[row])
         parts = [_head(row, pairs, scores, names), _chips(found.of_study[row], flaws[row])]
         texts = [_texts(pairs.references[row], pairs.hypotheses[row])] if shown.texts else []
-        parts.append(tag("div", *_images(study, prepared, shown), *texts, class_="split"))
+        parts.append(tag("div", *images_of(study, prepared, shown), *texts, class_="split"))
         listed = " ".join(f"{kind}:{finding}" for kind, finding in found.of_study[row])
         ranks = " ".join(map(str, places[row]))
         hidden = None if place < _FIRST else ""
@@ -135,7 +135,8 @@ def _texts(reference: str, report: str) -> Html:
     return tag("table", empty, head, tag("tbody", *rows), class_="aligned")
 
 
-def _images(study: Study | None, prepared: Path | None, shown: Shown) -> list[Html]:
+def images_of(study: Study | None, prepared: Path | None, shown: Shown, enlarge: bool = True) -> list[Html]:
+    """A study's images, as buttons where they can be enlarged; nothing where there are none."""
     if study is None or prepared is None or not shown.image_size:
         return []
     folder = prepared if prepared.is_dir() else prepared.parent
@@ -143,7 +144,9 @@ def _images(study: Study | None, prepared: Path | None, shown: Shown) -> list[Ht
     for view in study.views:
         caption = f"{view.view} {view.raw_view}".strip()
         data = thumbnail(folder / view.path, shown.image_size)
-        if data:
+        if data and not enlarge:
+            pictures.append(image(data, f"{caption} image", caption))
+        elif data:
             words = f"{caption} image, study {study.study_id}"
             inner = (picture(data, words), tag("span", caption))
             pictures.append(tag("button", *inner, type="button", class_="shot"))
