@@ -61,9 +61,7 @@ WITHOUT_MEANING = {  # flags of the original and of LLaVA 1.5 that change nothin
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One flag a field, in groups by the configuration's parts; a flag that is not given leaves the recipe's value."""
-    parser.add_argument(
-        "recipe", nargs="?", help="YAML file, or a packaged one by name: `cxrgen recipes` lists them"
-    )
+    parser.add_argument("recipe", nargs="?", help="YAML file, or a packaged one by name: `cxrgen recipes` lists them")
     for title, kind in parts().values():
         group = parser.add_argument_group(title)
         for option in fields(kind):
@@ -160,9 +158,9 @@ def _checked_recipe(name: str, values: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _kinds() -> dict[str, Any]:
-    """Flat name -> type."""
+    """Flat name -> type; where an option has the name of a part (`optim`), the option counts."""
     kinds: dict[str, Any] = {}
-    for kind in (*(kind for _, kind in parts().values()), TrainConfig):
+    for kind in (TrainConfig, *(kind for _, kind in parts().values())):
         kinds |= typing.get_type_hints(kind)
     return {option.name: kinds[option.name] for option in options()}
 
