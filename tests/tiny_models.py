@@ -323,3 +323,21 @@ TINY_MODELS: dict[str, Callable[[Path], Path]] = {
     each.__name__: each
     for each in (gemma3, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, idefics3, smolvlm, llava_next, llava_onevision)
 }
+
+
+def paligemma(folder: Path) -> Path:
+    """PaliGemma, which has no chat template; not among the classes that are trained."""
+    from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    tokenizer = _tokenizer(image_token="<image>")
+    images = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    images.image_seq_length = 16
+    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = PaliGemmaConfig(
+        vision_config={**vision, "model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7},
+        text_config={**_TEXT, **_ids(tokenizer), "model_type": "gemma", "head_dim": 16},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        projection_dim=32,
+    )
+    return _write(folder, PaliGemmaForConditionalGeneration, config, PaliGemmaProcessor(images, tokenizer))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.tiny_models import SENTENCES, TINY_MODELS
+from tests.tiny_models import SENTENCES, TINY_MODELS, paligemma
 from tests.train.material import assert_close, write_image
 
 from cxrgen.core.errors import InputError
@@ -272,6 +272,11 @@ def test_an_image_that_was_changed_since_it_was_counted_is_refused(
     write_image(tmp_path / "0.png", 0, (80, 32))
     with pytest.raises(InputError, match="0: its images have other sizes"):
         family_of(checkpoint).collator(tmp_path)([sample])
+
+
+def test_a_class_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="PaliGemmaProcessor has no chat template"):
+        open_by_chat_template(paligemma(tmp_path / "model"))
 
 
 def test_templates_that_cannot_be_used_are_refused(folder_of: Callable[[str], Path], tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def test_a_run_without_further_flags(gemma: Path, prepared: Path, tmp_path: Path
     assert (tmp_path / "run" / "chat_template.jinja").read_text() == (gemma / "chat_template.jinja").read_text()
 
 
+def test_reading_ahead_changes_nothing(gemma: Path, prepared: Path, tmp_path: Path) -> None:
+    losses = train(run_of(gemma, prepared, tmp_path / "one", max_steps=2))
+    assert train(run_of(gemma, prepared, tmp_path / "two", max_steps=2, dataloader_num_workers=2)) == losses
+
+
 @pytest.mark.parametrize(
     "flags",
     [

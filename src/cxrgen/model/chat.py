@@ -50,7 +50,8 @@ class ChatFamily:
                 "known; take a checkpoint tuned for conversations, or put its chat_template.jinja into the folder"
             )
         self.special = _special_ids(self.tokenizer)
-        self.words = re.compile("|".join(map(re.escape, sorted(self.special, key=len, reverse=True))))
+        longest_first = sorted(self.special, key=len, reverse=True)
+        self.words = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self.blank = copy.copy(processor)
         self.blank.image_processor = _BySize(processor.image_processor)
         self.end = ""
