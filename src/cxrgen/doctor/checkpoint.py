@@ -23,7 +23,7 @@ from cxrgen.llava_med.tensor_names import (
     read_projector,
     text_settings,
 )
-from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder
+from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder, has_chat_template
 from cxrgen.model.conversation import recorded_format
 from cxrgen.model.families import LlavaFamily
 from cxrgen.model.llama_fast import checked_tokenizer
@@ -145,6 +145,9 @@ def _tokenizer(path: Path, layout: Layout, kind: str) -> list[Row]:
     if kind != STOCK:
         present = (path / MODEL_FILE).is_file()
         return [("tokenizer", "present", "")] if present else [("tokenizer", f"no {MODEL_FILE}", f"bring {MODEL_FILE}")]
+    if not (path / FORMAT_FILE).is_file() and has_chat_template(path):
+        own = "asked by its own chat template; trained by LLaVA-Med's prompt, or by its own with --version chat"
+        return [("conversation format", f"no {FORMAT_FILE}: {own}", "")]
     if not (path / FORMAT_FILE).is_file():
         way = f"`cxrgen convert {path} OUT --to stock` writes one"
         return [("conversation format", f"no {FORMAT_FILE}, so train and generate cannot know it", way)]
