@@ -264,6 +264,30 @@ _CLIP = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "nu
 _PINPOINTS = [[28, 56], [56, 28], [56, 56]]
 
 
+def llava(folder: Path) -> Path:
+    """LLaVA 1.5 as the hub has it, with a chat template and no cxrgen.json."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    tokenizer = _tokenizer(image_token="<image>")
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=VICUNA.replace("IMAGE", "<image>"),
+    )
+    config = LlavaConfig(
+        vision_config={**_CLIP, "model_type": "clip_vision_model", "image_size": 28, "patch_size": 14},
+        text_config={**_TEXT, **_ids(tokenizer), "model_type": "llama"},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=4,
+        vision_feature_layer=-2,
+    )
+    return _write(folder, LlavaForConditionalGeneration, config, processor)
+
+
 def llava_next(folder: Path) -> Path:
     """LLaVA-NeXT (1.6), whose template ends an answer with no mark."""
     from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration, LlavaNextProcessor
@@ -321,7 +345,18 @@ def llava_onevision(folder: Path) -> Path:
 
 TINY_MODELS: dict[str, Callable[[Path], Path]] = {
     each.__name__: each
-    for each in (gemma3, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, idefics3, smolvlm, llava_next, llava_onevision)
+    for each in (
+        gemma3,
+        qwen2_vl,
+        qwen2_5_vl,
+        qwen3_vl,
+        internvl,
+        idefics3,
+        smolvlm,
+        llava,
+        llava_next,
+        llava_onevision,
+    )
 }
 
 

@@ -133,7 +133,7 @@ def test_the_loss_is_that_of_transformers_on_the_same_messages(
     collate = family_of(checkpoint).collator(images)
     for study, sample in zip(STUDIES[:2], samples(checkpoint, images, STUDIES[:2])):
         asked = messages(study, images)
-        if name == "llava_next":  # its template ends no answer, so training adds the end token
+        if name in ("llava", "llava_next"):  # their template ends no answer, so training adds the end token
             asked[1]["content"][0]["text"] += checkpoint.tokenizer.eos_token
         inputs = own_inputs(checkpoint, asked)
         batch = collate([sample])

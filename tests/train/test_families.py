@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.tiny_models import TINY_MODELS, gemma3, qwen2_5_vl
+from tests.tiny_models import TINY_MODELS, gemma3, llava, qwen2_5_vl
 from tests.train.material import TORCHRUN, assert_close, assert_equal, cxrgen, weights, write_conversations
 
 from cxrgen.core.errors import UsageError
@@ -54,6 +54,14 @@ def test_a_run_without_further_flags(gemma: Path, prepared: Path, tmp_path: Path
     assert (tmp_path / "run" / "chat_template.jinja").read_text() == (gemma / "chat_template.jinja").read_text()
 
 
+def test_llava_takes_its_own_template_when_asked_to(prepared: Path, tmp_path: Path) -> None:
+    model = llava(tmp_path / "llava")
+    train(run_of(model, prepared, tmp_path / "own", version="chat", max_steps=2))
+    assert open_checkpoint(tmp_path / "own").format.template == "chat"
+    train(run_of(model, prepared, tmp_path / "med", max_steps=2))
+    assert open_checkpoint(tmp_path / "med").format.template == "v0"
+
+
 def test_reading_ahead_changes_nothing(gemma: Path, prepared: Path, tmp_path: Path) -> None:
     losses = train(run_of(gemma, prepared, tmp_path / "one", max_steps=2))
     assert train(run_of(gemma, prepared, tmp_path / "two", max_steps=2, dataloader_num_workers=2)) == losses
@@ -79,6 +87,7 @@ def test_what_only_llava_has_is_refused_before_the_run(
 
 
 CLASSES = [name for name in TINY_MODELS if name != "smolvlm" or importlib.util.find_spec("num2words")]
+CLASSES.remove("llava")  # which starts with LLaVA-Med's prompt
 
 
 @pytest.fixture(params=[pytest.param(each, marks=[] if each == "qwen2_5_vl" else pytest.mark.slow) for each in CLASSES])

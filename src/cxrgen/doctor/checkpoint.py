@@ -78,8 +78,10 @@ def _goes_by_chat_template(path: Path, config: Any) -> bool:
     if not isinstance(config, dict):
         return False
     if (path / FORMAT_FILE).is_file():
-        recorded = read_json(path / FORMAT_FILE)
-        return isinstance(recorded, dict) and recorded.get("template") == CHAT
+        try:
+            return recorded_format(path / FORMAT_FILE).template == CHAT
+        except InputError:
+            return False  # `_tokenizer` says what is wrong with it
     return bool(config.get("model_type")) and config["model_type"] not in (*MODEL_TYPES, "mistral")
 
 
