@@ -77,7 +77,8 @@ def target_texts(
     `priors` is "keep", "drop" (what texts say of earlier studies is taken out) or "match" (only where the study has no
     prior). In a set of labels alone every labelled study stays. A report above `max_words` (0: no limit) is left out as
     one that is not there ("reject"), or ends with the last sentence that fits and is flagged ("cut"); then test reports
-    stay whole, for a score is against what was written. Raises InputError when the headers of too many reports were not recognised.
+    stay whole, for a score is against what was written. Raises InputError when the headers of too many reports were not
+    recognised.
     """
     _check_headers(studies)
     without_text = labels_only(studies)
