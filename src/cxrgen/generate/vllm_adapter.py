@@ -99,5 +99,7 @@ def _with_rows(base: Path, matrix: str, rows: torch.Tensor, config: dict[str, An
     if len(found) != 1 or len(places) != len(rows):
         raise InputError(f"{base}: has {len(found)} {last} for {len(rows)} trained rows; is it this adapter's base?")
     filled = whole(found[0]).clone()
+    if max(places) >= len(filled):
+        raise InputError(f"{base}: lacks tokens that this adapter has trained; merge it (--merge_adapter True)")
     filled[places] = rows.to(filled.dtype)
     return filled

@@ -22,7 +22,7 @@ from cxrgen.core.files import write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
-from cxrgen.model.adapters import load_magnitudes
+from cxrgen.model.adapters import load_magnitudes, open_adapter
 from cxrgen.model.chat import ChatFamily
 from cxrgen.model.chat_template import chat_template
 from cxrgen.model.conversation import Format, recorded_format
@@ -142,7 +142,8 @@ def _opened(folder: Path, format: Format, dtype: torch.dtype, **how: Any) -> Che
                 _check_chat(folder, processor, format)
             elif format.template != "plain":
                 _check_tokenizer(folder, processor, format)
-            model = _open_model(folder, dtype, **how)
+            rows = len(processor.tokenizer) if format.start_end else 0
+            model = _open_model(folder, dtype, rows, **how)
     except _UNOPENED as error:
         raise _unopened(folder, error) from None
     slow_files = {name: (folder / name).read_bytes() for name in SLOW_FILES if (folder / name).is_file()}
@@ -188,10 +189,14 @@ def _check_image_tokens(folder: Path, config: Mapping[str, Any], format: Format)
         )
 
 
-def _open_model(folder: Path, dtype: torch.dtype, **how: Any) -> Any:
-    model, info = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, output_loading_info=True, **how
-    )
+def _open_model(folder: Path, dtype: torch.dtype, rows: int, **how: Any) -> Any:
+    base = base_of(folder)
+    if base is not None:
+        model, info = open_adapter(folder, base, rows, dtype, **how)
+    else:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True, **how
+        )
     load_magnitudes(folder, model, info)
     refuse_unloaded(folder, info)
     refuse_infinite(folder, [*model.named_parameters(), *model.named_buffers()])

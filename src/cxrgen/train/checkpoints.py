@@ -134,7 +134,7 @@ def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
     load_weights(checkpoint, state.model)
     moments = load_file(checkpoint / OPTIMIZER)
     for name, parameter in state.model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and f"{name}/step" in moments:
             own = {}
             for moment in _MOMENTS:
                 value = moments[f"{name}/{moment}"]
@@ -181,8 +181,8 @@ def _trained(model: Any) -> dict[str, torch.Tensor]:
 def _moments(state: FitState) -> dict[str, torch.Tensor]:
     result: dict[str, torch.Tensor] = {}
     for name, parameter in state.model.named_parameters():
-        if parameter.requires_grad:
-            own = state.optimizer.state[parameter]
+        own = state.optimizer.state.get(parameter)
+        if own:  # without a gradient so far, as a projector on texts alone, there is no state
             result |= {f"{name}/{moment}": full_tensor(own[moment]).clone() for moment in _MOMENTS}
     return result
 

@@ -19,10 +19,12 @@ import torch
 from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
+from cxrgen.model.adapters import add_rows, embeddings
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.model.parts import PROJECTOR, find_parts
 from cxrgen.train.config import DataConfig
 from cxrgen.train.distributed import Processes, full_tensor
+from cxrgen.train.stored_types import half_types, in_stored_types
 from cxrgen.train.trainable import fold_rows, has_adapters
 
 PROJECTOR_FILE = "projector.safetensors"
@@ -34,13 +36,16 @@ def save_model(
     processes: Processes,
     merge: bool,
     projector_only: bool,
+    base: Path | None,
     opened_anew: Callable[[], Any],
 ) -> None:
     """Write the trained model into the run folder; all processes must call it, the first writes.
 
     `projector_only` adds the projector as a small file of its own, which another run can start from. Frozen weights
-    that were held in bfloat16 are taken from `opened_anew`, the model that the run started from.
+    that were held in bfloat16 are taken from `opened_anew`, the model that the run started from, and those that the
+    folder `base` holds in 16 bits are written in 16 bits.
     """
+    frozen = {name for name, each in checkpoint.model.named_parameters() if not each.requires_grad}
     fold_rows(checkpoint.model)
     state = {name: full_tensor(tensor) for name, tensor in checkpoint.model.state_dict().items()}
     if not processes.is_main:
@@ -51,14 +56,17 @@ def save_model(
         kept = {name: tensor for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
         model.load_state_dict(kept, strict=False)
         checkpoint, state = replace(checkpoint, model=model), model.state_dict()
+    half = half_types(base) if base and not adapters else []
+    if half:
+        state = in_stored_types(state, frozen, half)
     new = out / ".model.tmp"
     shutil.rmtree(new, ignore_errors=True)
     try:
         with quiet():
-            checkpoint.model.save_pretrained(new, state_dict=None if processes.count == 1 else state)
+            checkpoint.model.save_pretrained(new, state_dict=state if half or processes.count > 1 else None)
         if adapters and merge:
             base = checkpoint.model.peft_config["default"].base_model_name_or_path
-            merged = merged_adapter(base, new)
+            merged = merged_adapter(base, new, embeddings(checkpoint.model))
             shutil.rmtree(new)
             with quiet():
                 merged.save_pretrained(new)
@@ -77,12 +85,13 @@ def _of_projector(model: Any, state: Mapping[str, torch.Tensor]) -> dict[str, to
     return {name: tensor.contiguous() for name, tensor in state.items() if parts.part_of(name) == PROJECTOR}
 
 
-def merged_adapter(base: str | Path, adapter: Path) -> Any:
-    """The base model (float32) with an adapter folder's weights written into its own."""
+def merged_adapter(base: str | Path, adapter: Path, rows: int) -> Any:
+    """The base model (float32), made to have `rows` embeddings, with an adapter folder's weights in its own."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+    add_rows(model, rows)
     return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 

@@ -32,7 +32,8 @@ def export_checkpoint(run: Path, step: str, out: Path, merge: bool = False, repl
     mode = mode_of(config.trainable.train_modules)
     alone = Processes(0, 1, torch.device("cpu"))
     with new_folder(out, replace) as folder:
-        save_model(folder, checkpoint, alone, merge, mode.rows and not mode.adapters, lambda: checkpoint.model)
+        base = Path(config.model.model_name_or_path) if config.model.model_name_or_path else None
+        save_model(folder, checkpoint, alone, merge, mode.rows and not mode.adapters, base, lambda: checkpoint.model)
 
 
 def _folder_of(run: Path, step: str) -> Path:

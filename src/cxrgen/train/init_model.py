@@ -20,6 +20,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
+from cxrgen.model.adapters import add_rows, embeddings
 from cxrgen.model.assemble import join
 from cxrgen.model.checkpoint import (
     FORMAT_FILE,
@@ -60,7 +61,7 @@ def init_model(
     checkpoint = _opened(folder, config.version, four_bit)
     base = base_of(folder)
     if base is not None and not keep_adapter:
-        checkpoint = replace(checkpoint, model=merged_adapter(base, folder))
+        checkpoint = replace(checkpoint, model=merged_adapter(base, folder, embeddings(checkpoint.model)))
     model = checkpoint.model
     if config.vision_tower:
         _load_tower(model, config.vision_tower)
@@ -150,13 +151,8 @@ def _add_start_end(checkpoint: Checkpoint) -> None:
     """<im_start> and <im_end>, where the tokenizer lacks them: new rows are the mean of all rows before."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     added = tokenizer.add_tokens([IMAGE_START, IMAGE_END], special_tokens=True)
-    before = model.get_input_embeddings().weight.shape[0]
-    if not added or len(tokenizer) <= before:
-        return
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with torch.no_grad():
-        for matrix in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
-            matrix[before:] = matrix[:before].mean(dim=0)
+    if added:
+        add_rows(model, len(tokenizer))
 
 
 def _load_projector(checkpoint: Checkpoint, file: Path) -> None:

@@ -237,6 +237,7 @@ def _save(run: Run, checkpoint: Checkpoint, callback: RunCallback) -> None:
         run.processes,
         merge=run.config.checkpoint.merge_adapter,
         projector_only=mode.rows and not mode.adapters,
+        base=Path(run.config.model.model_name_or_path) if run.config.model.model_name_or_path else None,
         opened_anew=lambda: _init_model(run.config, []).model,
     )
     if callback.best_checkpoint and run.processes.is_main:

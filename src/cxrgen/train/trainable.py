@@ -35,6 +35,7 @@ from cxrgen.model.parts import (
     vision_encoder,
 )
 from cxrgen.train.config import TrainableConfig
+from cxrgen.train.distributed import copy_to_shard, full_tensor
 
 
 @dataclass(frozen=True)
@@ -210,15 +211,16 @@ def _with_trained_rows(embedding: Any, inputs: tuple[torch.Tensor, ...], output:
 
 
 def fold_rows(model: Any) -> None:
-    """Write rows that were trained apart back into the matrix."""
+    """Write rows that were trained apart back into the matrix; all processes must call it where they hold shards."""
     embedding = model.get_input_embeddings()
     if not hasattr(embedding, "trained_rows"):
         return
     embedding.trained_hook.remove()
     rows, ids = embedding.trained_rows, embedding.trained_ids
     del embedding.trained_rows, embedding.trained_ids, embedding.trained_hook
-    with torch.no_grad():
-        embedding.weight[ids] = rows.to(embedding.weight)
+    whole = full_tensor(embedding.weight).clone()
+    whole[ids.cpu()] = full_tensor(rows).to(whole)
+    copy_to_shard(whole, embedding.weight)
 
 
 def row_ids(model: Any, tokenizer: Any, names: Sequence[str]) -> list[int]:
