@@ -33,18 +33,13 @@ def open_adapter(folder: Path, base: Path, rows: int, dtype: torch.dtype, **how:
 
 def add_rows(model: Any, count: int) -> None:
     """Make `count` rows of embeddings and head, where there are fewer: new ones are the mean of all rows before."""
-    before = embeddings(model)
+    before = model.get_input_embeddings().weight.shape[0]
     if count <= before:
         return
     model.resize_token_embeddings(count, mean_resizing=False)
     with torch.no_grad():
         for matrix in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
             matrix[before:] = matrix[:before].mean(dim=0)
-
-
-def embeddings(model: Any) -> int:
-    """How many rows the model's embedding matrix has."""
-    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def load_magnitudes(folder: Path, model: Any, info: dict[str, Any]) -> None:

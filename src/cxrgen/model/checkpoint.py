@@ -61,6 +61,11 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
 
+    @property
+    def rows(self) -> int:
+        """How many embeddings the model needs: <im_start> and <im_end> may have been added to the tokenizer."""
+        return len(self.tokenizer) if self.format.start_end else 0
+
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint folder; `folder` is at any time the whole new checkpoint or the old one."""

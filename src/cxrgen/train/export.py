@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
-from cxrgen.model.adapters import add_rows, embeddings
+from cxrgen.model.adapters import add_rows
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.model.parts import PROJECTOR, find_parts
 from cxrgen.train.config import DataConfig
@@ -66,7 +66,7 @@ def save_model(
             checkpoint.model.save_pretrained(new, state_dict=state if half or processes.count > 1 else None)
         if adapters and merge:
             base = checkpoint.model.peft_config["default"].base_model_name_or_path
-            merged = merged_adapter(base, new, embeddings(checkpoint.model))
+            merged = merged_adapter(base, new, checkpoint.rows)
             shutil.rmtree(new)
             with quiet():
                 merged.save_pretrained(new)

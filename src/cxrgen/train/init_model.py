@@ -20,7 +20,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
-from cxrgen.model.adapters import add_rows, embeddings
+from cxrgen.model.adapters import add_rows
 from cxrgen.model.assemble import join
 from cxrgen.model.checkpoint import (
     FORMAT_FILE,
@@ -61,7 +61,7 @@ def init_model(
     checkpoint = _opened(folder, config.version, four_bit)
     base = base_of(folder)
     if base is not None and not keep_adapter:
-        checkpoint = replace(checkpoint, model=merged_adapter(base, folder, embeddings(checkpoint.model)))
+        checkpoint = replace(checkpoint, model=merged_adapter(base, folder, checkpoint.rows))
     model = checkpoint.model
     if config.vision_tower:
         _load_tower(model, config.vision_tower)
