@@ -34,6 +34,7 @@ from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
+from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
 from cxrgen.train.preflight import check_run
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
@@ -64,7 +65,9 @@ class Run:
 def train(config: TrainConfig) -> list[float]:
     """The whole run. Returns the training loss of each step."""
     check_run(config)
-    run = Run(config, Path(config.checkpoint.output_dir), init_processes(config.ddp_timeout))
+    sizes = model_sizes(config)
+    run = Run(config, Path(config.checkpoint.output_dir), init_processes(collective_timeout(config, sizes)))
+    check_memory(config, sizes, run.processes.count, run.processes.device)
     with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():
         try:
             with Watchdog(run.processes, config.watchdog_seconds) as watchdog:

@@ -1,0 +1,112 @@
+"""What a run needs at least, from config.json alone: memory of a device, and seconds of its longest save.
+
+The model is built without memory, so a run that cannot fit is refused before weights are read. Counted are weights,
+gradients and AdamW's two moments in float32, and DDP's copy of the gradients; activations and adapters come on top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.model.locate import base_of
+from cxrgen.model.parts import VISION, find_parts
+from cxrgen.train.config import TrainConfig
+from cxrgen.train.trainable import mode_of
+
+GB = 1e9
+_SLOWEST = 100e6  # bytes a second, of a busy network disk, its hash included
+_MARGIN = 2.0  # for gathering what is written
+_MOST = 1024  # processes that are suggested
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of parameters; `moments` is the optimiser's bytes for each that is trained."""
+
+    trained: int
+    frozen: int
+    moments: int = 8
+    frozen_in_16_bits: bool = False
+
+    def bytes_each(self, processes: int, sharded: bool) -> float:
+        """The least that each device must hold at its fullest; weights come in float32, whole, in any case."""
+        at_start = 4.0 * (self.trained + self.frozen)
+        copies = 4 if processes > 1 and not sharded else 0
+        trained = self.trained * (8 + self.moments + copies)
+        share = processes if sharded else 1
+        return max(at_start, (trained + self.frozen * (2 if self.frozen_in_16_bits else 4)) / share)
+
+    @property
+    def longest_save(self) -> float:
+        """Seconds to write the larger one of checkpoint and model."""
+        return 4.0 * max(self.trained * 3, self.trained + self.frozen) / _SLOWEST
+
+
+def model_sizes(config: TrainConfig) -> Sizes | None:
+    """Of the model that a run starts from; None for a new one, one in four bits, and one that cannot be opened."""
+    mode = mode_of(config.trainable.train_modules)
+    if not config.model.model_name_or_path or mode.four_bit:
+        return None
+    folder = Path(config.model.model_name_or_path)
+    try:
+        settings = AutoConfig.from_pretrained(base_of(folder) or folder, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(settings)
+        parts = find_parts(model)
+    except (InputError, OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError):
+        return None  # opening it says what is wrong
+    counts = dict.fromkeys(("", *mode.parts), 0)
+    for name, parameter in model.named_parameters():
+        part = parts.part_of(name)
+        counts[part if part in mode.parts and part != VISION else ""] += parameter.numel()
+    trained = sum(counts.values()) - counts[""]
+    moments = 2 if config.optim.optim == "adamw_8bit" else 8
+    return Sizes(trained, counts[""], moments, config.optim.bf16)
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of a GPU; None for a processor, whose memory has no such limit."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
+def check_memory(config: TrainConfig, sizes: Sizes | None, processes: int, device: torch.device) -> None:
+    """Raises UsageError for a run that a device's memory cannot hold, with what would fit."""
+    there = device_memory(device)
+    if sizes is None or there is None:
+        return
+    sharded = bool(config.optim.fsdp) and processes > 1
+    needed = sizes.bytes_each(processes, sharded)
+    if needed > there:
+        raise UsageError(
+            f"--train_modules {config.trainable.train_modules}: {_gb(needed)} on each device at least (weights, "
+            f"gradients, optimiser), it has {_gb(there)}; {_way_out(sizes, processes, there)}"
+        )
+
+
+def _way_out(sizes: Sizes, processes: int, there: int) -> str:
+    enough = next((count for count in range(2, _MOST) if sizes.bytes_each(count, True) <= there), None)
+    frozen = Sizes(0, sizes.trained + sizes.frozen, frozen_in_16_bits=sizes.frozen_in_16_bits)
+    ways = []
+    if enough is not None and enough <= processes:
+        ways.append(f"--fsdp full_shard ({_gb(sizes.bytes_each(processes, True))} on each of {processes})")
+    elif enough is not None:
+        ways.append(f"--fsdp full_shard on {enough} devices")
+    if frozen.bytes_each(1, False) <= there:
+        ways.append(f"--train_modules lora ({_gb(frozen.bytes_each(1, False))})")
+    else:
+        ways.append("--train_modules qlora")
+    return ", or ".join(ways)
+
+
+def _gb(amount: float) -> str:
+    return f"{amount / GB:.0f} GB"
+
+
+def collective_timeout(config: TrainConfig, sizes: Sizes | None) -> float:
+    """Seconds that a collective call may take: `--ddp_timeout`, or more where the others wait longer for a save."""
+    return max(config.ddp_timeout, _MARGIN * sizes.longest_save if sizes else 0.0)
