@@ -75,7 +75,9 @@ def sentence_ends(text: str) -> list[int]:
 def _kept_ends(text: str) -> array[int]:
     """The places as an array, four bytes each."""
     length = len(text.rstrip())
-    ends = {*_stops(text, length), *_list_ends(text), *_section_ends(text), *_line_ends(text, length)}
+    ends = {*_stops(text, length), *_list_ends(text), *_section_ends(text)}
+    if "\n" in text or "\r" in text:
+        ends.update(_line_ends(text, length))
     return array("i", sorted({*ends, length}) if length else [])
 
 

@@ -56,11 +56,10 @@ def cider_d(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> F
 def _of_part(part: Part, documents: DocumentCounts, log_studies: float) -> Floats:
     studies = len(part.hyp.lengths)
     value = np.zeros(studies)
-    ngrams = Ngrams(part.hyp, part.ref)
-    bigrams = documents.numbers_of(ngrams.bigrams)
+    bigrams = documents.numbers_of(part.ngrams.bigrams)
     for number in range(1, _ORDERS + 1):
-        order = counted(*ngrams.of_order(number), studies)
-        keys = ngrams.packed(number, order.ngram, bigrams)
+        order = part.order(number)
+        keys = part.ngrams.packed(number, order.ngram, bigrams)
         weights = order.times * (log_studies - documents.log_of(number, keys))
         hyp, ref = weights[order.pairs], weights[order.pairs + 1]
         shared = np.bincount(order.study[order.pairs], np.minimum(hyp, ref) * ref, studies)

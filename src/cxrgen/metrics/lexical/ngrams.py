@@ -9,7 +9,8 @@ Everything is exact: numbers are assigned, nothing is hashed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -55,18 +56,40 @@ class Order:
 
 @dataclass(frozen=True)
 class Part:
-    """Some thousand pairs of texts: `rows` of the set, and their tokens."""
+    """Some thousand pairs of texts: `rows` of the set, and their tokens; n-grams are counted when first asked for."""
 
     rows: slice
     hyp: Numbered
     ref: Numbered
+    _orders: dict[int, Order] = field(default_factory=dict)
+
+    @cached_property
+    def ngrams(self) -> Ngrams:
+        return Ngrams(self.hyp, self.ref)
+
+    def order(self, number: int) -> Order:
+        """The n-grams of an order from 1 to 4."""
+        if number not in self._orders:
+            self._orders[number] = counted(*self.ngrams.of_order(number), len(self.hyp.lengths))
+        return self._orders[number]
 
 
 def parts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Iterator[Part]:
     """The pairs of a set, some thousands at a time, cut by a tokenizer."""
+    rows = list(slices([len(hyp) + len(ref) for hyp, ref in zip(hypotheses, references)]))
+    if len(rows) == 1:
+        yield _only_part(cut, tuple(hypotheses), tuple(references))
+        return
     table = token_table(cut)
-    for rows in slices([len(hyp) + len(ref) for hyp, ref in zip(hypotheses, references)]):
-        yield Part(rows, table.numbered(hypotheses[rows]), table.numbered(references[rows]))
+    for some in rows:
+        yield Part(some, table.numbered(hypotheses[some]), table.numbered(references[some]))
+
+
+@lru_cache(maxsize=3)  # several metrics ask for the n-grams of a set and of two baselines
+def _only_part(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Part:
+    """A set that is small enough to be one part, kept for the next metric."""
+    table = token_table(cut)
+    return Part(slice(0, len(hypotheses)), table.numbered(hypotheses), table.numbered(references))
 
 
 def slices(characters: Sequence[int]) -> Iterator[slice]:
@@ -141,14 +164,6 @@ class Ngrams:
         begin, end = bigrams[ngram >> bits], ngram & ((1 << bits) - 1)
         end = end if order == 3 else bigrams[end]
         return np.where((begin < 0) | (end < 0), -1, begin << _PACKED | end)
-
-
-def orders(part: Part, highest: int) -> Iterator[Order]:
-    """The n-grams of a part of a set, order 1 to `highest`."""
-    ngrams = Ngrams(part.hyp, part.ref) if highest else None
-    for order in range(1, highest + 1):
-        if ngrams is not None:
-            yield counted(*ngrams.of_order(order), len(part.hyp.lengths))
 
 
 def counted(text: Ints, ngram: Ints, studies: int) -> Order:
