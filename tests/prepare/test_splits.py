@@ -38,6 +38,40 @@ def test_some_studies_without_a_split_stop() -> None:
     assert "seed 0" in how
 
 
+def train_and_test(patients: int) -> list[Study]:
+    """Two studies a patient, every fifth patient for testing."""
+    return [
+        Study(f"{patient}-{number}", f"P{patient}", "test" if patient % 5 == 0 else "train", sections=TEXT)
+        for patient in range(patients)
+        for number in (1, 2)
+    ]
+
+
+def test_train_and_test_alone_give_some_of_train_to_valid_by_patient() -> None:
+    studies = train_and_test(1000)
+    split_of, how = assign_splits(studies, 0.1, 0.1, 0)
+    patients: dict[str, set[str]] = {}
+    for study in studies:
+        patients.setdefault(study.subject_id, set()).add(split_of[study.study_id])
+    assert all(len(splits) == 1 for splits in patients.values()), "no patient in two splits"
+    counts = Counter(split_of.values())
+    assert counts == {"train": 1520, "valid": 80, "test": 400}
+    assert all(split_of[study.study_id] == "test" for study in studies if study.split == "test")
+    assert how == "train and test given by the source, 5% of train drawn by patient for valid, seed 0"
+    assert assign_splits(studies[::-1], 0.1, 0.1, 0)[0] == split_of, "whatever the order"
+
+
+def test_valid_is_left_alone_where_rows_must_stay_or_nothing_is_to_be_drawn() -> None:
+    studies = train_and_test(100)
+    given = {study.study_id: study.split for study in studies}
+    assert assign_splits(studies, 0.1, 0.1, 0, fill_valid=False) == (given, "given by the source")
+    assert assign_splits(studies, 0.0, 0.1, 0) == (given, "given by the source, without valid")
+    one_patient = [Study("1", "P1", "train", sections=TEXT), Study("2", "P2", "test", sections=TEXT)]
+    assert assign_splits(one_patient, 0.1, 0.1, 0)[0] == {"1": "train", "2": "test"}
+    alone = [Study(str(number), f"P{number}", "train", sections=TEXT) for number in range(50)]
+    assert set(assign_splits(alone, 0.1, 0.1, 0)[0].values()) == {"train"}, "a file of training conversations"
+
+
 def prior(*keys: str, splits: str = "") -> list[str | None]:
     """The prior of each study of one patient, whose ids are 0, 1, ... and whose times are `keys`."""
     studies = [Study(str(i), "P", splits[i] if splits else "train", order_key=key) for i, key in enumerate(keys)]

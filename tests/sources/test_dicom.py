@@ -160,6 +160,8 @@ def test_what_is_no_image_is_counted_or_refused(export: Path) -> None:
         ("d/none.dcm", "id-missing"),
         ("study 1.2.3.3", "duplicate-conflict"),
     }
+    two = next(reject for reject in found.rejects if reject.code == "duplicate-conflict")
+    assert ".dcm, e/5.dcm; correct the export" in two.hint, "named by its files"
     assert "1 files hold no picture (reports, presentation states)" in found.notes
     assert "1 files repeat an image" in found.notes
     assert len(found.studies) == 2

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cxrgen.core.errors import unknown
 from cxrgen.imaging.names import DICOM_SUFFIXES, RENDERINGS
+from cxrgen.imaging.patients import PATIENT_TAGS
 from cxrgen.imaging.pictures import MAGIC, fitted, read_picture
 from cxrgen.imaging.purpose import PURPOSE_TAGS
 from cxrgen.imaging.rejects import ImageReject
@@ -76,7 +77,7 @@ def read_image(
 
 
 def read_image_tags(path: Path) -> dict[str, str] | None:
-    """Texts of a DICOM file's `VIEW_TAGS` and `PURPOSE_TAGS`, by keyword; None for any other file.
+    """Texts of a DICOM file's tags on view, purpose and patient, by keyword; None for any other file.
 
     A damaged file has none of them: `read_image` says what is wrong with it.
     """
@@ -88,7 +89,7 @@ def read_image_tags(path: Path) -> dict[str, str] | None:
     from cxrgen.imaging.dicom import read_tags
 
     try:
-        return read_tags(path, (*VIEW_TAGS, *PURPOSE_TAGS))
+        return read_tags(path, (*VIEW_TAGS, *PURPOSE_TAGS, *PATIENT_TAGS))
     except ImageReject:
         return {}
 

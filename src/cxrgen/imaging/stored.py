@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrgen.core.errors import UsageError, unknown
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import FRONTAL, LATERAL, OTHER, UNKNOWN, View
+from cxrgen.imaging.patients import first_of_two_patients
 from cxrgen.imaging.purpose import is_for_processing, superseded
 from cxrgen.imaging.read import GreyImage, read_image, read_image_tags
 from cxrgen.imaging.views import view_class, view_of_tags
@@ -62,7 +63,8 @@ def views_of_study(paths: Sequence[Path], said: Sequence[str] | None, rule: Imag
     `said` is what each of them shows: frontal, lateral, other, unknown, or a word such as PA or LL. Without it DICOM
     files are asked; of other files the first is taken for a frontal, the rest for laterals. Images that stand twice
     are listed once, raw detector values not at all beside the picture made from them. Raises UsageError for no image,
-    another number of words or an unknown one, ImageReject for an image that cannot be read.
+    another number of words or an unknown one, InputError for images of two patients, ImageReject for an image that
+    cannot be read.
     """
     if not paths:
         raise UsageError("a study without an image; give at least one")
@@ -70,8 +72,9 @@ def views_of_study(paths: Sequence[Path], said: Sequence[str] | None, rule: Imag
         raise UsageError(f"--image-views has {len(said)} words for {len(paths)} images; give one for each")
     views: list[View] = []
     raw_values: list[bool] = []
-    for place, path in enumerate(paths):
-        tags = read_image_tags(path)
+    tags_of = [read_image_tags(path) for path in paths]
+    _one_patient(paths, tags_of)
+    for place, (path, tags) in enumerate(zip(paths, tags_of)):
         view, raw_view = _shown(tags, place) if said is None else _said(said[place])
         size, sha256 = _facts(path, rule) if rule.longest_side and len(paths) > 1 else ((0, 0), "")
         if not sha256 or all(sha256 != other.sha256 for other in views):
@@ -79,6 +82,14 @@ def views_of_study(paths: Sequence[Path], said: Sequence[str] | None, rule: Imag
             raw_values.append(is_for_processing(tags or {}))
     left_out = superseded([view.view for view in views], raw_values)
     return tuple(view for view, out in zip(views, left_out) if not out)
+
+
+def _one_patient(paths: Sequence[Path], tags: Sequence[Mapping[str, str] | None]) -> None:
+    """Raises InputError, naming the files, where the tags of two images name different patients."""
+    pair = first_of_two_patients([each or {} for each in tags])
+    if pair:
+        one, other = (paths[place] for place in pair)
+        raise InputError(f"{one} and {other} are of two patients by their tags; give the images of one study")
 
 
 def _said(word: str) -> tuple[str, str]:

@@ -12,10 +12,12 @@ from PIL import Image
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import replacing, sha256_file
-from cxrgen.imaging.read import read_image
+from cxrgen.imaging.patients import is_other_patient
+from cxrgen.imaging.read import read_image, read_image_tags
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.stored import encoded
 
+OTHER_PATIENT = "duplicate-conflict"  # the code of an image of another patient than the first of its study
 _FEW_BITS = 3  # of 64
 
 
@@ -35,6 +37,7 @@ class ImageJob:
 
     key: str
     source: str
+    beside: str = ""  # another DICOM file of the study, which must be of the same patient
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,11 @@ def stored_paths(key: str) -> tuple[str, str]:
 
 
 def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
-    """Read, shrink and store one image."""
+    """Read, shrink and store one image; that of another patient than the image beside it is left out."""
+    if job.beside and is_other_patient(*(read_image_tags(Path(path)) or {} for path in (job.beside, job.source))):
+        return StoredImage(
+            job.key, code=OTHER_PATIENT, hint="its tags name another patient than those of an image beside it"
+        )
     try:
         image = read_image(Path(job.source), options.rendering, options.max_pixels, options.size)
     except ImageReject as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import is_file
 from cxrgen.core.records import FRONTAL, UNKNOWN, Reject, Study, View
+from cxrgen.imaging.names import DICOM_SUFFIXES
 from cxrgen.imaging.views import view_class
 from cxrgen.prepare.image_store import ImageJob, image_key
 from cxrgen.prepare.splits import assign_splits, subject_of
@@ -117,7 +118,7 @@ def before_images(found: Found, settings: Settings) -> Selection:
 def image_jobs(studies: Sequence[Study]) -> list[ImageJob]:
     """One job an image; raises InputError when so many are missing that the folder must be wrong."""
     jobs = [
-        ImageJob(image_key(study.study_id, number), view.path)
+        ImageJob(image_key(study.study_id, number), view.path, _beside(study, number))
         for study in studies
         for number, view in enumerate(study.views)
     ]
@@ -135,6 +136,18 @@ def image_jobs(studies: Sequence[Study]) -> list[ImageJob]:
             detail=f"the first expected is {first}, and {folder} holds {names}, …",
         )
     return jobs
+
+
+def dicom_places(study: Study) -> list[int]:
+    """The places of a study's images that may be DICOM files by their names."""
+    suffixes = ("", *DICOM_SUFFIXES)
+    return [place for place, view in enumerate(study.views) if Path(view.path).suffix.lower() in suffixes]
+
+
+def _beside(study: Study, number: int) -> str:
+    """The first DICOM image of a study, for each of its others; else ""."""
+    places = dicom_places(study)
+    return study.views[places[0]].path if number in places[1:] else ""
 
 
 def record_targets(selection: Selection, settings: Settings) -> None:
@@ -177,7 +190,12 @@ def with_frontal(studies: Sequence[Study], stored: Views | None = None) -> tuple
 def _with_splits(selection: Selection, settings: Settings) -> list[Study]:
     """The studies with patient, split and classed views."""
     split_of, how = assign_splits(
-        selection.studies, settings.valid_share, settings.test_share, settings.seed, settings.resplit
+        selection.studies,
+        settings.valid_share,
+        settings.test_share,
+        settings.seed,
+        settings.resplit,
+        fill_valid=not _as_published(settings),
     )
     selection.notes.append(f"splits: {how}")
     return [
@@ -186,6 +204,11 @@ def _with_splits(selection: Selection, settings: Settings) -> list[Study]:
         )
         for study in selection.studies
     ]
+
+
+def _as_published(settings: Settings) -> bool:
+    """Whether the rows of train must stay those that a published set or model has."""
+    return "mgca" in (settings.text, settings.select) or settings.text == "original" or settings.by == "image"
 
 
 def _classed(view: View) -> View:

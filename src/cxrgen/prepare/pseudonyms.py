@@ -19,6 +19,7 @@ from pathlib import Path
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_text
 from cxrgen.core.records import Reject, Study
+from cxrgen.imaging.patients import SEVERAL_PATIENTS
 from cxrgen.sources.demographics import shown_age
 
 _FEWEST_BYTES = 16
@@ -63,13 +64,17 @@ def pseudonymise(studies: Sequence[Study], key: bytes) -> list[Study]:
 
 
 def without_names(rejects: Sequence[Reject], key: bytes, ids: bool = True) -> list[Reject]:
-    """Rejects whose places and (with `ids`) ids are hashed; lines of tables stay, they name nobody."""
+    """Rejects whose places and (with `ids`) ids are hashed, hints without files.
+
+    Lines of tables stay, for they name nobody.
+    """
     named = _namer(key)
     return [
         replace(
             reject,
             id=named(reject.id) if ids and reject.id else reject.id,
             row=reject.row if _is_row(reject.row) else named(reject.row),
+            hint=SEVERAL_PATIENTS if reject.hint.startswith(SEVERAL_PATIENTS) else reject.hint,
         )
         for reject in rejects
     ]

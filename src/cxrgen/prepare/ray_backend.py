@@ -49,5 +49,6 @@ def store_with_ray(jobs: Sequence[ImageJob], out: Path, options: ImageOptions, w
 
 
 def _store(row: dict[str, Any], out: str, options: ImageOptions) -> dict[str, str]:
-    image = store_image(ImageJob(row["key"], str(Path(row["source"]).absolute())), Path(out), options)
+    source, beside = (str(Path(row[name]).absolute()) if row[name] else "" for name in ("source", "beside"))
+    image = store_image(ImageJob(row["key"], source, beside), Path(out), options)
     return {"image": json.dumps(asdict(image))}

@@ -2,7 +2,9 @@
 
 A split the source gives is kept (train, valid, validate, val, dev, test in any case). A source without one is split
 here, by patient: patients are put in an order that only a seed and their id decide, and fill test, then valid, up to
-their shares. Adding studies later so moves few patients. A source where no study has any text is all for testing.
+their shares. Adding studies later so moves few patients. Where a source has train and test alone, a twentieth of train
+becomes valid in the same way, unless its rows must stay those of a published set. A source where no study has any text
+is all for testing.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ _SYNONYMS = {
     "valid": ("valid", "validate", "validation", "val", "dev", "development"),
     "test": ("test", "testing", "tst", "eval"),
 }
+_VALID_OF_TRAIN = 0.05  # where the source has train and test alone
 _SPLIT_OF = {word: split for split, words in _SYNONYMS.items() for word in words}
 
 
@@ -28,9 +31,16 @@ def subject_of(study: Study) -> str:
 
 
 def assign_splits(
-    studies: Sequence[Study], valid_share: float, test_share: float, seed: int, resplit: bool = False
+    studies: Sequence[Study],
+    valid_share: float,
+    test_share: float,
+    seed: int,
+    resplit: bool = False,
+    fill_valid: bool = True,
 ) -> tuple[dict[str, str], str]:
     """Study id -> split, and how the splits came about. With `resplit` what the source says is forgotten.
+
+    With `fill_valid` a twentieth of train (at most `valid_share`) becomes valid where there are train and test alone.
 
     Raises InputError when a patient is in two splits (unless `resplit`), when only some studies have one, or when words
     are none of the synonyms.
@@ -46,6 +56,8 @@ def assign_splits(
     given = {name: _SPLIT_OF[word] for name, word in words.items() if word}
     if len(given) == len(words):
         _one_split_each(studies, given)
+        if fill_valid and set(given.values()) == {"train", "test"}:
+            return _with_valid(studies, given, min(valid_share, _VALID_OF_TRAIN), seed)
         return given, "given by the source"
     if given:
         raise InputError(
@@ -57,6 +69,18 @@ def assign_splits(
     split_of = draw_splits(Counter(map(subject_of, studies)), valid_share, test_share, seed)
     drawn = {study.study_id: split_of[subject_of(study)] for study in studies}
     return drawn, f"drawn by patient, seed {seed}: valid {valid_share:.0%}, test {test_share:.0%}"
+
+
+def _with_valid(
+    studies: Sequence[Study], given: Mapping[str, str], share: float, seed: int
+) -> tuple[dict[str, str], str]:
+    """The splits of the source with some patients of train in valid; a single patient stays in train."""
+    in_train = Counter(subject_of(study) for study in studies if given[study.study_id] == "train")
+    drawn = draw_splits(in_train, share, 0, seed) if len(in_train) > 1 else {}
+    split_of = {study.study_id: drawn.get(subject_of(study), given[study.study_id]) for study in studies}
+    if "valid" not in split_of.values():
+        return dict(given), "given by the source, without valid"
+    return split_of, f"train and test given by the source, {share:.0%} of train drawn by patient for valid, seed {seed}"
 
 
 def draw_splits(studies_of: Counter[str], valid_share: float, test_share: float, seed: int) -> dict[str, str]:

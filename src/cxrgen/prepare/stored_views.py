@@ -13,9 +13,10 @@ from pathlib import Path
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import SPLITS, Reject, Study, View
+from cxrgen.imaging.patients import several_patients
 from cxrgen.imaging.views import order_views
-from cxrgen.prepare.image_store import StoredImage, image_key, is_near_duplicate
-from cxrgen.prepare.pipeline import Selection, Settings, Views, record_targets, with_frontal
+from cxrgen.prepare.image_store import OTHER_PATIENT, StoredImage, image_key, is_near_duplicate
+from cxrgen.prepare.pipeline import Selection, Settings, Views, dicom_places, record_targets, with_frontal
 from cxrgen.prepare.prior_studies import prior_ids
 
 _Images = Mapping[str, StoredImage]
@@ -51,7 +52,9 @@ def _mine(study: Study, images: _Images) -> list[StoredImage]:
 
 
 def _stored(study: Study, images: _Images) -> tuple[View, ...]:
-    """The images of a study that could be read, each once, in the fixed order."""
+    """The images of a study that could be read, each once, in the fixed order; none of a study of two patients."""
+    if _of_two_patients(study, images):
+        return ()
     views = {
         image.sha256: replace(view, path=image.path, width=image.width, height=image.height, sha256=image.sha256)
         for view, image in reversed(list(zip(study.views, _mine(study, images))))
@@ -60,13 +63,22 @@ def _stored(study: Study, images: _Images) -> tuple[View, ...]:
     return order_views(tuple(reversed(views.values())))
 
 
+def _of_two_patients(study: Study, images: _Images) -> list[str]:
+    """Names of a study's first image and of those of another patient; [] where there are none."""
+    places = [number for number, image in enumerate(_mine(study, images)) if image.code == OTHER_PATIENT]
+    return [Path(study.views[place].path).name for place in (dicom_places(study)[0], *places)] if places else []
+
+
 def _unreadable(studies: Sequence[Study], images: _Images, stored: Views) -> list[Reject]:
     rejects = []
     for study in studies:
         for view, image in zip(study.views, _mine(study, images)):
             if image.code:
                 rejects.append(Reject(Path(view.path).name, study.study_id, image.code, image.hint))
-        if study.views and not stored[study.study_id]:
+        if strangers := _of_two_patients(study, images):
+            hint = several_patients(strangers)
+            rejects.append(Reject(f"study {study.study_id}", study.study_id, OTHER_PATIENT, hint))
+        elif study.views and not stored[study.study_id]:
             hint = "none of its images is usable"
             rejects.append(Reject(f"study {study.study_id}", study.study_id, "no-image", hint))
     return rejects

@@ -64,6 +64,7 @@ SOURCES: dict[str, str] = {
     "course": "cxrgen.sources.course",
     "mimic": "cxrgen.sources.mimic",
     "openi": "cxrgen.sources.openi",
+    "rexgradient": "cxrgen.sources.rexgradient",
     "llava": "cxrgen.sources.llava",
     "dicom": "cxrgen.sources.dicom",
     "table": "cxrgen.sources.table",
@@ -74,6 +75,7 @@ SOURCES: dict[str, str] = {
 PUBLISHED_NAMES = re.compile(
     r"(train|valid|test)\.(csv(\.gz)?|json)|mimic[-_]cxr[-_\w.]*\.(csv(\.gz)?|zip)|cxr-record-list\.csv(\.gz)?"
     r"|patients\.csv(\.gz)?|indiana_(reports|projections)\.csv|NLMCXR_reports\.(tgz|tar\.gz)"
+    r"|(train|valid|test)_metadata(_view_position)?\.json"
 )
 
 

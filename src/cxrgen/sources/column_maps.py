@@ -69,7 +69,7 @@ COLUMN_MAPS = (
         ("Indication", "Comparison", "Findings", "Impression", "ImagePath"),
         {
             "image": ("ImagePath",),
-            "study_id": ("StudyInstanceUid", "study_id", "id"),
+            "study_id": ("study_id", "id", "StudyInstanceUid"),
             "subject_id": ("PatientID",),
             "view": ("ImageViewPosition", "view"),
             "date": ("StudyDate",),

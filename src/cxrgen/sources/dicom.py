@@ -18,6 +18,7 @@ from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, Study, View
 from cxrgen.core.tables import find_column, read_csv
 from cxrgen.imaging.names import DICOM_SUFFIXES
+from cxrgen.imaging.patients import PATIENT_TAGS, first_of_two_patients, several_patients
 from cxrgen.imaging.purpose import PURPOSE_TAGS, is_for_processing, refusal, superseded
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.views import VIEW_TAGS, view_class, view_of_tags
@@ -31,8 +32,8 @@ from cxrgen.sources.text_table import add_texts
 from cxrgen.sources.texts import ReportText
 
 _TAGS = (
-    "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "PatientID", "StudyDate", "StudyTime", "Rows",
-    "PatientSex", "PatientAge", *PURPOSE_TAGS, *VIEW_TAGS,
+    "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "StudyDate", "StudyTime", "Rows",
+    "PatientSex", "PatientAge", *PATIENT_TAGS, *PURPOSE_TAGS, *VIEW_TAGS,
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -45,12 +46,16 @@ class _Tagged:
     file: Path
     study_uid: str
     keys: Mapping[str, str]  # kind of key -> value; of one image
-    subject_id: str
+    patient: Mapping[str, str]  # tags by keyword
     order_key: str
     view: View
     sex: str
     age: int | None
     for_processing: bool  # raw detector values
+
+    @property
+    def subject_id(self) -> str:
+        return self.patient.get("PatientID", "")
 
 
 def recognise(path: Path) -> str:
@@ -107,8 +112,10 @@ def _one_patient_each(images: Iterable[_Tagged], rejects: list[Reject]) -> dict[
     for image in images:
         by_study[image.study_uid].append(image)
     for study_uid in list(by_study):
-        if len({image.subject_id for image in by_study[study_uid] if image.subject_id}) > 1:
-            hint = "images of one study name several patients; correct the export"
+        members = by_study[study_uid]
+        pair = first_of_two_patients([image.patient for image in members])
+        if pair:
+            hint = several_patients("/".join(members[place].file.parts[-2:]) for place in pair)
             rejects.append(Reject(f"study {study_uid}", study_uid, "duplicate-conflict", hint))
             del by_study[study_uid]
     return by_study
@@ -186,7 +193,8 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     order = order_key(tags.get("StudyDate", ""), tags.get("StudyTime", ""))
     view = View(str(file.absolute()), UNKNOWN, view_of_tags(tags))
     sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
-    return _Tagged(file, study_uid, keys, patient, order, view, sex, age, is_for_processing(tags))
+    whose = {keyword: tags[keyword] for keyword in PATIENT_TAGS if keyword in tags}
+    return _Tagged(file, study_uid, keys, whose, order, view, sex, age, is_for_processing(tags))
 
 
 def _without_raw_values(images: Sequence[_Tagged], rejects: list[Reject]) -> list[_Tagged]:

@@ -3,7 +3,9 @@
 Tables hold paths of the machine they were made on, and names of files that were converted or copied since. So leading
 folders of a name may be left away (`mimic/files/a.jpg` is `files/a.jpg`), its ending may be another (`a.png`), and its
 case may differ; which of these holds is decided once for a table, by what finds files, and said. A name must never lead
-out of its folder: parents, drive letters, backslashes, NUL and links to elsewhere are refused (`bad-path`).
+out of its folder: parents, drive letters, backslashes, NUL and links to elsewhere are refused (`bad-path`). Where a
+table lies beside the folder of its images, `../` is such a leading folder: it is left away below the folder that the
+user named.
 """
 
 from __future__ import annotations
@@ -104,8 +106,6 @@ def locator(names: Sequence[str], folders: Sequence[Path]) -> tuple[Locate, str]
     top = best.folder.resolve()
 
     def locate(name: str) -> Path:
-        if ".." in PurePosixPath(name).parts:
-            raise RejectError("bad-path", "the name leads to a parent folder")
         return _checked(top, best.name(name.strip()) if _is_plain(name) else name)
 
     return locate, "; ".join(best.remarks())

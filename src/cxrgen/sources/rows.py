@@ -117,7 +117,7 @@ def _read_row(row_ref: str, cells: Mapping[str, Any], reader: RowReader) -> Stud
     def text(name: str) -> str:
         nonlocal excel_marks
         value = cells.get(reader.columns[name]) if name in reader.columns else None
-        cell = "" if value is None else str(value).strip()
+        cell = "" if value is None or value != value else str(value).strip()  # NaN, as Python writes it into JSON
         plain = without_excel_marks(cell).strip()
         excel_marks = excel_marks or plain != cell
         return plain

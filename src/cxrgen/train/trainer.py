@@ -17,8 +17,9 @@ import torch
 
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.batches import IGNORE
-from cxrgen.train.config import LOSS_RULES, SCHEDULES
+from cxrgen.train.config import LOSS_RULES, OPTIMIZERS, SCHEDULES
 from cxrgen.train.distributed import Processes, init_processes, no_sync, wrap_model
+from cxrgen.train.kernels import adamw
 
 Batch = Mapping[str, Any]
 
@@ -39,11 +40,13 @@ class FitSettings:
     train: tuple[str, ...] | None = ("",)  # parameter-name prefixes; "" = everything, None = as marked by requires_grad
     bf16: bool = False
     distribution: str = "ddp"  # ddp | fsdp, where there are several processes
+    optimizer: str = OPTIMIZERS[0]
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("learning-rate schedule", self.schedule, SCHEDULES),
             ("loss rule", self.loss_rule, LOSS_RULES),
+            ("--optim", self.optimizer, OPTIMIZERS),
         ):
             if value not in known:
                 raise unknown(name, value, known)
@@ -167,7 +170,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: C
         norm = float(_whole_norm(torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's norm is {norm}"
-            raise InputError(_broken(what, state.step, mine.batches, processes))
+            raise _broken(what, state.step, mine.batches, processes)
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.step += 1
@@ -182,12 +185,12 @@ def _whole_norm(norm: torch.Tensor) -> torch.Tensor:
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
-def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torch.optim.AdamW:
+def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torch.optim.Optimizer:
     groups = [
         {"params": [each for each in trained if each.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=settings.betas)
+    return adamw(settings.optimizer, [group for group in groups if group["params"]], settings.betas)
 
 
 def set_modes(model: Any) -> None:
@@ -206,7 +209,7 @@ def _take(stream: Iterator[Batch], count: int, step: int) -> _Step:
     try:
         taken.batches = [batch for _, batch in zip(range(count), stream)]
     except InputError as error:
-        taken.error = InputError(f"step {step + 1}: {error}")
+        taken.error = InputError(f"step {step + 1}: {error}", error.detail)
         return taken
     if len(taken.batches) < count:
         taken.error = InputError(f"the batches ran out at step {step + 1}; give more data or fewer steps")
@@ -251,11 +254,15 @@ def _blank_image(model: Any, device: torch.device) -> torch.Tensor:
     return torch.cat(list(features)).sum()
 
 
-def _broken(what: str, step: int, batches: list[Batch], processes: Processes) -> str:
+def _broken(what: str, step: int, batches: list[Batch], processes: Processes) -> InputError:
     names = [name for each in processes.all_gather([list(batch.get("ids", [])) for batch in batches]) for name in each]
     ids = [name for some in names for name in some]
     shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
-    return f"step {step + 1}: the {what}; lower the learning rate or look at this step's studies: {shown}"
+    return InputError(
+        f"step {step + 1}: the {what}; lower the learning rate or look at this step's studies, which --show-values "
+        "names",
+        detail=shown,
+    )
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -34,7 +34,7 @@ def card(tmp_path: Path, write_image: Write, write_table: Write, prepare: Prepar
         text = {8: LONG.upper(), 9: ""}.get(number, texts.get(number, f"Synthetic {number}. Clear lungs."))
         rows.append((f"S{number}", f"P{number // 2}", name, "PA", split, text, "1.0" if number < 3 else "-1.0"))
     table = write_table(tmp_path / "t.csv", COLUMNS, rows)
-    code, said = prepare(table, "--out", tmp_path / "out")
+    code, said = prepare(table, "--out", tmp_path / "out", "--valid-share", 0)
     assert code == 0, said
     return json.loads((tmp_path / "out" / "card.json").read_text()), (tmp_path / "out" / "card.html").read_text()
 
