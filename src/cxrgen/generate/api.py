@@ -73,8 +73,11 @@ class ReportGenerator:
                 f"{', '.join(view.view for view in study.views)}; --image-views says what images show"
             )
         most = self.settings.max_new_tokens
-        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
-        return next(report for _, report in written).report
+        try:
+            written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
+            return next(report for _, report in written).report
+        except InputError as error:  # its caller has named the images
+            raise InputError(error.shown(show_values=True)) from None
 
     def _views(self, images: Paths | Sequence[Paths], shown: Sequence[str] | None) -> tuple[View, ...]:
         paths = [Path(images)] if isinstance(images, (str, os.PathLike)) else [Path(image) for image in images]

@@ -22,7 +22,6 @@ from transformers import GenerationConfig
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed
-from cxrgen.generate.decoding.prefill import check_regular
 from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
 from cxrgen.generate.settings import Settings
 from cxrgen.generate.vllm_adapter import part
@@ -111,8 +110,6 @@ class VllmEngine:
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
         count = len(conversation.images)
-        for name in conversation.images:
-            check_regular(folder / name)
         if self.family is not None:
             ids = self.family.prompt_ids(conversation)
         else:

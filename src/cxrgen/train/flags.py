@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option in fields(TrainConfig):
         if "title" not in option.metadata:
             _add_flag(group, option, typing.get_type_hints(TrainConfig)[option.name])
+    group.add_argument("--show-values", action="store_true", help="messages may show ids and paths of the data")
     for name in MODE_FLAGS:
         parser.add_argument(_flag(name), nargs="?", const=True, type=_boolean, help=argparse.SUPPRESS)
     for name in WITHOUT_MEANING:

@@ -16,7 +16,6 @@ from transformers import GenerationConfig, LogitsProcessor
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
-from cxrgen.generate.decoding.prefill import check_regular
 from cxrgen.generate.decoding.sampling import Failed, Sampler, StopCriteria, greedy, report_text, stop_criteria
 from cxrgen.model.batches import merge_inputs
 from cxrgen.model.chat import ChatFamily
@@ -79,8 +78,6 @@ class _Batch:
 
     def length(self, conversation: Conversation) -> int:
         """Tokens of the prompt. Raises InputError for images that cannot be read and a prompt that is too long."""
-        for name in conversation.images:
-            check_regular(self.folder / name)
         length = self.family.prompt_length(conversation, self.folder)
         if length >= self.longest:
             raise InputError(f"the prompt has {length} tokens, the model takes {self.longest}; show less")
