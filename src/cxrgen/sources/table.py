@@ -36,11 +36,11 @@ def recognise(path: Path) -> str:
     """A file that is named like a table, or a folder with one; which dataset it is if its columns say so."""
     if path.name.lower().endswith(_ARCHIVES):
         raise InputError(f"{path}: an archive; unpack it first and give the folder or table")
-    file = _file(path)
+    file = file_of(path)
     if file is None:
         return ""
     try:
-        columns, _, _ = _rows(file)
+        columns, _, _ = rows_of(file)
     except InputError:  # reading it with the user's options says what is wrong
         return "a file named like a table"
     dataset = find_map(columns)
@@ -53,12 +53,12 @@ def add_arguments(parser: ArgumentGroup) -> None:
 
 def read(path: Path, options: SourceOptions) -> Found:
     """All rows; raises InputError when the table has no column for study or image, or none that holds text."""
-    file = _file(path)
+    file = file_of(path)
     if file is None:
         raise InputError(f"{path}: neither a table nor a folder with a single one")
     name = "" if file == path else "the table"  # its own name was typed by nobody
     path = file
-    columns, rows, notes = _rows(path, options.encoding, name)
+    columns, rows, notes = rows_of(path, options.encoding, name)
     dataset = find_map(columns)
     labels_file = path.with_name(dataset.labels_file[0]) if dataset and dataset.labels_file else None
     if dataset and labels_file and is_file(labels_file):
@@ -105,7 +105,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     return Found(merged.studies, rejects + merged.rejects, notes, mapped, files)
 
 
-def _file(path: Path) -> Path | None:
+def file_of(path: Path) -> Path | None:
     """The table at a path: the file itself, or the only one of its folder, or the one called as a published table."""
     endings = (*_CSV, *_JSON)
     if path.is_dir():
@@ -115,7 +115,7 @@ def _file(path: Path) -> Path | None:
     return path if path.is_file() and path.name.lower().endswith(endings) else None
 
 
-def _rows(path: Path, encoding: str = "", name: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
+def rows_of(path: Path, encoding: str = "", name: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
     """(columns, rows as (row_ref, cells), remarks) of a table of either form."""
     if path.name.lower().endswith(_CSV):
         table = read_csv(path, encoding, name)
