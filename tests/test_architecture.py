@@ -33,11 +33,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": GROUND | {"text", "metrics"},
     "doctor": GROUND | {"imaging", "text", "model", "llava_med", "generate", "train"},
     "demo": GROUND | {"imaging", "text", "phantom", "metrics", "model", "llava_med", "generate", "train", "evaluate"},
+    "ablate": GROUND | {"text"},
     "cli": {"core", "phantom"},
     "__main__": {"cli"},
     "__init__": {"core", "generate"},
 }
-WITHOUT_TORCH = ("core", "html", "imaging", "text", "phantom", "sources", "prepare", "metrics", "evaluate")
+WITHOUT_TORCH = ("core", "html", "imaging", "text", "phantom", "sources", "prepare", "metrics", "evaluate", "ablate")
 
 
 def files() -> list[Path]:

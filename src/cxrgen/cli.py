@@ -31,10 +31,12 @@ COMMANDS = {
     "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
     "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),
     "train": ("cxrgen.train.run", "train a report writer"),
+    "recipes": ("cxrgen.train.recipes_command", "the packaged training recipes"),
     "export": ("cxrgen.train.export_command", "a run's checkpoint as a ready model folder"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
+    "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),
     "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
     "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }

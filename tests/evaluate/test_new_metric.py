@@ -66,7 +66,7 @@ def test_its_flag_asks_for_it_and_everything_knows_it(
     assert content["metrics"]["listed_share"]["signature"] == "listed|words:1"
     assert content["baselines"]["normal"].keys() == content["metrics"].keys()
     assert "listed" in read_results(csvs / "out").measured
-    assert "<pre>model &amp; listed\\_share" in (csvs / "out" / "report.html").read_text()
+    assert 'data-name="listed_share"' in (csvs / "out" / "report.html").read_text()
 
 
 def test_its_name_asks_for_it_and_help_shows_its_flag(

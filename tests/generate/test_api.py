@@ -36,8 +36,10 @@ def test_the_command_prints_the_report(model: Path, prepared: Path, capsys: pyte
     assert main(command) == 0
     alone = capsys.readouterr().out
     assert alone.strip() == cxrgen.load(model, max_new_tokens=60).report(images)
-    assert main([*command, "--indication", "Cough.", "--prior", "Small effusion."]) == 0
+    assert main([*command, "--indication", "Cough."]) == 0
     assert capsys.readouterr().out != alone
+    assert main([*command, "--prior", "Small effusion."]) == 2
+    assert "states no prior-report" in capsys.readouterr().err
 
 
 def kinds(paths: list[Path], said: list[str] | None) -> list[str]:

@@ -16,19 +16,20 @@ from .conftest import write_image
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Path:
-    """Two studies of a patient, the later one in the test split."""
+    """Two studies of a patient in the test split, one of another for training."""
     write_image(tmp_path / "a.png", 0)
     views = (View("a.png", FRONTAL),)
-    first = Study("1", "p", "train", "1", views, {}, "Small effusion.")
+    first = Study("1", "p", "test", "1", views, {}, "Small effusion.")
     second = Study("2", "p", "test", "2", views, {"indication": "Cough."}, "No effusion.", "1")
-    write_studies(tmp_path / "studies.parquet", [first, second])
+    other = Study("0", "q", "train", "1", views, {}, "Clear.")
+    write_studies(tmp_path / "studies.parquet", [first, second, other])
     return tmp_path
 
 
 def test_the_prior_is_told_as_the_checkpoint_was_trained(patient: Path) -> None:
     texts = {}
     for prompt in ("study", "study-prior", "original"):
-        (asked,) = read_questions(patient, None, "test", Format(prompt=prompt)).conversations
+        _, asked = read_questions(patient, None, "test", Format(prompt=prompt)).conversations
         texts[prompt] = asked.turns[0].text
     assert texts["study"] == "Frontal: <image>\nIndication: Cough.\nWrite the report."
     assert texts["study-prior"] == (
@@ -39,7 +40,8 @@ def test_the_prior_is_told_as_the_checkpoint_was_trained(patient: Path) -> None:
 
 def test_references_are_the_answers(patient: Path) -> None:
     asked = read_questions(patient, None, "test", Format()).conversations
-    assert [(each.study_id, each.report) for each in references(asked)] == [("2", "No effusion.")]
+    found = {each.study_id: each.report for each in references(asked)}
+    assert found == {"1": "Small effusion.", "2": "No effusion."}
 
 
 def test_what_the_command_line_says_stands_before_the_checkpoint() -> None:
@@ -79,8 +81,8 @@ def test_a_study_of_which_nothing_is_shown_is_no_question(patient: Path) -> None
     lateral = Study("3", "q", "test", "1", (View("b.png", LATERAL),), {}, "Clear.")
     write_studies(patient / "studies.parquet", [*read_studies(patient), lateral])
     asked = read_questions(patient, None, "test", Format(views="frontal"))
-    assert [each.id for each in asked.conversations] == ["2"]
+    assert [each.id for each in asked.conversations] == ["1", "2"]
     assert [(each.id, each.hint) for each in asked.rejects] == [("3", "no frontal image to show")]
-    assert len(read_questions(patient, None, "test", Format()).conversations) == 2
+    assert len(read_questions(patient, None, "test", Format()).conversations) == 3
     with pytest.raises(InputError, match="no lateral image to show in any of 1"):
         read_questions(patient, None, "train", Format(views="lateral"))

@@ -18,7 +18,7 @@ from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
 from cxrgen.model.conversation import encode_prompt, llava_med_format
 from cxrgen.model.llama_fast import fast_tokenizer
 from cxrgen.model.llama_tokenizer import read_llama_tokens
-from cxrgen.text.prompts import study_conversation
+from cxrgen.text.prompts import PromptRule, study_conversation
 
 TOKENIZER = Path(__file__).parents[1] / "golden" / "llava_med" / "tokenizer"
 VIEWS = (FRONTAL, LATERAL, OTHER)
@@ -31,7 +31,7 @@ def write_image(path: Path, seed: int) -> str:
 
 def asked(folder: Path, count: int, sections: dict[str, str], prompt: str) -> Conversation:
     views = tuple(View(write_image(folder / f"{n}.png", n), kind) for n, kind in enumerate(VIEWS[:count]))
-    return study_conversation(Study("1", "p", views=views, sections=sections), "all", prompt)
+    return study_conversation(Study("1", "p", views=views, sections=sections), PromptRule(prompt))
 
 
 def of_template(template: str, start_end: bool, spacing: str) -> Checkpoint:

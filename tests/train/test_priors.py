@@ -15,11 +15,11 @@ from cxrgen.train.data import read_sft_data
 def test_the_prior_is_shown_in_training_as_in_generation(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "a.png")
     views = (View("a.png", FRONTAL),)
-    first = Study("1", "p", "test", "1", views, {}, "Small effusion.")
+    first = Study("1", "p", "train", "1", views, {}, "Small effusion.")
     second = Study("2", "p", "train", "2", views, {}, "No effusion.", "1")
     write_studies(tmp_path / "studies.parquet", [first, second])
     for prompt in ("study", "study-prior", "original"):
-        ((trained,),) = read_sft_data(DataConfig(str(tmp_path), prompt=prompt)).variants
-        (asked,) = read_questions(tmp_path, None, "train", Format(prompt=prompt)).conversations
+        _, (trained,) = read_sft_data(DataConfig(str(tmp_path), prompt=prompt)).variants
+        _, asked = read_questions(tmp_path, None, "train", Format(prompt=prompt)).conversations
         assert trained == asked
         assert ("Prior report: Small effusion." in asked.turns[0].text) == (prompt == "study-prior")

@@ -7,13 +7,12 @@ own data. Nothing is downloaded. The scores say whether a model learns from imag
 from __future__ import annotations
 
 import argparse
-import importlib
 import shutil
 from pathlib import Path
 
+from cxrgen.core.commands import run_command
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
-from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
 
 _EXAMPLES = """examples:
@@ -53,26 +52,26 @@ def run(options: argparse.Namespace) -> int:
     pred, gt, frontal = out / "generate" / "pred.csv", out / "generate" / "gt.csv", other / "frontal.csv"
     seed = ("--seed", str(options.seed))
     sizes = ("--studies", str(options.studies), "--test-studies", str(options.test_studies))
-    _command("phantom", "cxrgen.phantom.run", "--out", phantom, *sizes, *seed, "--style", "plain")
+    run_command("phantom", "cxrgen.phantom.run", "--out", phantom, *sizes, *seed, "--style", "plain")
     texts = phantom / "truth" / "test_reports.csv"
-    _command("prepare", "cxrgen.prepare.run", phantom, "--out", prepared, "--text-file", texts)
-    _command("train", "cxrgen.train.run", options.recipe, "--data-path", prepared, "--output-dir", model, *seed)
+    run_command("prepare", "cxrgen.prepare.run", phantom, "--out", prepared, "--text-file", texts)
+    run_command("train", "cxrgen.train.run", options.recipe, "--data-path", prepared, "--output-dir", model, *seed)
     questions = ("--question-file", prepared, "--batch-size", "64")
     writer: tuple[str | Path, ...] = ("--model-name", model, *questions)
-    _command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
-    _command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
+    run_command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
+    run_command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
     given: list[str | Path] = []
     for name in ("frequent", "nearest"):
         csv = other / f"{name}.csv"
-        _command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
+        run_command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
         given += ["--baseline", f"{name}={csv}"]
     limits = _limits(model, prepared, phantom, other)
     known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *given, "--note", _REMARK)
     fewer, both = other / "frontal", out / "evaluate"
-    _command(
+    run_command(
         "evaluate", "cxrgen.evaluate.run", *known, "--pred", frontal, "--limits", limits["frontal"], "--out", fewer
     )
-    _command("evaluate", "cxrgen.evaluate.run", *known, "--pred", pred, "--limits", limits["both"], "--out", both)
+    run_command("evaluate", "cxrgen.evaluate.run", *known, "--pred", pred, "--limits", limits["both"], "--out", both)
     print(f"both images    {_summary(both)}\nfrontal alone  {_summary(fewer)}")
     return 0
 
@@ -97,15 +96,3 @@ def _summary(scores: Path) -> str:
     parts = [f"{name} {content['metrics'][key]['value']:.3f} (optimum {optimum[key]:.3f}" for name, key in _SHOWN]
     parts[0] += f", linear probe {probe['finding_f1_macro']:.3f}"
     return ", ".join(f"{part})" for part in parts)
-
-
-def _command(name: str, module_name: str, *words: str | Path) -> None:
-    """Say the command, then run it as the command line would; a failure ends the demo."""
-    texts = [str(word) for word in words]
-    say(f"\n$ cxrgen {name} {' '.join(texts)}")
-    module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"cxrgen {name}")
-    module.add_arguments(parser)
-    code = module.run(parser.parse_args(texts))
-    if code:
-        raise InputError(f"the demo's `{name}` left with exit code {code}")

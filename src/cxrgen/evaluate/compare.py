@@ -1,10 +1,9 @@
-"""Compare score folders: is one system better than another, and by how much?
+"""Compare systems: which is best on each score, and which of them do not differ from it?
 
-The first folder is the one the others are compared with. Differences are paired: the same patients are in both, so an
-interval of a difference is much narrower than two intervals side by side suggest. p is from a permutation test that
-swaps the two systems' reports patient by patient, corrected for the number of scores and of pairs compared by the
-largest statistic of each permutation (Westfall and Young). No score is computed again; what `cxrgen evaluate` left in
-the folders is enough.
+Systems are score folders of `cxrgen evaluate`, or tables of reports that are scored on the spot (--gt). Differences are
+paired: the same patients are in both, so an interval of a difference is much narrower than two intervals side by side
+suggest. p is from a permutation test that swaps two systems' reports patient by patient, corrected for the number of
+scores and of pairs. The first system is the one the others are compared with; --all-pairs shows every pair.
 """
 
 from __future__ import annotations
@@ -12,215 +11,157 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from cxrgen.core import __version__
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import UsageError
 from cxrgen.core.files import write_json, write_text
 from cxrgen.core.progress import say
+from cxrgen.core.records import read_studies
+from cxrgen.evaluate.differences import Difference, Standing, differences, ranking, standings
 from cxrgen.evaluate.intervals import ends_text
-from cxrgen.evaluate.paired import PERMUTATIONS, Gap, gaps, p_values
-from cxrgen.evaluate.results import Results, read_results
-from cxrgen.evaluate.scores import ARROWS, loss
-from cxrgen.evaluate.statistics import clusters
-from cxrgen.html import Bar, Section, note, number, render, table, whisker_chart
-from cxrgen.metrics import Better
+from cxrgen.evaluate.page.compared import Compared, write_page
+from cxrgen.evaluate.page.studies import Shown
+from cxrgen.evaluate.paired import PERMUTATIONS
+from cxrgen.evaluate.scores import ARROWS
+from cxrgen.evaluate.systems import System, on_common_studies, read_systems
+from cxrgen.evaluate.tables import FORMATS
+from cxrgen.html import number
 
 _EXAMPLES = """\
 examples:
   cxrgen compare runs/baseline/scores runs/new/scores
-  cxrgen compare scores-a scores-b scores-c --out comparison
+  cxrgen compare old=scores-a new=scores-b newer=scores-c --all-pairs --out comparison
+  cxrgen compare --gt gt.csv a.csv b.csv --format latex
 """
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One score of two systems on the same studies; `difference` is the second minus the first.
-
-    Of a score that is best at 1 it is the difference of the distances from 1, and so are its interval and p.
-    """
-
-    name: str
-    better: Better
-    first: float
-    second: float
-    difference: float
-    ci95: tuple[float, float] | None
-    p: float
-    p_corrected: float  # for the scores of this pair of systems
-    p_corrected_all: float  # for the scores of all pairs compared
-    no_interval: str = ""  # why there is none
+_COLUMNS = ("score", "first", "second", "difference", "95 % interval", "p", "p (scores)", "p (all pairs)", "second is")
+_FILES = {"csv": "compare.csv", "latex": "compare.tex", "markdown": "compare.md"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders written by `cxrgen evaluate`")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for compare.html and compare.json")
+    parser.add_argument(
+        "systems", nargs="+", metavar="[NAME=]DIR", help="folders written by `cxrgen evaluate`; with --gt also CSVs"
+    )
+    parser.add_argument("--gt", type=Path, metavar="CSV", help="the references of systems given as CSVs")
+    parser.add_argument("--metrics", metavar="NAMES", help="comma-separated, for systems given as CSVs")
+    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and groups")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the page, the table and compare.json")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the printed table (default text)")
     parser.add_argument("--all", action="store_true", help="also the scores of single findings")
+    parser.add_argument("--all-pairs", action="store_true", help="every pair of systems, not those with the first")
     parser.add_argument("--permutations", type=int, default=PERMUTATIONS, help="of the test (default 10,000)")
     parser.add_argument("--seed", type=int, default=0, help="of permuting (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:
-    if len(options.folders) < 2:
-        raise UsageError("two folders or more are needed; the first is the one the others are compared with")
+    if len(options.systems) < 2:
+        raise UsageError("two systems or more are needed; the first is the one the others are compared with")
     if options.seed < 0 or options.permutations < 1:
         raise UsageError("--seed is 0 or more, --permutations 1 or more")
-    first, *others = (read_results(folder) for folder in options.folders)
-    names = _names([results.folder for results in (first, *others)])
-    pairs: dict[str, tuple[Results, Results]] = {}
-    notes: list[str] = []
-    for name, other in zip(names[1:], others):
-        one, two, remarks = aligned(first, other)
-        notes += [f"{name}: {remark}" for remark in remarks]
-        pairs[name] = (one, two)
-    found = differences(pairs, options.permutations, options.seed, finer=options.all)
+    metrics = [name.strip() for name in options.metrics.split(",")] if options.metrics else None
+    systems, notes = read_systems(options.systems, options.gt, metrics)
+    systems, more = on_common_studies(systems)
+    notes += more
     for remark in notes:
         say(f"note: {remark}")
-    content = {
-        "schema": 1,
-        "first": names[0],
-        "notes": notes,
-        "signature": f"intervals:mover|p:max-t,permutations:{options.permutations},seed:{options.seed}",
-        "differences": {name: [asdict(row) for row in rows] for name, rows in found.items()},
-    }
-    print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else _plain(names[0], found))
+    names = [system.name for system in systems]
+    found = _all_pairs(systems, options.permutations, options.seed, options.all)
+    standing = standings([system.results for system in systems], found)
+    shown = {pair: rows for pair, rows in found.items() if options.all_pairs or pair[0] == 0}
+    content = _content(names, notes, shown, standing, options)
     if options.out:
-        write_json(options.out / "compare.json", content)
-        write_text(options.out / "compare.html", _page(names[0], found, notes, str(content["signature"])))
-        if not options.json:
-            print(options.out / "compare.html")
+        _write(options, systems, content, Compared(systems, standing, shown, notes, str(content["signature"])))
+    if options.json:
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    elif options.format == "text":
+        print(_plain(names, standing, shown))
+    else:
+        print(FORMATS[options.format](standing, names), end="")
+    if options.out and options.format == "text" and not options.json:
+        print(options.out / "compare.html")
     return 0
 
 
-def aligned(first: Results, second: Results) -> tuple[Results, Results, list[str]]:
-    """Both on their common studies, and what had to be left out.
-
-    Raises InputError when no study or no metric is common, or a study has different patients.
-    """
-    theirs = dict(zip(second.study_ids, second.subjects))
-    common = [name for name in first.study_ids if name in theirs]
-    if not common:
-        raise InputError(f"{first.folder} and {second.folder} have no study in common; score the same test set")
-    one, two = first.among(common), second.among(common)
-    remarks = []
-    union = len(set(first.study_ids) | set(second.study_ids))
-    if len(common) < union:
-        remarks.append(f"compared on the {len(common)} common studies of {union}")
-    if one.subjects != two.subjects:
-        remarks.append("the folders know different patients; those of the first are used")
-    if first.content.get("inputs", {}).get("gt") != second.content.get("inputs", {}).get("gt"):
-        remarks.append("scored against different reference files; differences may come from the references")
-    return one, two, remarks
+def _write(
+    options: argparse.Namespace, systems: Sequence[System], content: Mapping[str, Any], compared: Compared
+) -> None:
+    """The files of --out, before anything is printed: a reader of the output may leave early."""
+    names = [system.name for system in systems]
+    write_json(options.out / "compare.json", content)
+    for form, file in _FILES.items():
+        write_text(options.out / file, FORMATS[form](compared.standing, names))
+    common = set(systems[0].results.study_ids)
+    studies = {s.study_id: s for s in read_studies(options.studies) if s.study_id in common} if options.studies else {}
+    write_page(options.out / "compare.html", compared, studies, options.studies, Shown())
 
 
-def differences(
-    pairs: Mapping[str, tuple[Results, Results]],
-    permutations: int = PERMUTATIONS,
-    seed: int = 0,
-    finer: bool = False,
-) -> dict[str, list[Difference]]:
-    """Paired differences of each pair's scores that both have with the same signature, tested together.
-
-    `finer` adds those of single findings. Raises InputError for a pair that has none in common.
-    """
-    found = {pair: _gaps(*both, finer) for pair, both in pairs.items()}
-    columns = [(pair, name) for pair, of in found.items() for name in of]
-    subjects = {pair: sorted(set(first.subjects)) for pair, (first, _) in pairs.items()}
-    row_of = {name: i for i, name in enumerate(sorted(set().union(*subjects.values())))}
-    shares = np.zeros((len(row_of), len(columns)))
-    for column, (pair, name) in enumerate(columns):
-        shares[[row_of[subject] for subject in subjects[pair]], column] = found[pair][name].shares
-    patients = [len(subjects[pair]) for pair, _ in columns]
-    test = p_values(shares, patients, [pair for pair, _ in columns], permutations, seed)
-    rows: dict[str, list[Difference]] = {pair: [] for pair in pairs}
-    for column, (pair, name) in enumerate(columns):
-        gap = found[pair][name]
-        values = (gap.better, gap.first, gap.second, gap.difference, gap.interval.ends)
-        alone, within, over_all = (float(of[column]) for of in (test.alone, test.within, test.over_all))
-        rows[pair].append(Difference(name, *values, alone, within, over_all, gap.interval.why))
-    return rows
+def _all_pairs(
+    systems: Sequence[System], permutations: int, seed: int, finer: bool
+) -> dict[tuple[int, int], list[Difference]]:
+    """Differences of every pair of systems by their places, the earlier one first; tested together."""
+    places = {f"{one} {two}": (one, two) for one, two in combinations(range(len(systems)), 2)}
+    pairs = {key: (systems[one].results, systems[two].results) for key, (one, two) in places.items()}
+    found = differences(pairs, permutations, seed, finer)
+    return {places[key]: rows for key, rows in found.items()}
 
 
-def _gaps(first: Results, second: Results, finer: bool) -> dict[str, Gap]:
-    """The differences of one pair, in the order of the first folder's scores."""
-    groups = clusters(first.subjects)
-    entries = [results.content["metrics"] for results in (first, second)]
-    shown = [name for name in entries[0] if entries[0][name]["signature"] == entries[1].get(name, {}).get("signature")]
-    found: dict[str, Gap] = {}
-    for metric in first.measured.keys() & second.measured.keys():
-        one, two = first.measured[metric], second.measured[metric]
-        given = [name for name in one.aggregate(one.counts[:1]) if finer or not one.is_single_finding(name)]
-        found |= gaps(one, two, groups, [name for name in shown if name in given])
-    if not found:
-        raise InputError(f"{first.folder} and {second.folder} have no score in common that was defined alike")
-    return {name: found[name] for name in shown if name in found}
+def _content(
+    names: Sequence[str],
+    notes: Sequence[str],
+    shown: Mapping[tuple[int, int], Sequence[Difference]],
+    standing: Sequence[Standing],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """compare.json; `differences` are by the second system's name, or "second against first" with --all-pairs."""
+    against_first = all(first == 0 for first, _ in shown)
+    key_of = {(one, two): names[two] if against_first else f"{names[two]} against {names[one]}" for one, two in shown}
+    return {
+        "schema": 1,
+        "first": names[0],
+        "systems": list(names),
+        "notes": list(notes),
+        "signature": f"intervals:mover|p:max-t,permutations:{options.permutations},seed:{options.seed}",
+        "table": {row.name: _entry(row, names) for row in standing},
+        "ranking": [
+            {"system": name, "mean_rank": rank, "best_or_level": count}
+            for name, rank, count in ranking(standing, names)
+        ],
+        "differences": {key_of[pair]: [row.entry() for row in rows] for pair, rows in shown.items()},
+    }
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell the folders apart."""
-    whole = [folder.resolve().parts for folder in folders]
-    for length in range(1, max(map(len, whole)) + 1):
-        names = ["/".join(parts[-length:]) for parts in whole]
-        if len(set(names)) == len(names):
-            return names
-    raise UsageError("the same folder is named twice; compare different ones")
-
-
-def _verdict(row: Difference) -> str:
-    if row.p_corrected_all >= 0.05:
-        return "not significant"
-    return "better" if loss(row.second, row.better) < loss(row.first, row.better) else "worse"
+def _entry(row: Standing, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: {"value": value, **asdict(ends)} for name, value, ends in zip(names, row.values, row.intervals)}
+    level = [names[place] for place in sorted(row.level)]
+    return {"better": row.better, "best": names[row.best], "best_or_level": level, "values": values}
 
 
 def _cells(row: Difference) -> list[str]:
-    ends = ends_text(row.ci95, row.no_interval)
-    arrow = ARROWS[row.better]
     values = [number(value) for value in (row.first, row.second, row.difference)]
     return [
-        f"{row.name} {arrow}",
+        f"{row.name} {ARROWS[row.better]}",
         *values,
-        ends,
+        ends_text(row.ci95, row.no_interval),
         *(f"{p:.4f}" for p in (row.p, row.p_corrected, row.p_corrected_all)),
-        _verdict(row),
+        row.verdict,
     ]
 
 
-_COLUMNS = ("score", "first", "second", "difference", "95 % interval", "p", "p (scores)", "p (all pairs)", "second is")
-
-
-def _plain(first: str, found: dict[str, list[Difference]]) -> str:
-    lines = []
-    for name, rows in found.items():
-        lines.append(f"{name} (second) compared with {first} (first)")
+def _plain(
+    names: Sequence[str], standing: Sequence[Standing], shown: Mapping[tuple[int, int], Sequence[Difference]]
+) -> str:
+    lines = [FORMATS["text"](standing, names), ""]
+    for name, rank, count in ranking(standing, names):
+        lines.append(f"{name}: mean rank {rank:.2f}, best or level with it on {count} of {len(standing)} scores")
+    for (one, two), rows in shown.items():
+        lines += ["", f"{names[two]} (second) compared with {names[one]} (first)"]
         cells = [list(_COLUMNS), *(_cells(row) for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(_COLUMNS))]
         for row in cells:
             middle = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1])]
             lines.append("  ".join([row[0].ljust(widths[0]), *middle, row[-1]]))
     return "\n".join(lines)
-
-
-def _page(first: str, found: dict[str, list[Difference]], notes: Sequence[str], signature: str) -> str:
-    sections = []
-    for name, rows in found.items():
-        bars = [Bar(_cells(row)[0], row.difference, row.ci95) for row in rows]
-        sections.append(
-            Section(
-                f"{name} compared with {first}",
-                [*(note(remark) for remark in notes if remark.startswith(f"{name}: "))]
-                + [
-                    whisker_chart(bars, f"{name} minus {first}, 95 % intervals"),
-                    table(_COLUMNS, map(_cells, rows), (0, 8)),
-                ],
-                "Differences are paired over patients; of scores that are best at 1 they are those of the distances "
-                "from 1. p is corrected by the largest statistic of each permutation (Westfall and Young), for the "
-                "scores of these two systems and for those of all pairs compared here. An interval that holds 0, or a "
-                "p over all pairs of 0.05 or more, leaves open which of the two is better.",
-            )
-        )
-    return render("Systems compared", sections, f"{signature} · cxrgen {__version__}")

@@ -1,5 +1,7 @@
 """A score folder: scores.json for programs, per_study.parquet with every study's own values and counts.
 
+per_study.csv has the same values without the counts, for spreadsheets.
+
 No report text is in either; the page beside them is the only file that holds some. The counts are kept so that two
 folders can be compared later patient by patient, without scoring again.
 """
@@ -16,10 +18,11 @@ import numpy as np
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.files import replacing, write_json
+from cxrgen.core.files import replacing, write_csv, write_json
 from cxrgen.core.tables import read_json
 from cxrgen.evaluate.scores import Score, Scores
 from cxrgen.evaluate.suites import Board
+from cxrgen.evaluate.verdicts import against_baseline
 from cxrgen.metrics import Better, MetricResult, measure_nothing, metric_of
 
 SCHEMA_VERSION = 2
@@ -69,7 +72,8 @@ def _against(score: Score) -> dict[str, Any]:
         return {}
     content = asdict(score.against)
     ends = content.pop("interval")
-    return {"against_baseline": {**content, "ci95": list(ends) if ends else None}}
+    content |= {"ci95": list(ends) if ends else None, "verdict": against_baseline(score, score.against)}
+    return {"against_baseline": content}
 
 
 def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], content: Mapping[str, Any]) -> None:
@@ -89,7 +93,15 @@ def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], conte
     with replacing(folder / "per_study.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
         temporary.chmod(0o600)
+    _write_csv(folder / "per_study.csv", scores, subjects)
     write_json(folder / "scores.json", content)
+
+
+def _write_csv(path: Path, scores: Scores, subjects: tuple[str, ...]) -> None:
+    columns = [np.broadcast_to(values, scores.n).tolist() for values in scores.per_study.values()]
+    cells = ([f"{value:.6g}" if math.isfinite(value) else "" for value in values] for values in zip(*columns))
+    rows = ([study, subject, *row] for study, subject, row in zip(scores.study_ids, subjects, cells))
+    write_csv(path, ("study_id", "subject_id", *scores.per_study), rows, private=True)
 
 
 @dataclass(frozen=True)

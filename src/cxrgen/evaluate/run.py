@@ -1,8 +1,8 @@
 """Score written reports against references: two CSVs with the columns study_id and report.
 
-Writes scores.json, per_study.parquet and report.html into the output folder and prints a scoreboard. Every score has a
-95 % interval (between patients) and stands beside baselines: the values of a constant normal report, and of the
-reports of other patients. report.html holds report texts and images; only you can read it.
+Writes scores.json, per_study.parquet, per_study.csv and report.html into the output folder and prints a scoreboard.
+Every score has a 95 % interval (between patients) and stands beside baselines: the values of a constant normal report,
+and of the reports of other patients. report.html holds report texts and images; only you can read it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from cxrgen.core.files import make_folder, sha256_file
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate import baselines, metric_options
+from cxrgen.evaluate.described import described
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.report import Scored, write_report
+from cxrgen.evaluate.page.studies import Shown
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate_sets
 from cxrgen.evaluate.self_test import as_text, noticed
 from cxrgen.evaluate.suites import BOARDS, SUMS, Board, boards_lack, with_sums
+from cxrgen.evaluate.verdicts import RULE, against_baseline
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
 
@@ -79,7 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metric_options.add_arguments(parser)
     outputs = parser.add_argument_group("output")
     outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
+    outputs.add_argument("--name", metavar="TEXT", help="of the system (default: from the name of --pred)")
     outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
+    outputs.add_argument(
+        "--image-size", type=int, default=Shown.image_size, metavar="N", help="longest side on the page (default 320)"
+    )
+    outputs.add_argument("--no-images", action="store_true", help="a page without images")
+    outputs.add_argument("--hide-text", action="store_true", help="a page without report texts, for sharing")
     outputs.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
 
 
@@ -89,6 +98,8 @@ def run(options: argparse.Namespace) -> int:
     settings = metric_options.settings(options, chosen)
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed}: give 0 or more")
+    if not 16 <= options.image_size <= 4096:
+        raise UsageError(f"--image-size {options.image_size}: give 16 to 4096 pixels, or --no-images")
     if options.self_test:
         return _self_test(names, settings, options.json)
     missing = [flag for flag in ("pred", "gt", "out") if getattr(options, flag) is None]
@@ -125,7 +136,9 @@ def run(options: argparse.Namespace) -> int:
     boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in (names or ())}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
     page = options.out / "report.html"
-    write_report(page, Scored(pairs, subjects, scores, scored, limits, studies, options.studies, notes))
+    inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
+    add_arguments(parser := argparse.ArgumentParser())
+    write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options)))
     write_results(options.out, scores, subjects, content)
     if options.json:
         print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
@@ -133,6 +146,10 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join([*board_lines(boards), scoreboard(scores, scored, limits)]))
         print(page)
     return 0
+
+
+def _shown(options: argparse.Namespace) -> Shown:
+    return Shown(0 if options.no_images else options.image_size, not options.hide_text)
 
 
 def _self_test(names: list[str] | None, settings: metric_options.Settings, as_json: bool) -> int:
@@ -148,22 +165,24 @@ def scoreboard(
     """The scores as plain text: name, arrow, value, interval, best baseline, p, and upper limits where known."""
     shown = {name: score for name, score in scores.metrics.items() if not score.single_finding}
     known = {name: values for name, values in (limits or {}).items() if values.keys() & shown.keys()}
-    rows = [["score", "", "value", "95 % interval", "best baseline", "", "p", *known]]
+    rows = [["score", "", "value", "95 % interval", "best baseline", "", "p", "verdict", *known]]
     by_baseline = {name: of.metrics for name, of in of_baselines.items()}
     for name, score in shown.items():
         best = baselines.best_baseline(name, score.better, by_baseline)
         compared = [number(best[1].value), best[0]] if best else ["–", ""]
-        compared.append(f"{score.against.p_corrected:.3f}" if score.against else "–")
+        against = score.against
+        compared += [f"{against.p_corrected:.3f}", against_baseline(score, against)] if against else ["–", ""]
         ends = ends_text(score.interval, score.no_interval)
         reached = [number(values[name]) if name in values else "" for values in known.values()]
         rows.append([name, ARROWS[score.better], number(score.value), ends, *compared, *reached])
-    lines = aligned_columns(rows, left=(0, 1, 5))
+    lines = aligned_columns(rows, left=(0, 1, 5, 7))
     for name, total in scores.totals(of_baselines).items():
         if total.value is not None:
             beside = "".join(f", {baseline} {number(value)}" for baseline, value in total.baselines.items())
             lines.append(f"{name} {number(total.value)}{beside}: {' + '.join(SUMS[name])}")
     if of_baselines:
         lines.append("p: paired test against the best baseline, corrected for the number of scores")
+        lines.append(f"verdict: {RULE[0].lower()}{RULE[1:]}")
     return "\n".join([*lines, f"{scores.n} studies, {scores.patients} patients"])
 
 

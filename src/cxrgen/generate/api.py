@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
-from cxrgen.core.records import Study
+from cxrgen.core.records import Study, View
 from cxrgen.generate.decoding.decode import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
@@ -17,7 +17,8 @@ from cxrgen.generate.run_checkpoint import ready_folder
 from cxrgen.generate.settings import Settings, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
-from cxrgen.text.prompts import study_conversation, tells_prior
+from cxrgen.text.context import NOTHING, Prior
+from cxrgen.text.prompts import study_conversation
 
 Paths = str | os.PathLike[str]
 
@@ -38,25 +39,34 @@ class ReportGenerator:
         indication: str | None = None,
         prior: str | None = None,
         shown: Sequence[str] | None = None,
+        *,
+        history: str | None = None,
+        technique: str | None = None,
+        comparison: str | None = None,
+        prior_images: Paths | Sequence[Paths] = (),
+        prior_shown: Sequence[str] | None = None,
+        gap: int | None = None,
     ) -> str:
         """The report of a study.
 
         `views` are the files of its images in any order, `shown` what each of them shows (frontal, lateral, other,
         unknown, or a word such as PA); without it DICOM files are asked, and of others the first is taken for a
         frontal, the rest for laterals. Images are read, named and ordered as in the set that the checkpoint was trained
-        on, and only those are shown that it was trained to see. Raises InputError for an image that cannot be read.
+        on, and only those are shown that it was trained to see. `prior` is the report of the study before,
+        `prior_images` and `prior_shown` are its images, `gap` is the days between the two. Raises InputError for an
+        image that cannot be read, and UsageError for what the checkpoint was not trained to be given.
         """
-        paths = [Path(views)] if isinstance(views, (str, os.PathLike)) else [Path(view) for view in views]
         format = self.settings.format
-        sections = {"indication": indication} if indication else {}
-        study = Study("study", "", views=order_views(views_of_study(paths, shown, format.images)), sections=sections)
+        given = {"indication": indication, "history": history, "technique": technique, "comparison": comparison}
+        sections = {name: text for name, text in given.items() if text}
+        before = Prior(prior or None, self._views(prior_images, prior_shown) if prior_images else (), gap)
+        self._check_known(sections, before)
+        study = Study("study", "", views=self._views(views, shown), sections=sections)
         if format.view_rules not in ("", VIEW_RULES):
             say(
                 f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
             )
-        if prior and not tells_prior(format.prompt):
-            say("this checkpoint was trained without prior reports, so the prior is left out")
-        conversation = study_conversation(study, format.views, format.prompt, prior)
+        conversation = study_conversation(study, format.asks, before)
         if not conversation.images:
             raise InputError(
                 f"no image left to show: the checkpoint takes {format.views} images, given are "
@@ -66,10 +76,29 @@ class ReportGenerator:
         written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
         return next(report for _, report in written).report
 
+    def _views(self, images: Paths | Sequence[Paths], shown: Sequence[str] | None) -> tuple[View, ...]:
+        paths = [Path(images)] if isinstance(images, (str, os.PathLike)) else [Path(image) for image in images]
+        return order_views(views_of_study(paths, shown, self.settings.format.images))
+
+    def _check_known(self, sections: Collection[str], prior: Prior) -> None:
+        """Raises UsageError for what the checkpoint was not trained to be given."""
+        given = {"prior-report": bool(prior.report), "prior-images": bool(prior.views), "gap": prior.days is not None}
+        parts = self.settings.format.asks.parts
+        for part in (*sections, *(name for name, is_given in given.items() if is_given)):
+            if part not in parts:
+                known = ", ".join(parts) or NOTHING
+                raise UsageError(f"a prompt of this checkpoint states no {part}; leave it out (it states: {known})")
+
 
 def load(
-    model: Paths, conv_mode: str | None = None, compat: str | None = None, views: str | None = None, **settings: Any
+    model: Paths,
+    conv_mode: str | None = None,
+    compat: str | None = None,
+    views: str | None = None,
+    context: str | None = None,
+    **settings: Any,
 ) -> ReportGenerator:
     """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
     folder = ready_folder(Path(model))
-    return ReportGenerator(Settings(folder, with_options(read_format(folder), conv_mode, compat, views), **settings))
+    format = with_options(read_format(folder), conv_mode, compat, views, context)
+    return ReportGenerator(Settings(folder, format, **settings))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from cxrgen.generate.distributed import (
 from cxrgen.generate.questions import Questions, read_questions, references, write_answers, write_reports_csv
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
 from cxrgen.generate.settings import Settings, settings_of
+from cxrgen.text.prior_mentions import speaks_of_prior, without_priors
 
 _SHOWN = 20  # studies that failed, on the screen; the file lists all
 
@@ -161,6 +162,8 @@ def _write_files(
             if len(truth) < len(conversations):
                 say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
         written = [finished[number] for number in numbers]
+        if options.no_priors:
+            written = _without_priors(written)
         if predictions.suffix == ".jsonl":
             write_answers(predictions, [conversations[number] for number in numbers], written, options.model_name.name)
         else:
@@ -168,6 +171,15 @@ def _write_files(
     except OSError as error:
         raise InputError(f"{error.filename or predictions}: {error.strerror}; make room and run again") from None
     print(predictions)
+
+
+def _without_priors(written: Sequence[Prediction]) -> list[Prediction]:
+    """The reports without what they say of earlier studies; one that says nothing else stays as it is."""
+    rewritten = [replace(each, report=without_priors(each.report) or each.report) for each in written]
+    changed = sum(speaks_of_prior(each.report) for each in written)
+    left = sum(speaks_of_prior(each.report) for each in rewritten)
+    say(f"--no-priors: {changed} of {len(written)} reports spoke of an earlier study; {left} say nothing else and stay")
+    return [new if speaks_of_prior(old.report) else old for old, new in zip(written, rewritten)]
 
 
 def _outcome(options: argparse.Namespace, questions: Questions, finished: dict[int, Prediction]) -> int:

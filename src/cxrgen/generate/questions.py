@@ -18,7 +18,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_csv, write_text
 from cxrgen.core.records import Conversation, Prediction, Reject, read_studies
 from cxrgen.text.llava_json import read_conversations
-from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
+from cxrgen.text.prompts import IMAGE, priors_by_rule, say_cut_images, study_conversation
 
 if TYPE_CHECKING:
     from cxrgen.model.conversation import Format
@@ -37,12 +37,10 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
     rejects: list[Reject] = []
     if path.is_dir():
         studies = read_studies(path)
-        priors = prior_reports(studies, format.prompt)
-        asked = [
-            study_conversation(study, format.views, format.prompt, priors.get(study.study_id))
-            for study in studies
-            if study.split == split
-        ]
+        priors = priors_by_rule(studies, format.asks)
+        chosen = [study for study in studies if study.split == split]
+        asked = [study_conversation(study, format.asks, priors.get(study.study_id)) for study in chosen]
+        say_cut_images(chosen, priors, format.asks)
         conversations = [each for each in asked if each.images]
         kind = "image" if format.views == "all" else f"{format.views} image"
         rejects = [Reject("study", each.id, "no-image", f"no {kind} to show") for each in asked if not each.images]

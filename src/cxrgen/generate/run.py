@@ -17,6 +17,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Prediction, read_studies
 from cxrgen.core.rejects import share
 from cxrgen.generate.questions import write_reports_csv
+from cxrgen.text.context import NOTHING, PARTS, SECTIONS
+from cxrgen.text.prior_mentions import without_priors
 
 _EXAMPLES = """examples:
   cxrgen generate --model-name model --question-file prepared \\
@@ -28,6 +30,13 @@ _EXAMPLES = """examples:
   cxrgen generate --model-name model --images frontal.dcm lateral.dcm --indication "Cough."
   cxrgen generate --baseline frequent --question-file prepared --answers-file-pred frequent.csv
 """
+
+_SECTIONS = {
+    "indication": "why the study was made",
+    "history": "what is known of the patient",
+    "technique": "how the images were taken",
+    "comparison": "which earlier studies there are",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +70,23 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--images", type=Path, nargs="+", metavar="FILE", help="images of one study; its report is printed")
     add("--image-views", nargs="+", metavar="VIEW", help="of each image: frontal, lateral, other or unknown")
-    add("--indication", metavar="TEXT", help="why the study was made")
+    for name in SECTIONS:
+        add(f"--{name}", metavar="TEXT", help=_SECTIONS[name])
     add("--prior", metavar="TEXT", help="the report before this one")
+    add("--prior-images", type=Path, nargs="+", default=[], metavar="FILE", help="images of the study before")
+    add("--prior-image-views", nargs="+", metavar="VIEW", help="of each of these, as --image-views")
+    add("--gap", type=int, metavar="DAYS", help="how many days before this study that one was made")
 
 
 def _add_input(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--model-name", type=Path, metavar="DIR", help="checkpoint folder")
     add("--views", metavar="VIEWS", help="images that are given: all, frontal or lateral (default: as in training)")
+    add(
+        "--context",
+        metavar="PARTS",
+        help=f"what else is stated, with commas: {', '.join(PARTS)}; or {NOTHING} (default: as in training)",
+    )
     add("--conv-mode", metavar="MODE", help="prompt by name or FILE.json (default: as in training)")
     add("--compat", choices=("original",), help="start from LLaVA-Med's own inference prompt")
 
@@ -79,6 +97,7 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default: 0)")
     add("--top-p", type=float, default=1.0, metavar="P", help="with a temperature: nucleus sampling (default: 1)")
     add("--seed", type=int, default=0, metavar="N", help="with a temperature (default: 0)")
+    add("--no-priors", action="store_true", help="cut from the reports what they say of earlier studies")
 
 
 def _add_machine(group: argparse._ArgumentGroup) -> None:
@@ -105,10 +124,12 @@ def run(options: argparse.Namespace) -> int:
     if options.images:
         if options.question_file or options.baseline:
             raise UsageError("--images is one study by a model; leave out --question-file and --baseline")
-        _check_images(options.images)
+        _check_images("--images", options.images)
+        _check_images("--prior-images", options.prior_images)
         return _one_study(options)
-    if options.indication or options.prior or options.image_views:
-        raise UsageError("--indication, --prior and --image-views describe one study, given by --images")
+    for name in (*SECTIONS, "prior", "prior_images", "prior_image_views", "gap", "image_views"):
+        if getattr(options, name) not in (None, []):
+            raise UsageError(f"--{name.replace('_', '-')} describes one study, given by --images")
     if options.question_file is None or options.answers_file_pred is None:
         raise UsageError("--question-file and --answers-file-pred are needed, or --images for one study")
     _check_outputs(options)
@@ -119,16 +140,16 @@ def run(options: argparse.Namespace) -> int:
     return write_test_set(options)
 
 
-def _check_images(paths: Sequence[Path]) -> None:
+def _check_images(flag: str, paths: Sequence[Path]) -> None:
     """Raises UsageError for a folder, which is not one study, and for pipes and devices."""
     for path in paths:
         if os.path.isdir(path):  # which raises for no name, too long or not encodable
             raise UsageError(
-                f"--images {path}: a folder; list the image files of one study, as in --images {path}/*.png, or make a "
+                f"{flag} {path}: a folder; list the image files of one study, as in {flag} {path}/*.png, or make a "
                 f"prepared set of many studies with `cxrgen prepare {path} --out SET` and give --question-file SET"
             )
         if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"--images {path}: not a regular file, so no image")
+            raise UsageError(f"{flag} {path}: not a regular file, so no image")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -169,5 +190,8 @@ def _one_study(options: argparse.Namespace) -> int:
     from cxrgen.generate.settings import settings_of
 
     writer = ReportGenerator(settings_of(options))
-    print(writer.report(options.images, options.indication, options.prior, options.image_views))
+    known = {name: getattr(options, name) for name in (*SECTIONS, "prior", "prior_images", "gap")}
+    shown = {"shown": options.image_views, "prior_shown": options.prior_image_views}
+    report = writer.report(options.images, **known, **shown)
+    print(without_priors(report) or report if options.no_priors else report)
     return 0

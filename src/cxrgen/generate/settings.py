@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cxrgen.core.errors import InputError, UsageError, unknown
+from cxrgen.core.progress import say
 from cxrgen.core.records import read_studies
 from cxrgen.generate.decoding.ngram_drafts import MOST_REPORTS, MOST_ROWS
 from cxrgen.generate.run_checkpoint import ready_folder
+from cxrgen.text.context import NOTHING, parts_of
 
 if TYPE_CHECKING:
     from cxrgen.model.conversation import Format
@@ -70,8 +72,13 @@ def read_format(model: Path) -> Format:
     return recorded_format(model / "cxrgen.json")
 
 
-def with_options(format: Format, conv_mode: str | None, compat: str | None, views: str | None) -> Format:
-    """The checkpoint's format with these options in place of its own; None keeps its own."""
+def with_options(
+    format: Format, conv_mode: str | None, compat: str | None, views: str | None, context: str | None = None
+) -> Format:
+    """The checkpoint's format with these options in place of its own; None keeps its own.
+
+    Raises UsageError for a context that the checkpoint was not trained with.
+    """
     from cxrgen.llava_med.conv_modes import ORIGINAL, conversation_mode
 
     if conv_mode is not None:
@@ -81,13 +88,27 @@ def with_options(format: Format, conv_mode: str | None, compat: str | None, view
         if format.template == "plain":
             raise UsageError("--compat original: this checkpoint was not trained on LLaVA-Med's prompts; leave it out")
         format = replace(format, compat=format.compat or ORIGINAL.get(format.template, ""))
+    if context is not None:
+        _check_context(format, context)
+        format = replace(format, context=context)
     return format if views is None else replace(format, views=views)
+
+
+def _check_context(format: Format, context: str) -> None:
+    trained, asked = format.asks.parts, parts_of(context)
+    for part in asked:
+        if part not in trained:
+            raise UsageError(
+                f"--context {part}: the checkpoint was not trained with it; it knows {', '.join(trained) or NOTHING}"
+            )
+    if len(asked) < len(trained) and not format.context_dropout:
+        say("--context: the checkpoint was trained without --context_dropout, so it never saw a prompt with less")
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """From the command line. Raises UsageError for impossible values, InputError for a folder that is no model."""
     model = ready_folder(options.model_name)
-    format = with_options(read_format(model), options.conv_mode, options.compat, options.views)
+    format = with_options(read_format(model), options.conv_mode, options.compat, options.views, options.context)
     return Settings(
         model=model,
         format=format,

@@ -1,4 +1,4 @@
-"""One HTML page that is complete in itself: no script, no network, charts as inline SVG, everything escaped.
+"""One HTML page that is complete in itself: no network, charts as inline SVG, everything escaped, no foreign script.
 
 A page is a list of sections, a section a title and parts, a part an `Html` made by the functions of this room. Any
 other text given to them is escaped, so a report that holds `<script>` is shown and never run. The trade-off against a
@@ -17,6 +17,7 @@ from cxrgen.html.layout import (
     note,
     number,
     paragraph,
+    picture,
     render,
     side_by_side,
     table,
@@ -38,6 +39,7 @@ __all__ = [
     "note",
     "number",
     "paragraph",
+    "picture",
     "render",
     "side_by_side",
     "table",

@@ -7,6 +7,7 @@ everything that is not `Html`: forgetting to escape is impossible rather than fo
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+_VOID = frozenset({"img", "input"})  # elements that are not closed
 _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
@@ -49,7 +51,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
         for key, value in attributes.items()
         if value is not None
     )
-    return Html(f"<{name}{opened}>{join(children)}</{name}>")
+    return Html(f"<{name}{opened}>" if name in _VOID else f"<{name}{opened}>{join(children)}</{name}>")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -92,11 +94,14 @@ def table(
 
 
 def image(data: bytes, alt: str, caption: str = "") -> Html:
-    """A JPEG or PNG inside the page as a data URI."""
+    """A JPEG or PNG inside the page, with its caption."""
+    return tag("figure", picture(data, alt), *([tag("figcaption", caption)] if caption else []))
+
+
+def picture(data: bytes, alt: str) -> Html:
+    """A JPEG or PNG as a data URI."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    picture = Html(f'<img src="{source}" alt="{escape(alt)}">')
-    return tag("figure", picture, *([tag("figcaption", caption)] if caption else []))
+    return tag("img", src=f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}", alt=alt)
 
 
 def side_by_side(*parts: object) -> Html:
@@ -104,10 +109,20 @@ def side_by_side(*parts: object) -> Html:
     return tag("div", *(tag("div", part) for part in parts), class_="beside")
 
 
-def render(title: str, sections: Sequence[Section], head: object = "") -> str:
+def render(
+    title: str,
+    sections: Sequence[Section],
+    head: object = "",
+    *,
+    top: Sequence[Html] = (),
+    style: str = "",
+    script: str = "",
+) -> str:
     """The whole page as text, ready to be written to one file; `head` stands under the title in one line.
 
-    The same input gives the same bytes: no date and no random identifier is added.
+    `top` are parts above the first section, `style` is CSS besides that of all pages. A `script` is written into the
+    page, and the page's content security policy lets exactly this text run, by its hash. The same input gives the same
+    bytes: no date and no random identifier is added.
     """
     anchors = [_anchor(section.title, i) for i, section in enumerate(sections)]
     links = (tag("a", section.title, href=f"#{anchor}") for section, anchor in zip(sections, anchors))
@@ -122,17 +137,22 @@ def render(title: str, sections: Sequence[Section], head: object = "") -> str:
         for section, anchor in zip(sections, anchors)
     ]
     navigation = [tag("nav", join(links, " "))] if len(sections) > 1 else []
-    header = tag("header", tag("h1", title), tag("p", head, class_="head"), *navigation)
+    header = tag("header", tag("h1", title), tag("p", head, class_="head"), *top, *navigation)
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        policy += f"; script-src 'sha256-{digest}'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{_STYLE}{style}</style>\n</head>\n<body>\n"
         + header
         + "\n<main>\n"
         + "\n".join(bodies)
-        + "\n</main>\n</body>\n</html>\n"
+        + "\n</main>\n"
+        + (f"<script>{script}</script>\n" if script else "")
+        + "</body>\n</html>\n"
     )
 
 

@@ -43,7 +43,7 @@ from cxrgen.model.templates import (
     render,
     speaker_of,
 )
-from cxrgen.text.prompts import IMAGE, PROMPTS
+from cxrgen.text.prompts import IMAGE, PROMPTS, PromptRule
 
 IGNORE = -100
 SPACINGS = ("keep", "strip")
@@ -70,6 +70,10 @@ class Format:
     text: str = ""  # cleaning recipe of the report text
     prompt: str = "study"  # wording of the human turn
     views: str = "all"  # images of a study that are shown
+    context: str = ""  # what else is stated of a study, names of `text.context.PARTS`; "": as the prompt has it
+    context_dropout: float = 0.0  # share of training prompts that each part was left out of
+    prior_words: int = 0  # longest prior report; 0: no limit
+    max_images: int = 0  # most images a study; 0: no limit
     rendering: str = "window"  # of DICOM values: window | percentile | mimic; see `imaging.stored.ImageRule`
     longest_side: int = 0  # to which images were reduced, pixels; 0: unknown, they are taken as they are
     view_rules: str = ""  # version of the rules for view positions; "": unknown
@@ -90,12 +94,20 @@ class Format:
                 raise unknown(name, value, known)
         if self.longest_side < 0:
             raise UsageError(f"longest_side is {self.longest_side}; it is 0 or a number of pixels")
+        if not 0 <= self.context_dropout < 1:
+            raise UsageError(f"context_dropout is {self.context_dropout}; it is from 0 to below 1")
+        PromptRule(self.prompt, self.views, str(self.context), self.prior_words, self.max_images)  # refuses bad values
         if not 1 <= self.image_tokens <= MOST_IMAGE_TOKENS or self.max_length < 1 or not self.image_token:
             raise UsageError(
                 f"image_tokens must be 1 to {MOST_IMAGE_TOKENS}, max_length at least 1, image_token a token"
             )
         if self.compat and self.compat.count(QUESTION) != 1:
             raise UsageError(f"a prompt to start from needs {QUESTION} once, where the question stands")
+
+    @property
+    def asks(self) -> PromptRule:
+        """How a study is asked about."""
+        return PromptRule(self.prompt, self.views, self.context, self.prior_words, self.max_images)
 
     @property
     def images(self) -> ImageRule:

@@ -21,17 +21,18 @@ from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.prepare.image_store import StoredImage
 from cxrgen.sources import PUBLISHED_NAMES, Found
 from cxrgen.text.llava_json import llava_item
-from cxrgen.text.prompts import prior_reports, study_conversation
+from cxrgen.text.prompts import PromptRule, priors_by_rule, study_conversation
 
 
 def write_set(out: Path, studies: Sequence[Study], rejects: Sequence[Reject], prompt: str) -> None:
     """studies.parquet, train.json, valid.json, test.json and rejects.csv."""
     write_studies(out / "studies.parquet", studies)
     (out / "studies.parquet").chmod(0o600)
-    priors = prior_reports(studies, prompt)
+    rule = PromptRule(prompt)
+    priors = priors_by_rule(studies, rule)
     for split in SPLITS:
         items = [
-            llava_item(study_conversation(study, prompt=prompt, prior=priors.get(study.study_id)))
+            llava_item(study_conversation(study, rule, priors.get(study.study_id)))
             for study in studies
             if study.split == split and study.views
         ]

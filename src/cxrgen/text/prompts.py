@@ -1,15 +1,18 @@
 """The human turn of a study: every view named by what it shows, then what is known, then the task.
 
-One rule for preparing, training and generating: a prompt states only the views that are given, so a model never reads
-of an image that it cannot see. A prompt's name is recorded with data and checkpoint; wording changes get a new name.
+One rule for preparing, training and generating: a prompt states only what is given, so a model never reads of an image
+that it cannot see. A prompt's name is recorded with data and checkpoint; wording changes get a new name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from cxrgen.core.errors import unknown
-from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
+from cxrgen.core.errors import UsageError, unknown
+from cxrgen.core.progress import say
+from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn
+from cxrgen.text.context import SECTIONS, Known, Prior, known_of, parts_of, priors_of
 from cxrgen.text.special_tokens import IMAGE as IMAGE
 from cxrgen.text.special_tokens import without_special_tokens
 
@@ -21,65 +24,106 @@ SPEAKERS = {  # as conversation files name them (in any case), and as `Turn.role
     "report": "assistant",
 }
 _VIEW_NAMES = {FRONTAL: "Frontal", LATERAL: "Lateral"}
+_PRIOR_NAMES = {FRONTAL: "Prior frontal image", LATERAL: "Prior lateral image"}
 
 
-def study_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
-    """A line a view with its `<image>`, indication and prior report where given, then the task."""
-    lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in views]
-    if indication:
-        lines.append(f"Indication: {_one_line(indication)}")
-    if prior:
-        lines.append(f"Prior report: {_one_line(prior)}")
+def study_prompt(known: Known) -> str:
+    """A line an image with its `<image>`, those of the study before behind; what is known, a line each; the task."""
+    prior = known.prior
+    when = "" if prior.days is None else f", {_days_earlier(prior.days)}"
+    lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in known.views]
+    lines += [f"{_PRIOR_NAMES.get(view.view, 'Prior image')}{when}: {IMAGE}" for view in prior.views]
+    lines += [f"{name.capitalize()}: {_one_line(known.sections[name])}" for name in SECTIONS if name in known.sections]
+    if prior.report:
+        lines.append(f"Prior report{when}: {_one_line(prior.report)}")
+    elif prior.days is not None and not prior.views:
+        lines.append(f"Prior study: {_days_earlier(prior.days)}")
     return "\n".join([*lines, "Write the report."])
+
+
+def _days_earlier(days: int) -> str:
+    return "the same day" if days == 0 else "1 day earlier" if days == 1 else f"{days} days earlier"
 
 
 def _one_line(text: str) -> str:
     return " ".join(without_special_tokens(text).split())
 
 
-def original_prompt(views: Sequence[View], indication: str | None = None, prior: str | None = None) -> str:
-    """Prompt `original`: one fixed sentence, then the images; neither indication nor prior."""
-    return "\n".join(["Illustrate the image through a detailed medical report", *(IMAGE for _ in views)])
+def original_prompt(known: Known) -> str:
+    """Prompt `original`: one fixed sentence, then the images, and nothing else."""
+    return "\n".join(["Illustrate the image through a detailed medical report", *(IMAGE for _ in known.views)])
 
 
-PROMPTS: dict[str, Callable[[Sequence[View], str | None, str | None], str]] = {
-    "study": lambda views, indication, prior: study_prompt(views, indication),
+PROMPTS: dict[str, Callable[[Known], str]] = {
+    "study": study_prompt,
     "study-prior": study_prompt,
     "original": original_prompt,
 }
+_CONTEXTS = {"study-prior": ("indication", "prior-report"), "original": ()}  # where --context says nothing
+_CONTEXT = ("indication",)  # of all other prompts
 
 
-def tells_prior(prompt: str) -> bool:
-    """Whether a prompt of this name holds the text of the report before."""
-    return prompt == "study-prior"
-
-
-def prior_reports(studies: Sequence[Study], prompt: str) -> dict[str, str]:
-    """Study id to the report of the study before, whatever its split; empty where the prompt has none."""
-    if not tells_prior(prompt):
-        return {}
-    reports = {study.study_id: study.report for study in studies if study.report is not None}
-    return {study.study_id: reports[study.prior_study_id] for study in studies if study.prior_study_id in reports}
-
-
-def shown_views(study: Study, views: str) -> tuple[View, ...]:
-    """The study's images that are shown under `views`: all, frontal or lateral."""
-    if views not in ("all", FRONTAL, LATERAL):
-        raise unknown("--views", views, ("all", FRONTAL, LATERAL))
-    return tuple(view for view in study.views if views in ("all", view.view))
-
-
-def study_conversation(
-    study: Study, views: str = "all", prompt: str = "study", prior: str | None = None
-) -> Conversation:
-    """A study as the conversation that a report writer has about it; no answer turn where there is no report.
-
-    `prior` is the text of the report before; prompt `study-prior` includes it, the others do not.
-    """
+def context_of(prompt: str, context: str = "") -> tuple[str, ...]:
+    """The parts that are stated by `prompt`, or those that `context` names instead. Raises UsageError for others."""
     if prompt not in PROMPTS:
         raise unknown("--prompt", prompt, PROMPTS)
-    shown = shown_views(study, views)
-    turns = [Turn("human", PROMPTS[prompt](shown, study.sections.get("indication"), prior))]
+    parts = parts_of(context) if context else _CONTEXTS.get(prompt, _CONTEXT)
+    if prompt == "original" and parts:
+        raise UsageError(f"--context {context}: prompt original states nothing but its images; leave --context out")
+    return parts
+
+
+@dataclass(frozen=True)
+class PromptRule:
+    """How studies are asked about: wording, images and context. Raises UsageError for values that cannot be."""
+
+    prompt: str = "study"
+    views: str = "all"  # of a study: all, frontal or lateral
+    context: str = ""  # names of `context.PARTS` with commas, or "none"; "": as the prompt has it
+    prior_words: int = 0  # longest prior report; 0: no limit
+    max_images: int = 0  # most images, those of the study first, frontal ones first; 0: no limit
+
+    def __post_init__(self) -> None:
+        if self.views not in ("all", FRONTAL, LATERAL):
+            raise unknown("--views", self.views, ("all", FRONTAL, LATERAL))
+        if min(self.prior_words, self.max_images) < 0:
+            raise UsageError("--prior_words and --max_images are 0 (no limit) or more")
+        context_of(self.prompt, self.context)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is stated besides the images, where it is known."""
+        return context_of(self.prompt, self.context)
+
+
+def say_cut_images(studies: Iterable[Study], priors: Mapping[str, Prior], rule: PromptRule) -> None:
+    """Say how many studies have more images than the rule shows."""
+    if not rule.max_images:
+        return
+    wider = replace(rule, max_images=0)
+    asked = (study_conversation(study, wider, priors.get(study.study_id)) for study in studies)
+    cut = sum(len(each.images) > rule.max_images for each in asked)
+    if cut:
+        say(f"{cut} studies have more than {rule.max_images} images (--max_images); their last ones are not shown")
+
+
+def priors_by_rule(studies: Sequence[Study], rule: PromptRule) -> dict[str, Prior]:
+    """Study id -> the study before, for those whose prompt states something of it."""
+    return priors_of(studies, rule.parts, rule.prior_words)
+
+
+def study_conversation(study: Study, rule: PromptRule = PromptRule(), prior: Prior | None = None) -> Conversation:
+    """A study as the conversation that a report writer has about it; no answer turn where there is no report.
+
+    `prior` is the study before, stated as far as the rule's context says.
+    """
+    shown = [
+        tuple(view for view in views if rule.views in ("all", view.view))
+        for views in (study.views, prior.views if prior else ())
+    ]
+    known = known_of(study.sections, shown[0], replace(prior or Prior(), views=shown[1]), rule.parts, rule.max_images)
+    turns = [Turn("human", PROMPTS[rule.prompt](known))]
     if study.report is not None:
         turns.append(Turn("assistant", without_special_tokens(study.report)))
-    return Conversation(study.study_id, tuple(view.path for view in shown), tuple(turns))
+    images = (view.path for view in (*known.views, *known.prior.views))
+    return Conversation(study.study_id, tuple(images), tuple(turns))

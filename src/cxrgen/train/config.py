@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
+from cxrgen.text.context import PARTS, parts_of
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
 PROMPTS = ("study", "study-prior", "original")
 TEMPLATES = ("plain", "v0", "v1", "mistral")
 ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 SCHEDULES = ("cosine", "linear", "constant")
 EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
@@ -88,6 +91,16 @@ class DataConfig:
     )
     split: str = _option("train", "split of a prepared folder to train on")
     prompt: str = _option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
+    context: str = _option(
+        "", f"what is stated besides the images, with commas: {', '.join(PARTS)}, or none; default: by --prompt"
+    )
+    context_dropout: float = _option(
+        0.0, "share of prompts that each part of the context is left out of, drawn each epoch", at_least=0
+    )
+    prior_words: int = _option(0, "longest prior report in words, cut where a sentence ends; 0: no limit", at_least=0)
+    max_images: int = _option(
+        0, "most images of a study, its own before those of the study before; 0: no limit", at_least=0
+    )
     views: str = _option("all", "images of a study that are shown", choices=("all", "frontal", "lateral"))
     view_dropout: float = _option(
         0.0, "share of studies of several views shown with their frontal only, drawn each epoch", at_least=0
@@ -152,6 +165,16 @@ class OptimConfig:
     )
     bf16: bool = _option(False, "compute in bfloat16 where the hardware has it")
     tf32: bool = _option(False, "let float32 products use TF32 where the hardware has it")
+    optim: str = _option(
+        OPTIMIZERS[0],
+        "AdamW as torch has it, fused into one kernel, or with a state of 8 bits (bitsandbytes); the last two on GPUs",
+        choices=OPTIMIZERS,
+    )
+    attn_implementation: str = _option(
+        "", "attention of the model: sdpa is torch's own; default: the model's", choices=("", *ATTENTIONS)
+    )
+    use_liger_kernel: bool = _option(False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs")
+    torch_compile: bool = _option(False, "compile the model, on GPUs")
     fsdp: str = _option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
 
 
@@ -228,6 +251,10 @@ class TrainConfig:
             _check(option, values[option.name])
         if not re.fullmatch(r"frozen|full|last-[1-9]\d*", self.trainable.train_tower):
             raise unknown("--train_tower", self.trainable.train_tower, ("frozen", "last-1", "last-2", "full"))
+        if self.data.context:
+            parts_of(self.data.context)
+        if not self.data.context_dropout < 1:
+            raise UsageError(f"--context_dropout {self.data.context_dropout}: below 1, a share of the prompts")
         for name in tracker_names(self.log.report_to):
             if name not in TRACKERS:
                 raise unknown("--report_to", name, TRACKERS)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from cxrgen.core.errors import InputError, TooManyRejects
+from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Reject, Study, read_studies
 from cxrgen.core.rejects import REJECTS
@@ -27,8 +27,9 @@ from cxrgen.core.tables import read_json
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate, pack, without_loss
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import encode
+from cxrgen.text.context import Prior
 from cxrgen.text.llava_json import read_conversations
-from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
+from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, study_conversation
 from cxrgen.text.sentences import cut_at_sentence
 from cxrgen.train.config import DataConfig
 
@@ -46,6 +47,7 @@ class SftData:
     studies: tuple[Study, ...]
     variants: tuple[tuple[Conversation, ...], ...]
     rejects: tuple[Reject, ...]
+    priors: Mapping[str, Prior] = field(default_factory=dict)  # of the studies whose prompts state something of them
 
 
 def read_sft_data(config: DataConfig) -> SftData:
@@ -57,12 +59,17 @@ def read_sft_data(config: DataConfig) -> SftData:
     folder = Path(config.image_folder or (data if data.is_dir() else data.parent))
     studies: list[Study] = []
     rejects: list[Reject] = []
+    priors: dict[str, Prior] = {}
     if data.is_dir():
         all_studies = read_studies(data)
         studies = [study for study in all_studies if study.split == config.split and study.report is not None]
-        priors = prior_reports(all_studies, config.prompt)
-        variants = [_variants(study, config, priors.get(study.study_id)) for study in studies]
+        rule = prompt_rule(config)
+        priors = priors_by_rule(all_studies, rule)
+        variants = [_variants(study, rule, config, priors.get(study.study_id)) for study in studies]
+        say_cut_images(studies, priors, rule)
     else:
+        if config.context_dropout:
+            raise UsageError("--context_dropout needs a prepared folder as --data_path; a JSON file has its questions")
         conversations, rejects = read_conversations(data)
         variants = [(each,) for each in conversations]
     kept, unusable = _usable(variants, folder)
@@ -71,12 +78,18 @@ def read_sft_data(config: DataConfig) -> SftData:
         why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
         raise InputError(f"{data}: no study with a report in split {config.split}; nothing to train on{why}")
     ids = {each[0].id for each in kept}
-    return SftData(folder, tuple(study for study in studies if study.study_id in ids), tuple(kept), tuple(rejects))
+    used = tuple(study for study in studies if study.study_id in ids)
+    return SftData(folder, used, tuple(kept), tuple(rejects), priors)
 
 
-def _variants(study: Study, config: DataConfig, prior: str | None) -> tuple[Conversation, ...]:
-    full = study_conversation(study, config.views, config.prompt, prior)
-    frontal = study_conversation(study, "frontal", config.prompt, prior)
+def prompt_rule(config: DataConfig) -> PromptRule:
+    """How the run's studies are asked about."""
+    return PromptRule(config.prompt, config.views, config.context, config.prior_words, config.max_images)
+
+
+def _variants(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:
+    full = study_conversation(study, rule, prior)
+    frontal = study_conversation(study, replace(rule, views="frontal"), prior)
     fewer = 0 < len(frontal.images) < len(full.images)
     return (full, frontal) if config.view_dropout > 0 and fewer else (full,)
 
@@ -211,6 +224,7 @@ def check_rejects(rejects: Sequence[Reject], total: int, most: float, folder: Pa
 
 
 ImageOf = Callable[[str], torch.Tensor]
+Redraw = Callable[[int], Sequence[Sample]]  # an epoch's number to its samples, one an item
 
 
 @dataclass(frozen=True)
@@ -228,25 +242,34 @@ def steps_in_epoch(samples: int, sampler: SamplerConfig) -> int:
 
 
 def micro_batches(
-    samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, rank: int = 0, count: int = 1, first_step: int = 0
+    samples: Sequence[Sequence[Sample]],
+    sampler: SamplerConfig,
+    rank: int = 0,
+    count: int = 1,
+    first_step: int = 0,
+    redraw: Redraw | None = None,
 ) -> Iterator[list[Sample]]:
     """One process's micro-batches for ever, epoch after epoch, from `first_step` on.
 
-    `samples[i]` are the variants of item i: the first by `--views`, the last under view dropout. The last step of an
-    epoch may be smaller and is cut evenly; a piece without samples becomes one without loss.
+    `samples[i]` are the variants of item i: the first by `--views`, the last under view dropout; `redraw` gives those
+    of an epoch instead. The last step of an epoch may be smaller and is cut evenly; a piece without samples becomes one
+    without loss.
     """
     epoch, skipped = divmod(first_step, steps_in_epoch(len(samples), sampler))
     parts = sampler.accumulation * count
     while True:
-        generator = np.random.default_rng([sampler.seed, epoch, 1])
-        fewer = generator.random(len(samples)) < sampler.view_dropout
-        shown = [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
+        shown = redraw(epoch) if redraw else _with_view_dropout(samples, sampler, epoch)
         lengths = [len(sample.input_ids) for sample in shown]
         for step in batch_order(lengths, sampler.global_batch, sampler.seed, epoch)[skipped:]:
             pieces = np.array_split(np.array(step), parts)
             for piece in pieces[rank::count]:
                 yield [shown[index] for index in piece] or [without_loss(shown[step[0]])]
         epoch, skipped = epoch + 1, 0
+
+
+def _with_view_dropout(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epoch: int) -> list[Sample]:
+    fewer = np.random.default_rng([sampler.seed, epoch, 1]).random(len(samples)) < sampler.view_dropout
+    return [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
 
 
 class _Images(Dataset[Any]):

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
+from cxrgen.train.config import DataConfig
 from cxrgen.train.distributed import Processes, full_tensor
 from cxrgen.train.trainable import PROJECTOR, fold_rows, has_adapters
 
@@ -89,11 +90,16 @@ def _move_in(new: Path, out: Path) -> None:
         os.replace(file, out / file.name)
 
 
-def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], prompt: str, views: str) -> Checkpoint:
-    """The format with what the reports are and how images become pixels, by the prepared set's recipe and the run."""
+def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], data: DataConfig) -> Checkpoint:
+    """The format with what reports are, how images become pixels and what is asked, by the set's recipe and the run.
+
+    A prepared folder is asked by the run's settings; a JSON file has its questions, so there only what was set counts.
+    """
     names = ("target", "text", "rendering", "view_rules")
     changes: dict[str, Any] = {name: str(recipe[name]) for name in names if recipe.get(name)}
     changes |= {"longest_side": recipe["size"]} if isinstance(recipe.get("size"), int) else {}
-    changes |= {"prompt": prompt} if prompt != "study" else {}
-    changes |= {"views": views} if views != "all" else {}
+    usual = DataConfig()
+    for name in ("prompt", "views", "context", "context_dropout", "prior_words", "max_images"):
+        if Path(data.data_path).is_dir() or getattr(data, name) != getattr(usual, name):
+            changes[name] = getattr(data, name)
     return replace(checkpoint, format=replace(checkpoint.format, **changes))

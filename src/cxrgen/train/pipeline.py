@@ -26,11 +26,13 @@ from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoin
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, disk_is_full, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
-from cxrgen.train.data import SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
+from cxrgen.train.context_dropout import ContextDropout
+from cxrgen.train.data import Redraw, SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
+from cxrgen.train.kernels import use_kernels
 from cxrgen.train.preflight import check_run
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
@@ -87,6 +89,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
         _warm_up(config, stage, data)
     samples, left_out = _samples(run, checkpoint, data)
     sources, folder = data_sources(Path(config.data.data_path), data.studies), data.folder
+    redraw = _context_dropout(config, checkpoint, data, samples)
     del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
     subset = _subset(config.eval, config.data, checkpoint)
     if run.processes.is_main:
@@ -95,9 +98,10 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
             write_checkpoint(run.out / START, checkpoint)
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
+    use_kernels(checkpoint.model, config.optim)
     counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
     callback = _callback(run, checkpoint, fingerprint, subset, resumed, watchdog)
-    _main_stage(run, stage, samples, folder, callback)
+    _main_stage(run, stage, samples, folder, callback, redraw)
     with watchdog.busy():
         _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
@@ -127,7 +131,7 @@ def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bo
         checkpoint = open_checkpoint(start)
     checkpoint = replace(checkpoint, model=checkpoint.model.to(run.processes.device))
     recipe = data_recipe(Path(config.data.data_path))
-    return with_data_format(checkpoint, recipe, config.data.prompt, config.data.views), fresh
+    return with_data_format(checkpoint, recipe, config.data), fresh
 
 
 def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
@@ -155,6 +159,17 @@ def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list
         write_rejects(run.out / REJECTS, rejects)
     check_rejects(rejects, len(data.variants) + len(data.rejects), run.config.data.max_rejects, run.out)
     return samples, len([each for each in rejects if each.code != "cut"])
+
+
+def _context_dropout(
+    config: TrainConfig, checkpoint: Checkpoint, data: SftData, samples: Sequence[Sequence[Sample]]
+) -> Redraw | None:
+    """Draws the prompts of each epoch anew, where parts of the context are left out at random."""
+    if not config.data.context_dropout:
+        return None
+    by_id = {study.study_id: study for study in data.studies}
+    studies = [by_id[variants[0].id] for variants in samples]
+    return ContextDropout(checkpoint, studies, data.priors, config.data, config.seed)
 
 
 def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Subset | None:
@@ -196,12 +211,13 @@ def _main_stage(
     samples: Sequence[Sequence[Sample]],
     folder: Path,
     callback: RunCallback,
+    redraw: Redraw | None,
 ) -> None:
     config = run.config
     settings = fit_settings(config.optim, len(samples), stage.sampler)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
-        train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16)
+        train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16, redraw)
     finally:
         callback.close()
     run.processes.barrier()

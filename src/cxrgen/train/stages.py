@@ -26,6 +26,7 @@ from cxrgen.text.localized_labels import localized_labels
 from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
 from cxrgen.train.data import (
     ImageOf,
+    Redraw,
     SamplerConfig,
     SftData,
     encode_data,
@@ -83,6 +84,7 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> Fi
         clip_norm=optim.max_grad_norm or math.inf,
         accumulation=sampler.accumulation,
         loss_rule=optim.loss_rule,
+        optimizer=optim.optim,
         train=None,
         bf16=bf16,
         distribution="fsdp" if optim.fsdp else "ddp",
@@ -129,6 +131,7 @@ def train_on_images(
     callback: Callback,
     first_step: int = 0,
     frozen_in_bf16: bool = False,
+    redraw: Redraw | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
 
@@ -147,7 +150,7 @@ def train_on_images(
             stack.enter_context(precomputed_features(checkpoint.model))
         if frozen_in_bf16:
             hold_in_bf16(checkpoint.model)
-        _fit(stage, samples, settings, image_of, callback, first_step)
+        _fit(stage, samples, settings, image_of, callback, first_step, redraw)
 
 
 def cached_features(
@@ -173,10 +176,11 @@ def _fit(
     image_of: ImageOf,
     callback: Callback,
     first_step: int = 0,
+    redraw: Redraw | None = None,
 ) -> None:
     processes, data = stage.processes, stage.data
     count = (settings.steps - first_step) * settings.accumulation
-    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step)
+    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
     pad = stage.checkpoint.tokenizer.pad_token_id

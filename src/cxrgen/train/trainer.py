@@ -17,8 +17,9 @@ import torch
 
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.batches import IGNORE
-from cxrgen.train.config import LOSS_RULES, SCHEDULES
+from cxrgen.train.config import LOSS_RULES, OPTIMIZERS, SCHEDULES
 from cxrgen.train.distributed import Processes, init_processes, no_sync, wrap_model
+from cxrgen.train.kernels import adamw
 
 Batch = Mapping[str, Any]
 
@@ -39,11 +40,13 @@ class FitSettings:
     train: tuple[str, ...] | None = ("",)  # parameter-name prefixes; "" = everything, None = as marked by requires_grad
     bf16: bool = False
     distribution: str = "ddp"  # ddp | fsdp, where there are several processes
+    optimizer: str = OPTIMIZERS[0]
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("learning-rate schedule", self.schedule, SCHEDULES),
             ("loss rule", self.loss_rule, LOSS_RULES),
+            ("--optim", self.optimizer, OPTIMIZERS),
         ):
             if value not in known:
                 raise unknown(name, value, known)
@@ -182,12 +185,12 @@ def _whole_norm(norm: torch.Tensor) -> torch.Tensor:
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
-def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torch.optim.AdamW:
+def _optimizer(trained: list[torch.nn.Parameter], settings: FitSettings) -> torch.optim.Optimizer:
     groups = [
         {"params": [each for each in trained if each.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=settings.betas)
+    return adamw(settings.optimizer, [group for group in groups if group["params"]], settings.betas)
 
 
 def set_modes(model: Any) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cxrgen.core.records import Study, View
-from cxrgen.evaluate.page.strata import group_scores, groups
+from cxrgen.evaluate.page.strata import groups, values_by_group
 from cxrgen.evaluate.scores import evaluate
 
 
@@ -29,7 +29,7 @@ def test_a_groups_scores_are_those_of_its_studies_alone() -> None:
     hypotheses, references = [*"abcdef", "x"], ["a b", "b c", "c", "d e", "e", "f a b", "x"]
     ids = [*"1234567"]
     scores = evaluate(hypotheses, references, ids, metrics=["toy"])
-    value, ends = group_scores(scores, ids, np.arange(7) < 6)["overlap"]
+    value, ends = values_by_group(scores.measured, ids, np.arange(7) < 6)["overlap"]
     assert value == pytest.approx(6 / 11)
     alone = evaluate(hypotheses[:6], references[:6], ids[:6], metrics=["toy"])
     assert ends is not None

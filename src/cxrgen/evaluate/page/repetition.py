@@ -84,8 +84,8 @@ def commonest_sentence(counts: Tally) -> str:
     return min(texts_with, key=lambda sentence: (-texts_with[sentence], sentence)) if texts_with else ""
 
 
-def degeneration(hypotheses: Sequence[str], references: Sequence[str]) -> Section:
-    """The panel of the page."""
+def degeneration(hypotheses: Sequence[str], references: Sequence[str], texts: bool = True) -> Section:
+    """The panel of the page; without `texts` it quotes no sentence."""
     reports = tally(hypotheses)
     of_references = tally(references)
     hyp, ref = signs(reports), signs(of_references)
@@ -98,7 +98,7 @@ def degeneration(hypotheses: Sequence[str], references: Sequence[str]) -> Sectio
         )
     ]
     commonest = commonest_sentence(reports)
-    if commonest:
+    if commonest and texts:
         parts.append(paragraph("The commonest sentence of the reports: ", tag("q", commonest)))
     return Section(
         "Repetition and length",

@@ -15,7 +15,7 @@ from typing import Any
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Study
 from cxrgen.prepare.card.quantiles import quantiles
-from cxrgen.text.prompts import IMAGE, prior_reports, study_conversation
+from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, study_conversation
 
 _LIMITS = (256, 512, 1024, 2048)  # tokens; lengths that models are trained with
 
@@ -66,10 +66,9 @@ def token_numbers(studies: Sequence[Study], tokens: Tokens, prompt: str) -> dict
     `longer_than` is the share of studies whose whole is above usual lengths and above the model's own, which would be
     cut or left out in training.
     """
-    priors = prior_reports(studies, prompt)
-    prompts = [
-        study_conversation(study, prompt=prompt, prior=priors.get(study.study_id)).turns[0].text for study in studies
-    ]
+    rule = PromptRule(prompt)
+    priors = priors_by_rule(studies, rule)
+    prompts = [study_conversation(study, rule, priors.get(study.study_id)).turns[0].text for study in studies]
     asked = [tokens.count(text.replace(IMAGE, "")) for text in prompts]
     written = [tokens.count(study.report or "") for study in studies]
     whole = [
