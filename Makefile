@@ -4,7 +4,10 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BENCH ?=  # --quick for a first look
 BENCHMARKS = prepare merge train generate evaluate
+JOBS ?= 2
 RUN = $(VENV)/bin/python
+# Test files are shared out over $(JOBS) processes of one thread each, unless OMP_NUM_THREADS says otherwise.
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 PIP = $(RUN) -m pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
@@ -18,10 +21,10 @@ test: $(VENV)/.dev  ## lint, types, quick tests
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	$(RUN) -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(VENV)/.dev  ## whole commands, several processes, an environment without torch
-	$(RUN) -m pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format

@@ -180,7 +180,7 @@ def test_missing_flags_and_recipes() -> None:
     add_arguments(parser)
     with pytest.raises(UsageError, match="--data-path"):
         resolve(parser.parse_args([]))
-    with pytest.raises(InputError, match="neither a file nor"):
+    with pytest.raises(UsageError, match="unknown recipe"):
         parse("no-such-recipe")
 
 

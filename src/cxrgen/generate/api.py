@@ -79,8 +79,11 @@ class ReportGenerator:
                 f"{', '.join(view.view for view in study.views)}; --image-views says what images show"
             )
         most = self.settings.max_new_tokens
-        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
-        return next(report for _, report in written).report
+        try:
+            written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
+            return next(report for _, report in written).report
+        except InputError as error:  # its caller has named the images
+            raise InputError(error.shown(show_values=True)) from None
 
     def _views(self, paths: Sequence[Path], shown: Sequence[str] | None) -> tuple[View, ...]:
         return order_views(views_of_study(paths, shown, self.settings.format.images))

@@ -135,13 +135,14 @@ def _list_failures(
         for number in lost
     ]
     if len(lost) == len(conversations):
-        raise InputError(f"no report could be written; the first: {rejects[-len(lost)].id}: {rejects[-len(lost)].hint}")
+        first = rejects[-len(lost)]
+        raise InputError(f"no report could be written; {first.row}: {first.hint}", detail=f"id {first.id!r}")
     path = _rejects_path(predictions)
     path.unlink(missing_ok=True)
     if rejects:
         write_rejects(path, rejects)
         for each in rejects[:_SHOWN]:
-            say(f"{each.row}, {each.id}: {each.hint}")
+            say(f"{each.row}: {each.hint}")
         say(f"{len(rejects)} without a report, all listed in {path}")
 
 

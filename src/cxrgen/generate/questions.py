@@ -53,7 +53,10 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
         raise InputError(f"{path}: nothing to report on in split {split!r}{why}")
     paths = [folder / name for each in conversations for name in each.images]
     if paths and not any(path.is_file() for path in paths):
-        raise InputError(f"{paths[0]}: no such image, nor any other of {len(paths)}; is --image-folder right?")
+        raise InputError(
+            f"{path}: no such image in {folder} as any of its {len(paths)}; is --image-folder right?",
+            detail=f"the first: {str(paths[0])!r}",
+        )
     return Questions(conversations, folder, rejects)
 
 

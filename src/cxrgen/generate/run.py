@@ -63,6 +63,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="unusable questions: 0.02 or 2%% (default: 2%%)",
     )
     add("--restart", action="store_true", help="discard what an earlier run has written for these files")
+    add("--show-values", action="store_true", help="messages may show ids and paths of the questions")
     add("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
 
 

@@ -21,7 +21,6 @@ from transformers import AutoProcessor, GenerationConfig
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed
-from cxrgen.generate.decoding.prefill import check_regular
 from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
 from cxrgen.generate.settings import Settings
 from cxrgen.generate.vllm_adapter import part
@@ -106,8 +105,6 @@ class VllmEngine:
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
         count = len(conversation.images)
-        for name in conversation.images:
-            check_regular(folder / name)
         ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format), count)
         images = [open_image(folder / name, format) for name in conversation.images]
         return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}

@@ -75,8 +75,11 @@ def read_sft_data(config: DataConfig) -> SftData:
     kept, unusable = _usable(variants, folder)
     rejects += unusable
     if not kept:
-        why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
-        raise InputError(f"{data}: no study with a report in split {config.split}; nothing to train on{why}")
+        why = f"; the first left out: {rejects[0].code}, {rejects[0].hint}" if rejects else ""
+        raise InputError(
+            f"{data}: no study with a report in split {config.split}; nothing to train on{why}",
+            detail=f"{rejects[0].id}: {rejects[0].row}" if rejects else "",
+        )
     ids = {each[0].id for each in kept}
     used = tuple(study for study in studies if study.study_id in ids)
     return SftData(folder, used, tuple(kept), tuple(rejects), priors)
@@ -149,7 +152,9 @@ def encode_data(
             rejects.append(Reject(each[0].id, each[0].id, code, _HINTS[code]))
         if code in ("cut", "too-long") and long == "refuse":
             longest = checkpoint.format.max_length
-            raise InputError(f"{each[0].id}: longer than {longest} tokens; {_HINTS[code]}, or --long cut")
+            raise InputError(
+                f"an item is longer than {longest} tokens; {_HINTS[code]}, or --long cut", detail=f"id {each[0].id!r}"
+            )
         if code in ("", "cut"):
             samples.append([sample for sample, _ in encoded])
     if not samples:

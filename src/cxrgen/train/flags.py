@@ -12,15 +12,15 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.progress import say
 from cxrgen.train.config import TrainConfig, make_config, options, parts
+from cxrgen.train.recipes_command import recipe_texts
 
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _METAVARS = {int: "N", float: "X", str: "TEXT", bool: "true|false"}
@@ -61,7 +61,7 @@ WITHOUT_MEANING = {  # flags of the original and of LLaVA 1.5 that change nothin
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One flag a field, in groups by the configuration's parts; a flag that is not given leaves the recipe's value."""
-    parser.add_argument("recipe", nargs="?", help="YAML file, or the name of a packaged one (tiny, small)")
+    parser.add_argument("recipe", nargs="?", help="YAML file, or a packaged one by name: `cxrgen recipes` lists them")
     for title, kind in parts().values():
         group = parser.add_argument_group(title)
         for option in fields(kind):
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option in fields(TrainConfig):
         if "title" not in option.metadata:
             _add_flag(group, option, typing.get_type_hints(TrainConfig)[option.name])
+    group.add_argument("--show-values", action="store_true", help="messages may show ids and paths of the data")
     for name in MODE_FLAGS:
         parser.add_argument(_flag(name), nargs="?", const=True, type=_boolean, help=argparse.SUPPRESS)
     for name in WITHOUT_MEANING:
@@ -128,14 +129,13 @@ def _flag(name: str) -> str:
 
 def _read_recipe(name: str) -> Mapping[str, Any]:
     path = Path(name)
-    packaged = resources.files("cxrgen") / "recipes" / f"{path.stem}.yaml"
+    packaged = recipe_texts().get(path.name.removesuffix(".yaml"))
     if path.is_file():
         text = path.read_text(encoding="utf-8")
-    elif packaged.is_file():
-        text = packaged.read_text(encoding="utf-8")
+    elif packaged is not None:
+        text = packaged
     else:
-        known = sorted(each.name.removesuffix(".yaml") for each in (resources.files("cxrgen") / "recipes").iterdir())
-        raise InputError(f"{name}: neither a file nor a packaged recipe; choose from {', '.join(known)}")
+        raise unknown("recipe", name, (*recipe_texts(), "a YAML file"))
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,0 +1,149 @@
+"""Every command that needs no model, whole: on terminals of other code pages, full disks, closed streams, no rights."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cxrgen.cli import main
+
+CXRGEN = (sys.executable, "-m", "cxrgen")
+COMMANDS = {
+    "prepare": ("prepare", "course", "--out", "out", "--workers", "1"),
+    "evaluate": ("evaluate", "--pred", "pred.csv", "--gt", "gt.csv", "--out", "out", "--metrics", "rouge"),
+    "compare": ("compare", "a", "b", "--permutations", "9", "--out", "out", "--json"),
+    "phantom": ("phantom", "--out", "out", "--studies", "4", "--workers", "1"),
+    "generate": ("generate", "--baseline", "frequent", "--question-file", "set", "--answers-file-pred", "out/p.csv"),
+    "download": ("download", "data", "--out", "out", "--dry-run"),
+}
+
+
+@pytest.fixture
+def place(course: Path, tmp_path: Path, write_table: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> Path:
+    """A source, a set, two CSVs and two score folders."""
+    reports = [(f"{number:04}", f"Heart {number} → normal.") for number in range(1, 7)]
+    for name in ("pred", "gt"):
+        write_table(tmp_path / f"{name}.csv", ("study_id", "report"), reports)
+    assert main(["prepare", str(course), "--out", str(tmp_path / "set"), "--workers", "1"]) == 0
+    for name in ("a", "b"):
+        files = ["--pred", str(tmp_path / "pred.csv"), "--gt", str(tmp_path / "gt.csv")]
+        assert main(["evaluate", *files, "--out", str(tmp_path / name), "--metrics", "rouge"]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def run(place: Path, words: tuple[str, ...], **how: object) -> subprocess.CompletedProcess[str]:
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+    result = subprocess.run([*CXRGEN, *words], cwd=place, text=True, timeout=120, **how)  # type: ignore[call-overload]
+    assert "Traceback" not in (result.stderr or ""), result.stderr
+    return result  # type: ignore[no-any-return]
+
+
+def parts(folder: Path) -> list[Path]:
+    """What was left under a temporary name."""
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_ending_is_one_line_with_its_exit_code(place: Path, name: str) -> None:
+    words = COMMANDS[name]
+    plain = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for more in ({"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "cp1252"}, {}, {"PYTHONOPTIMIZE": "2"}):
+        assert run(place, words, env={**os.environ, **plain, **more}).returncode == 0
+    with open("/dev/full", "w") as full:
+        result = run(place, words, stdout=full)
+        assert result.returncode == 1
+        assert result.stderr.endswith(f"cxrgen {name}: standard output: no space left on the device\n")
+        assert run(place, words, stderr=full).returncode in (0, 1)
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert run(place, words, stdout=writing).returncode == 141
+    assert run(place, words, stderr=writing).returncode in (0, 141)
+    os.close(writing)
+    for closed in (1, 2):
+        assert run(place, words, preexec_fn=lambda number=closed: os.close(number)).returncode == 0
+    assert not parts(place)
+
+
+def full_disk() -> None:
+    """A file can grow to 100 bytes only, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare", "phantom", "generate"])
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(place: Path, name: str) -> None:
+    result = run(place, COMMANDS[name], preexec_fn=full_disk)
+    assert result.returncode == 1
+    assert "cannot be written (File too large); make room and run it again" in result.stderr.splitlines()[-1]
+    assert not [path for path in (place / "out").rglob("*") if path.is_file()]
+
+
+def without_rights() -> None:
+    """Permissions count for root too."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+CLOSED = {
+    "pred": ("evaluate", "pred.csv"),
+    "out": ("evaluate", "out"),
+    "scores": ("compare", "b"),
+    "scores-file": ("compare", "b/scores.json"),
+    "source": ("prepare", "course"),
+    "images": ("prepare", "course/images"),
+    "set": ("generate", "set"),
+    "set-file": ("generate", "set/studies.parquet"),
+    "reports": ("generate", "out"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+@pytest.mark.parametrize(("name", "closed"), CLOSED.values(), ids=CLOSED)
+def test_what_may_not_be_read_or_written_is_one_line(place: Path, name: str, closed: str) -> None:
+    (place / "out").mkdir()
+    (place / closed).chmod(0)
+    try:
+        result = run(place, COMMANDS[name], preexec_fn=without_rights)
+    finally:
+        (place / closed).chmod(0o700)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"cxrgen {name}: ")
+    assert closed.split("/")[0] in last
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+@pytest.mark.parametrize("closed", ["reports", "reports/0005.txt"])
+def test_reports_that_may_not_be_read_are_no_missing_reports(place: Path, closed: str) -> None:
+    reports = place / "course" / "reports"
+    reports.mkdir()
+    (reports / "0005.txt").write_text("FINDINGS: Clear.")
+    (place / "course" / closed).chmod(0)
+    result = run(place, COMMANDS["prepare"], preexec_fn=without_rights)
+    (place / "course" / closed).chmod(0o700)
+    if closed == "reports":
+        assert (result.returncode, "its folder reports cannot be read" in result.stderr) == (1, True)
+    else:
+        assert "reports/0005.txt,0005,text-unreadable" in (place / "out/rejects.csv").read_text()
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3])
+def test_an_interrupt_in_the_first_second(tmp_path: Path, seconds: float) -> None:
+    """Before the first line of the package is read, Python itself answers: nothing of the package is in its words."""
+    words = ("phantom", "--out", str(tmp_path / "out"), "--studies", "5000", "--workers", "1")
+    process = subprocess.Popen([*CXRGEN, *words], stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode in (130, -signal.SIGINT, 1)
+    assert "cxrgen/" not in said
