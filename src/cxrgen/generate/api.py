@@ -50,8 +50,8 @@ class ReportGenerator:
     ) -> str:
         """The report of a study.
 
-        `views` are its images in any order: files, Pillow images, or arrays (H, W) of uint8, uint16 or float. `shown` is
-        what each of them shows (frontal, lateral, other, unknown, or a word such as PA); without it DICOM files are
+        `views` are its images in any order: files, Pillow images, or arrays (H, W) of uint8, uint16 or float. `shown`
+        is what each of them shows (frontal, lateral, other, unknown, or a word such as PA); without it DICOM files are
         asked, and of others the first is taken for a frontal, the rest for laterals. Images are read, named and ordered
         as in the set that the checkpoint was trained on, and only those are shown that it was trained to see. `prior`
         is the report of the study before, `prior_images` and `prior_shown` are its images, `gap` is the days between
