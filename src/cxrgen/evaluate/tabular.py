@@ -36,7 +36,8 @@ def as_columns(
     written, wanted = _by_id(hypotheses), _by_id(references)
     unmatched = [name for name in (*wanted, *written) if name not in written or name not in wanted]
     if unmatched:
-        raise InputError(f"{len(unmatched)} study ids are in one table only, {unmatched[0]!r} first; they must match")
+        first = ", ".join(unmatched[:5])
+        raise InputError(f"{len(unmatched)} study ids are in one table only; they must match", detail=first)
     if subjects is None and "subject_id" in _names(references):
         subjects = [str(value) for value in _column(references, "subject_id")]
     return [written[name] for name in wanted], list(wanted.values()), list(wanted), subjects
@@ -67,8 +68,7 @@ def _by_id(texts: Reports) -> dict[str, str]:
         raise InputError(f"a data frame needs the columns study_id and report; it has {', '.join(names) or 'none'}")
     ids = [str(value) for value in _column(texts, id_name)]
     if len(set(ids)) != len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise InputError(f"study {twice!r} is given twice; each study is scored once")
+        raise InputError("a study is given twice; each study is scored once")
     return dict(zip(ids, _column(texts, "report")))
 
 
