@@ -10,11 +10,12 @@ from typing import Any
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, View
-from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
+from cxrgen.generate.given_images import GivenImage, as_files
 from cxrgen.generate.run_checkpoint import ready_folder
-from cxrgen.generate.settings import Settings, read_format, with_options
+from cxrgen.generate.settings import Settings, named_folder, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.text.context import NOTHING, Prior
@@ -24,18 +25,18 @@ Paths = str | os.PathLike[str]
 
 
 class ReportGenerator:
-    """A checkpoint in memory, and how it writes. Raises UsageError for another engine than transformers."""
+    """A checkpoint in memory, and how it writes. Raises UsageError for engine vllm."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.engine != "transformers":
-            raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
+        if settings.engine == "vllm":
+            raise UsageError("one study is written by engine auto; vllm is for question files")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
         self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
 
     def report(
         self,
-        views: Paths | Sequence[Paths],
+        views: GivenImage | Sequence[GivenImage],
         indication: str | None = None,
         prior: str | None = None,
         shown: Sequence[str] | None = None,
@@ -43,30 +44,35 @@ class ReportGenerator:
         history: str | None = None,
         technique: str | None = None,
         comparison: str | None = None,
-        prior_images: Paths | Sequence[Paths] = (),
+        prior_images: GivenImage | Sequence[GivenImage] = (),
         prior_shown: Sequence[str] | None = None,
         gap: int | None = None,
     ) -> str:
         """The report of a study.
 
-        `views` are the files of its images in any order, `shown` what each of them shows (frontal, lateral, other,
-        unknown, or a word such as PA); without it DICOM files are asked, and of others the first is taken for a
-        frontal, the rest for laterals. Images are read, named and ordered as in the set that the checkpoint was trained
-        on, and only those are shown that it was trained to see. `prior` is the report of the study before,
-        `prior_images` and `prior_shown` are its images, `gap` is the days between the two. Raises InputError for an
-        image that cannot be read, and UsageError for what the checkpoint was not trained to be given.
+        `views` are its images in any order: files, Pillow images, or arrays (H, W) of uint8, uint16 or float. `shown`
+        is what each of them shows (frontal, lateral, other, unknown, or a word such as PA); without it DICOM files are
+        asked, and of others the first is taken for a frontal, the rest for laterals. Images are read, named and ordered
+        as in the set that the checkpoint was trained on, and only those are shown that it was trained to see. `prior`
+        is the report of the study before, `prior_images` and `prior_shown` are its images, `gap` is the days between
+        the two. Raises InputError for an image that cannot be read, and UsageError for what the checkpoint was not
+        trained to be given.
         """
-        format = self.settings.format
         given = {"indication": indication, "history": history, "technique": technique, "comparison": comparison}
         sections = {name: text for name, text in given.items() if text}
-        before = Prior(prior or None, self._views(prior_images, prior_shown) if prior_images else (), gap)
-        self._check_known(sections, before)
-        study = Study("study", "", views=self._views(views, shown), sections=sections)
+        with as_files(views) as files, as_files(prior_images) as prior_files:
+            before = Prior(prior or None, self._views(prior_files, prior_shown) if prior_files else (), gap)
+            self._check_known(sections, before)
+            study = Study("study", "", views=self._views(files, shown), sections=sections)
+            return self._written(study, before)
+
+    def _written(self, study: Study, before: Prior) -> str:
+        format = self.settings.format
         if format.view_rules not in ("", VIEW_RULES):
             say(
                 f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
             )
-        conversation = study_conversation(study, format.asks, before)
+        conversation = study_conversation(study, self.settings.asks, before)
         if not conversation.images:
             raise InputError(
                 f"no image left to show: the checkpoint takes {format.views} images, given are "
@@ -79,8 +85,7 @@ class ReportGenerator:
         except InputError as error:  # its caller has named the images
             raise InputError(error.shown(show_values=True)) from None
 
-    def _views(self, images: Paths | Sequence[Paths], shown: Sequence[str] | None) -> tuple[View, ...]:
-        paths = [Path(images)] if isinstance(images, (str, os.PathLike)) else [Path(image) for image in images]
+    def _views(self, paths: Sequence[Path], shown: Sequence[str] | None) -> tuple[View, ...]:
         return order_views(views_of_study(paths, shown, self.settings.format.images))
 
     def _check_known(self, sections: Collection[str], prior: Prior) -> None:
@@ -101,7 +106,10 @@ def load(
     context: str | None = None,
     **settings: Any,
 ) -> ReportGenerator:
-    """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
-    folder = ready_folder(Path(model))
+    """Open a checkpoint folder, or any image-text model by its folder or name on the hub.
+
+    `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype, question.
+    """
+    folder = ready_folder(named_folder(Path(model)))
     format = with_options(read_format(folder), conv_mode, compat, views, context)
     return ReportGenerator(Settings(folder, format, **settings))

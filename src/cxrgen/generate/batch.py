@@ -39,7 +39,9 @@ _SHOWN = 20  # studies that failed, on the screen; the file lists all
 def write_test_set(options: argparse.Namespace) -> int:
     """Write the reports, then the files; returns or raises what the exit code says."""
     settings = settings_of(options)
-    questions = read_questions(options.question_file, options.image_folder, options.split, settings.format)
+    questions = read_questions(
+        options.question_file, options.image_folder, options.split, settings.format, settings.question
+    )
     predictions: Path = options.answers_file_pred
     rank, count = torchrun_rank()
     if options.num_chunks < 1:

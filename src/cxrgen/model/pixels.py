@@ -25,6 +25,7 @@ from cxrgen.imaging.stored import read_as_stored
 from cxrgen.model.conversation import Format
 
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
+_ORIENTATION = 0x0112  # EXIF: how a picture is to be turned
 _PAD_COLOURS = {"pad": (122, 116, 104), "black": (0, 0, 0)}
 
 
@@ -49,6 +50,28 @@ def open_image(path: Path, format: Format) -> Image.Image:
     square = Image.new("RGB", (side, side), _PAD_COLOURS[format.aspect])
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
+
+
+def image_size(path: Path, format: Format) -> tuple[int, int]:
+    """(width, height) of what `open_image` gives, read from the file's header where that tells. Raises as it does."""
+    size = _size_by_header(path, format.longest_side)
+    if size is None:
+        return open_image(path, format).size
+    return size if format.aspect == "square" else (max(size), max(size))
+
+
+def _size_by_header(path: Path, longest_side: int) -> tuple[int, int] | None:
+    """The size of a grey or coloured picture that is taken as it is; None where it must be read to be known."""
+    modes = ("L",) if longest_side else _EIGHT_BITS
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return None
+    try:
+        with Image.open(path) as file:
+            upright = file.getexif().get(_ORIENTATION, 1) == 1
+            known = file.format in ("PNG", "JPEG") and file.mode in modes and upright
+            return file.size if known and max(file.size) <= (longest_side or max(file.size)) else None
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
 
 
 def _as_it_is(path: Path, format: Format) -> Image.Image:

@@ -159,9 +159,9 @@ def _checked_recipe(name: str, values: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _kinds() -> dict[str, Any]:
-    """Flat name -> type."""
+    """Flat name -> type; where an option has the name of a part (`optim`), the option counts."""
     kinds: dict[str, Any] = {}
-    for kind in (*(kind for _, kind in parts().values()), TrainConfig):
+    for kind in (TrainConfig, *(kind for _, kind in parts().values())):
         kinds |= typing.get_type_hints(kind)
     return {option.name: kinds[option.name] for option in options()}
 
