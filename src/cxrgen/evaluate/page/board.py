@@ -108,7 +108,9 @@ def _verdict(line: _Line) -> Html:
 def _tile(line: _Line) -> Html:
     ends = ends_text(line.score.interval, line.score.no_interval)
     beside = f"best baseline {number(line.best[1].value)}, {line.best[0]}" if line.best else "no baseline"
-    limits = [tag("div", f"{name} {number(value)}", class_="soft") for name, value in line.limits.items()]
+    limits = [
+        tag("div", f"{name.replace('_', ' ')} {number(value)}", class_="soft") for name, value in line.limits.items()
+    ]
     return tag(
         "div",
         tag("div", _name(line), _tick(line, True), class_="label"),
