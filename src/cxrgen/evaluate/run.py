@@ -8,6 +8,7 @@ and of the reports of other patients. report.html holds report texts and images;
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from cxrgen.evaluate.suites import BOARDS, SUMS, Board, boards_lack, with_sums
 from cxrgen.evaluate.verdicts import RULE, against_baseline
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
+
+_ALLOCATIONS = 1_000_000  # between two searches for cycles of unused objects
 
 _EXAMPLES = """\
 examples:
@@ -111,6 +114,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    usual = gc.get_threshold()
+    gc.set_threshold(_ALLOCATIONS)  # what is kept of 100,000 texts holds no cycles, and to look for them takes its time
+    try:
+        return _run(options)
+    finally:
+        gc.set_threshold(*usual)
+
+
+def _run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
     chosen = chosen_metrics(names, options.truth is not None)  # a wrong name is reported before files are read
     settings = metric_options.settings(options, chosen)
