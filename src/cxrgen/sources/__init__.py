@@ -66,6 +66,9 @@ SOURCES: dict[str, str] = {
     "mimic": "cxrgen.sources.mimic",
     "openi": "cxrgen.sources.openi",
     "rexgradient": "cxrgen.sources.rexgradient",
+    "taix-ray": "cxrgen.sources.taix_ray",
+    "padchest-gr": "cxrgen.sources.padchest_gr",
+    "srrg": "cxrgen.sources.srrg",
     "llava": "cxrgen.sources.llava",
     "dicom": "cxrgen.sources.dicom",
     "table": "cxrgen.sources.table",
@@ -76,7 +79,9 @@ SOURCES: dict[str, str] = {
 PUBLISHED_NAMES = re.compile(
     r"(train|valid|test)\.(csv(\.gz)?|json)|mimic[-_]cxr[-_\w.]*\.(csv(\.gz)?|zip)|cxr-record-list\.csv(\.gz)?"
     r"|patients\.csv(\.gz)?|indiana_(reports|projections)\.csv|NLMCXR_reports\.(tgz|tar\.gz)"
-    r"|(train|valid|test)_metadata(_view_position)?\.json"
+    r"|(train|valid|test)_metadata(_view_position)?\.json|annotation\.csv|master_table\.csv"
+    r"|grounded_reports_\d{8}\.json|(train|validate|test|test_reviewed)-\d{5}-of-\d{5}\.parquet"
+    r"|df_chexpert_plus_\d{6}\.csv|(report|findings|impression)_fixed\.json|PADCHEST_chest_x_ray_images_[\w.]+\.csv(\.gz)?"
 )
 
 
