@@ -25,7 +25,7 @@ def check_run(config: TrainConfig) -> None:
     if mode == "qlora" and not config.model.model_name_or_path:
         raise UsageError("--train_modules qlora needs a checkpoint as --model_name_or_path")
     if mode == "lora" and not (config.model.model_name_or_path or config.model.language_model):
-        raise UsageError("--train_modules lora needs --model_name_or_path, a checkpoint, or a --language_model to join")
+        raise UsageError(
             "--train_modules lora needs a checkpoint as --model_name_or_path, or a --language_model to join"
         )
     if config.data.cache_features and (config.trainable.train_tower != "frozen" or mode == "full"):
