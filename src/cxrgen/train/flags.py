@@ -61,9 +61,7 @@ WITHOUT_MEANING = {  # flags of the original and of LLaVA 1.5 that change nothin
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One flag a field, in groups by the configuration's parts; a flag that is not given leaves the recipe's value."""
-    parser.add_argument(
-        "recipe", nargs="?", help="YAML file, or a packaged one by name: `cxrgen recipes` lists them"
-    )
+    parser.add_argument("recipe", nargs="?", help="YAML file, or a packaged one by name: `cxrgen recipes` lists them")
     for title, kind in parts().values():
         group = parser.add_argument_group(title)
         for option in fields(kind):
