@@ -14,12 +14,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError, unknown
+from cxrgen.core.files import NO_ROOM
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -78,6 +80,8 @@ class CommandParser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (0 done, 1 failed, 2 wrong usage, 3 too much left out)."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (a stream that the shell has closed is none)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal of another code page shows "?" and goes on
             stream.reconfigure(errors="replace")
@@ -97,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say(name, "interrupted; run it again to continue", 130)
     except OSError as error:
-        return _unwritten(name, error)
+        return _refused(name, error, words)
+    except MemoryError:
+        return _say(name, "there is not enough memory; end other programs, or take a machine with more", 1)
 
 
 def _run(name: str, words: Sequence[str]) -> int:
@@ -133,13 +139,37 @@ def _missing(name: str, error: ModuleNotFoundError) -> int:
     return _say(name, f'needs {error.name}; install it with: pip install "cxrgen[model]"', 1)
 
 
-def _unwritten(name: str, error: OSError) -> int:
-    """Standard output that takes no more: a closed pipe ends quietly, a full device in one line; others are shown."""
-    full = error.errno == errno.ENOSPC and error.filename is None
-    if not isinstance(error, BrokenPipeError) and not full:
-        raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
-    return _say(name, "standard output: no space left on the device", 1) if full else _CLOSED_PIPE
+def _refused(name: str, error: OSError, words: Sequence[str]) -> int:
+    """What the system refuses: room, permission, or standard output that takes no more; others are faults and shown."""
+    place = error.filename
+    if place is None and (isinstance(error, BrokenPipeError) or error.errno == errno.ENOSPC):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # the interpreter flushes once more at its end
+                stream.flush()
+                continue
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        full = error.errno == errno.ENOSPC
+        return _say(name, "standard output: no space left on the device", 1) if full else _CLOSED_PIPE
+    if error.errno in NO_ROOM:
+        where = "a file" if place is None else str(place)
+        return _say(name, f"{where}: cannot be written ({error.strerror}); make room and run it again", 1)
+    if isinstance(error, PermissionError) and place is not None:
+        hint = "change its permissions, or choose another place"
+        return _say(name, f"{_typed(os.fsdecode(place), words)}: {error.strerror}; {hint}", 1)
+    raise error
+
+
+def _typed(place: str, words: Sequence[str]) -> str:
+    """A path as the user has typed it; of one that was found on disk, which may hold a name, only where it lies."""
+    path = Path(place).absolute()
+    for word in words:
+        given = Path(word.partition("=")[2] or word).absolute()
+        if not word.startswith("--") or "=" in word:
+            if path == given:
+                return place
+            if given != Path.cwd() and given in path.parents:
+                return f"a file in {given}"
+    return place if "--show-values" in _kebab(words) else "a file"
 
 
 def _kebab(words: Sequence[str]) -> list[str]:

@@ -122,6 +122,8 @@ def test_a_stock_folder_and_what_it_may_lack(
     assert f"cxrgen generate --model-name {stock}" in said
     shutil.copytree(stock, tmp_path / "bare")
     (tmp_path / "bare/cxrgen.json").unlink()
+    assert "asked by its own chat template" in told(tmp_path / "bare", capsys)
+    (tmp_path / "bare/chat_template.jinja").unlink()
     assert f"`cxrgen convert {tmp_path / 'bare'} OUT --to stock` writes one" in told(tmp_path / "bare", capsys, 1)
     shutil.copytree(stock, tmp_path / "cut")
     weights = tmp_path / "cut/model.safetensors"

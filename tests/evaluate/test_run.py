@@ -148,7 +148,7 @@ def test_missing_predictions_stop_the_run_and_leave_no_files(csvs: Path, capsys:
     lines = (csvs / "pred.csv").read_text().splitlines()
     (csvs / "pred.csv").write_text("\n".join(lines[:-1]) + "\n")
     assert _evaluate(csvs) == 1
-    assert "1 missing (0005)" in capsys.readouterr().err
+    assert "1 missing (gt.csv:7)" in capsys.readouterr().err
     assert not (csvs / "out").exists()
     assert _evaluate(csvs, "--allow_missing") == 0
     content = json.loads((csvs / "out" / "scores.json").read_text())

@@ -39,7 +39,7 @@ def test_row_order_does_not_matter() -> None:
 def test_wrong_calls_are_refused() -> None:
     with pytest.raises(InputError, match="2 hypotheses for 1"):
         evaluate(["a", "b"], ["a"], ["1"], metrics=["toy"])
-    with pytest.raises(InputError, match="'1' is given twice"):
+    with pytest.raises(InputError, match="a study is given twice"):
         evaluate(["a", "b"], ["a", "b"], ["1", "1"], metrics=["toy"])
     with pytest.raises(InputError, match="no studies"):
         evaluate([], [], [], metrics=["toy"])

@@ -99,7 +99,7 @@ def test_a_image_that_is_none(model: Path, tmp_path: Path) -> None:
         writer.report(tmp_path / "image.png")
     with pytest.raises(UsageError, match="without an image"):
         writer.report([])
-    with pytest.raises(UsageError, match="engine transformers"):
+    with pytest.raises(UsageError, match="engine auto"):
         cxrgen.load(model, engine="vllm")
 
 

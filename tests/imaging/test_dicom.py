@@ -35,7 +35,8 @@ from tests.imaging.dicoms import SHAPE, as_bytes, image, saved, values
 from tests.imaging.test_read import under_memory_cap
 
 from cxrgen.core.errors import UsageError
-from cxrgen.imaging import RENDERINGS, frames
+from cxrgen.imaging import frames
+from cxrgen.imaging.names import RENDERINGS
 from cxrgen.imaging.read import GreyImage, read_image
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.rendering import equalised

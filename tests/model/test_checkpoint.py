@@ -239,7 +239,7 @@ def test_values_that_cannot_be_are_one_line_before_weights_are_read(
     ("name", "message"),
     [
         ("siglip-strategy-default", "drops a class token"),
-        ("llava-next", "class llava_next"),
+        ("llava-next", "no chat template"),
     ],
 )
 def test_stock_folders_whose_counts_disagree_are_refused_before_training(

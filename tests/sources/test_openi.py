@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import tarfile
 from collections import Counter
@@ -153,3 +154,50 @@ def test_real_reports_printed_as_other_hospitals_do_come_back_section_by_section
     assert len(changed) <= 14
     header_within = re.compile(r"(indication|comparison|history|findings|impression)\s*:", re.IGNORECASE)
     assert all(any(header_within.search(text) for text in study.sections.values()) for study in changed)
+
+
+REPORT = "<eCitation><uId id='CXR{0}'/><a>Indiana University</a><AbstractText Label='FINDINGS'>Clear.</AbstractText>{1}"
+ENTITIES = "<!DOCTYPE e [<!ENTITY a 'aaaaaaaaaa'>" + "".join(
+    f"<!ENTITY {chr(98 + n)} '{('&' + chr(97 + n) + ';') * 10}'>" for n in range(9)
+)
+DECLARED = {
+    "entities": f"{ENTITIES}]>",
+    "file": "<!DOCTYPE e [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>",
+    "other-file": "<!DOCTYPE e SYSTEM 'http://127.0.0.1:1/x.dtd'>",
+    "parameters": "<!DOCTYPE e [<!ENTITY % p '<!ENTITY x \"y\">'> %p;]>",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+@pytest.mark.parametrize("declared", DECLARED.values(), ids=DECLARED)
+def test_declarations_are_refused_in_every_encoding(tmp_path: Path, declared: str, encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?>{declared}' + REPORT.format(1, "</eCitation>")
+    (tmp_path / "1.xml").write_bytes(text.encode(encoding))
+    (tmp_path / "2.xml").write_text(REPORT.format(2, "</eCitation>"))
+    found = read(tmp_path, SourceOptions())
+    assert [(each.row, each.code) for each in found.rejects] == [("1.xml", "bad-xml")]
+    assert [each.study_id for each in found.studies] == ["CXR2"]
+
+
+@pytest.mark.parametrize("inner", ["<a>" * 300_000, "<a>" * 140_000 + "</a>" * 140_000, "<a b=''/>" * 100_000])
+def test_deep_and_wide_files_end(tmp_path: Path, inner: str) -> None:
+    (tmp_path / "1.xml").write_text(REPORT.format(1, inner + "</eCitation>")[: 1 << 20])
+    (tmp_path / "2.xml").write_text(REPORT.format(2, "</eCitation>"))
+    assert "CXR2" in [each.study_id for each in read(tmp_path, SourceOptions()).studies]
+
+
+def test_a_bomb_before_the_reports(tmp_path: Path) -> None:
+    before, after = tarfile.TarInfo("blanks"), tarfile.TarInfo("1.xml")
+    before.size = 3 << 30
+    zeros = gzip.compress(bytes(1 << 24), 9)
+    parts = [gzip.compress(before.tobuf()), *[zeros] * 192, gzip.compress(after.tobuf() + bytes(2000))]
+    (tmp_path / "NLMCXR_reports.tgz").write_bytes(b"".join(parts))
+    with pytest.raises(InputError, match="more than 200 times its size"):
+        read(tmp_path, SourceOptions())
+
+
+@pytest.mark.parametrize("data", [b"", b"\x1f\x8b\x08", gzip.compress(bytes(3 << 20)), b"PK\3\4", b"x" * 2000])
+def test_what_is_no_archive_is_one_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "NLMCXR_reports.tgz").write_bytes(data)
+    with pytest.raises(InputError, match=r"NLMCXR_reports\.tgz: "):
+        read(tmp_path, SourceOptions())

@@ -13,7 +13,8 @@ from cxrgen.cli import _kebab
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.train import config as config_module
 from cxrgen.train.config import TrainConfig, flat_values, make_config, options, parts
-from cxrgen.train.flags import add_arguments, resolve
+from cxrgen.train.flags import add_arguments, recipe_config, resolve
+from cxrgen.train.run_report import write_recipe
 
 NEEDED = ["--data_path", "data", "--output_dir", "out"]
 
@@ -29,6 +30,12 @@ def test_both_spellings_and_bare_or_valued_booleans() -> None:
     assert parse("--bf16").bf16
     assert parse("--bf16", "True", "--max-steps", "7") == parse("--bf16", "--max_steps=7")
     assert not parse("--bf16", "False").bf16
+
+
+def test_a_written_recipe_is_read_back_whole(tmp_path: Path) -> None:
+    config = make_config(data_path="data", output_dir=str(tmp_path), optim="adamw_torch", use_dora=True, lora_rank=4)
+    write_recipe(tmp_path, config)
+    assert recipe_config(tmp_path / "recipe.yaml") == config
 
 
 def test_a_flag_given_twice_counts_once() -> None:

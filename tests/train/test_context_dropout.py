@@ -39,7 +39,8 @@ def dropout(folder: Path, share: float, seed: int = 0) -> ContextDropout:
     read = read_sft_data(data)
     config = make_config(SMALL)
     texts = [turn.text for each in read.variants for turn in each[0].turns]
-    return ContextDropout(init_model(config.model, config.tiny, texts), read.studies, read.priors, data, seed)
+    checkpoint = init_model(config.model, config.tiny, texts)
+    return ContextDropout(checkpoint, read.studies, read.priors, data, seed, read.folder)
 
 
 def test_each_part_is_drawn_on_its_own_by_seed_and_epoch_alone(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_each_part_is_drawn_on_its_own_by_seed_and_epoch_alone(tmp_path: Path) -
 def test_the_samples_are_those_of_the_drawn_prompts_on_any_number_of_processes(tmp_path: Path) -> None:
     draw = dropout(studies_of(tmp_path), 0.5)
     whole = read_sft_data(draw.data)
-    samples, _ = encode_data(draw.checkpoint, whole.variants, "cut")
+    samples, _ = encode_data(draw.checkpoint, whole.variants, "cut", whole.folder)
     sampler = SamplerConfig(global_batch=4)
     alone = micro_batches(samples, sampler, redraw=draw)
     both = [micro_batches(samples, sampler, rank, 2, redraw=draw) for rank in (0, 1)]

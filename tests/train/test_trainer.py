@@ -151,7 +151,7 @@ def test_logits_that_are_no_numbers_stop_the_run(value: float) -> None:
     broken.lm_head.bias = torch.nn.Parameter(torch.zeros(64))
     with torch.no_grad():
         broken.lm_head.bias[62] = value
-    with pytest.raises(InputError, match=r"step 1: the loss is nan; .* this step's studies: 0, 1"):
+    with pytest.raises(InputError, match=r"step 1: the loss is nan; .* this step's studies"):
         fit(broken, batches([samples(2)]), FitSettings(steps=1, learning_rate=1e-3))
 
 

@@ -185,10 +185,19 @@ def _contents(path: Path, name: str) -> bytes:
 
 
 def _limited(file: IO[bytes], limit: int, name: str) -> bytes:
-    data = file.read(limit + 1)
-    if len(data) > limit:
-        raise InputError(f"{name}: holds more than {limit / 1e6:.0f} MB unpacked, which no such table does; check it")
-    return data
+    data = io.BytesIO()
+    while block := file.read(1 << 20):  # read(limit) would take memory for the whole limit
+        if data.tell() + len(block) > limit:
+            raise InputError(
+                f"{name}: holds more than {limit / 1e6:.0f} MB unpacked, which no such table does; check it"
+            )
+        data.write(block)
+    return data.getvalue()
+
+
+def read_text(path: Path, encoding: str = "") -> str:
+    """The text of a file, gzipped or not, in whatever encoding it can be known to be; raises InputError if in none."""
+    return decoded(_contents(path, str(path)), str(path), encoding)[0]
 
 
 def read_json(path: Path, encoding: str = "", name: str = "") -> Any:

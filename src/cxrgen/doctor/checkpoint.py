@@ -8,10 +8,12 @@ from typing import Any
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import read_json
+from cxrgen.doctor.models import abilities, describe_model
 from cxrgen.llava_med.lazy_tensors import LazyTensor, read_tensors, read_weights, whole
 from cxrgen.llava_med.tensor_names import (
     EMBEDDINGS,
     HEAD,
+    MODEL_TYPES,
     PROJECTOR,
     TOWER,
     Layout,
@@ -21,11 +23,13 @@ from cxrgen.llava_med.tensor_names import (
     read_projector,
     text_settings,
 )
-from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder
+from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder, has_chat_template
 from cxrgen.model.conversation import recorded_format
+from cxrgen.model.families import LlavaFamily
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
+from cxrgen.model.templates import CHAT
 from cxrgen.model.tower import ConvTowerConfig
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
@@ -52,6 +56,8 @@ def describe(path: Path) -> tuple[str, list[Row]]:
     config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
     if isinstance(config, dict) and config.get("model_type") in ("clip", "clip_vision_model"):
         return "vision encoder (CLIP)", [("use", "as --vision_tower of `cxrgen merge` and `cxrgen convert`", "")]
+    if _goes_by_chat_template(path, config):
+        return describe_model(path)
     layout = read_layout(path)
     try:
         tensors = original_tensors(read_weights(path), layout)
@@ -61,7 +67,22 @@ def describe(path: Path) -> tuple[str, list[Row]]:
     rows = [_sizes(tensors), *_weights(tensors, layout, kind), *_tokenizer(path, layout, kind)]
     if kind == STOCK and not any(row[2] for row in rows):
         rows += _faults(path)
-    return kind, [*rows, *_opens_with(layout), _next(path, kind)] if not any(row[2] for row in rows) else rows
+    if any(row[2] for row in rows):
+        return kind, rows
+    works = abilities(LlavaFamily) if kind == STOCK else []
+    return kind, [*rows, *works, *_opens_with(layout), _next(path, kind)]
+
+
+def _goes_by_chat_template(path: Path, config: Any) -> bool:
+    """Whether it is a whole model of another class than LLaVA-Med's files have, or one that was trained that way."""
+    if not isinstance(config, dict):
+        return False
+    if (path / FORMAT_FILE).is_file():
+        try:
+            return recorded_format(path / FORMAT_FILE).template == CHAT
+        except InputError:
+            return False  # `_tokenizer` says what is wrong with it
+    return bool(config.get("model_type")) and config["model_type"] not in (*MODEL_TYPES, "mistral")
 
 
 def _faults(path: Path) -> list[Row]:
@@ -126,6 +147,9 @@ def _tokenizer(path: Path, layout: Layout, kind: str) -> list[Row]:
     if kind != STOCK:
         present = (path / MODEL_FILE).is_file()
         return [("tokenizer", "present", "")] if present else [("tokenizer", f"no {MODEL_FILE}", f"bring {MODEL_FILE}")]
+    if not (path / FORMAT_FILE).is_file() and has_chat_template(path):
+        own = "asked by its own chat template; trained by LLaVA-Med's prompt, or by its own with --version chat"
+        return [("conversation format", f"no {FORMAT_FILE}: {own}", "")]
     if not (path / FORMAT_FILE).is_file():
         way = f"`cxrgen convert {path} OUT --to stock` writes one"
         return [("conversation format", f"no {FORMAT_FILE}, so train and generate cannot know it", way)]

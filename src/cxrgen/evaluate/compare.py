@@ -18,6 +18,7 @@ from typing import Any
 
 from cxrgen.core.errors import UsageError
 from cxrgen.core.files import write_json, write_text
+from cxrgen.core.folders import locked
 from cxrgen.core.progress import say
 from cxrgen.core.records import read_studies
 from cxrgen.evaluate.differences import Difference, Standing, differences, ranking, standings
@@ -74,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     shown = {pair: rows for pair, rows in found.items() if options.all_pairs or pair[0] == 0}
     content = _content(names, notes, shown, standing, options)
     if options.out:
-        _write(options, systems, content, Compared(systems, standing, shown, notes, str(content["signature"])))
+        with locked(options.out, "wait for it, or give another --out"):
+            _write(options, systems, content, Compared(systems, standing, shown, notes, str(content["signature"])))
     if options.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     elif options.format == "text":

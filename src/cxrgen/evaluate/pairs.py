@@ -2,13 +2,14 @@
 
 Cells are text and stay as they are: ids keep their leading zeros, and "None", "N/A" or "NaN" are words a model wrote.
 Ids that do not match one to one are an error by default, because a model without reports for hard cases looks better
-than it is; `allow_missing` turns them into a list.
+than it is; `allow_missing` turns them into a list. Ids and names of columns can be a patient's: messages give rows and
+numbers of columns, and the ids are the detail of an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 
@@ -17,12 +18,15 @@ from cxrgen.core.tables import CsvTable, find_column, read_csv, read_json
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
 _ID_COLUMNS = ("study_id", "id")
-_LISTED = 5  # ids named in one line; the whole list goes into scores.json
+_LISTED = 5  # rows named in one line; the ids go into scores.json
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """N studies in the order of the reference file. `left_out` maps missing, extra and doubled to their ids."""
+    """N studies in the order of the reference file.
+
+    `left_out` maps missing, extra and doubled to their ids, `rows_left_out` to where these stand ("gt.csv:7").
+    """
 
     study_ids: tuple[str, ...]
     hypotheses: tuple[str, ...]
@@ -30,6 +34,7 @@ class Pairs:
     subjects: tuple[str, ...] | None = None  # from a subject_id column of the reference file
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rows_left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_pairs(predictions: Path, references: Path, allow_missing: bool = False) -> Pairs:
@@ -38,42 +43,54 @@ def read_pairs(predictions: Path, references: Path, allow_missing: bool = False)
     Raises InputError for wrong columns, an empty id, no common id, and, unless `allow_missing`, for ids that are
     missing from the predictions, extra in them, or doubled in either file. A doubled id is left out altogether.
     """
-    predicted, doubled_predictions, notes = _read(predictions)
-    referenced, doubled_references, more_notes = _read(references)
-    doubled = doubled_predictions | doubled_references
+    predicted, referenced = _read(predictions), _read(references)
+    doubled = {**predicted.doubled, **referenced.doubled}
     left_out = {
-        "missing": tuple(name for name in referenced if name not in predicted and name not in doubled),
-        "extra": tuple(name for name in predicted if name not in referenced and name not in doubled),
-        "doubled": tuple(sorted(doubled)),
+        "missing": [name for name in referenced.rows if name not in predicted.rows and name not in doubled],
+        "extra": [name for name in predicted.rows if name not in referenced.rows and name not in doubled],
+        "doubled": sorted(doubled),
     }
-    kept = tuple(name for name in referenced if name in predicted and name not in doubled)
+    rows = {
+        "missing": tuple(referenced.rows[name].row_ref for name in left_out["missing"]),
+        "extra": tuple(predicted.rows[name].row_ref for name in left_out["extra"]),
+        "doubled": tuple(doubled[name] for name in left_out["doubled"]),
+    }
+    kept = tuple(name for name in referenced.rows if name in predicted.rows and name not in doubled)
     hint = _hint(left_out["missing"], left_out["extra"])
     if any(left_out.values()) and not allow_missing:
         raise InputError(
-            f"{predictions} does not match {references} one to one: {listed(left_out)}{hint}; "
-            "complete the file, or score the rest with --allow-missing"
+            f"{predictions} does not match {references} one to one: {listed(rows)}{hint}; "
+            "complete the file, or score the rest with --allow-missing",
+            detail=listed(left_out),
         )
     if not kept:
-        raise InputError(f"{predictions} and {references} have no study id in common ({listed(left_out)}){hint}")
-    subjects = tuple(referenced[name][1] for name in kept)
+        raise InputError(
+            f"{predictions} and {references} have no study id in common ({listed(rows)}){hint}", detail=listed(left_out)
+        )
+    subjects = tuple(referenced.rows[name].subject for name in kept)
     pairs = Pairs(
         kept,
-        tuple(predicted[name][0] for name in kept),
-        tuple(referenced[name][0] for name in kept),
+        tuple(predicted.rows[name].report for name in kept),
+        tuple(referenced.rows[name].report for name in kept),
         subjects if all(subjects) else None,
-        left_out,
+        {kind: tuple(names) for kind, names in left_out.items()},
     )
-    return Pairs(**{**vars(pairs), "notes": (*notes, *more_notes, *_remarks(pairs))})
+    remark = [f"left out: {listed(rows)}"] if any(rows.values()) else []
+    notes = (*predicted.notes, *referenced.notes, *_remarks(pairs), *remark)
+    return replace(pairs, notes=notes, rows_left_out=rows)
 
 
 def read_reports(path: Path, study_ids: Sequence[str]) -> list[str]:
     """The reports of a baseline's CSV in the order of `study_ids`; more ids are ignored, missing ones an InputError."""
-    reports, doubled, _ = _read(path)
-    missing = tuple(name for name in study_ids if name not in reports)
-    if missing or doubled.intersection(study_ids):
-        problems = {"missing": missing, "doubled": tuple(sorted(doubled.intersection(study_ids)))}
-        raise InputError(f"{path}: every scored study is needed once; {listed(problems)}")
-    return [reports[name][0] for name in study_ids]
+    reports = _read(path)
+    problems = {
+        "missing": [name for name in study_ids if name not in reports.rows],
+        "doubled": [name for name in study_ids if name in reports.doubled],
+    }
+    if any(problems.values()):
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in problems.items() if names)
+        raise InputError(f"{path}: every scored study is needed once; {counts}", detail=listed(problems))
+    return [reports.rows[name].report for name in study_ids]
 
 
 def read_truth(path: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
@@ -84,11 +101,14 @@ def read_truth(path: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
     for row in table.rows:
         name = row.cells[str(column)].strip()
         if name in rows:
-            raise InputError(f"{row.row_ref}: study {name!r} is given twice; keep one row a study")
+            raise InputError(f"{row.row_ref}: its study was given before; keep one row a study", detail=repr(name))
         rows[name] = row.cells
     missing = tuple(name for name in study_ids if name not in rows)
     if missing:
-        raise InputError(f"{path}: no truth for some scored studies; {listed({'missing': missing})}")
+        raise InputError(
+            f"{path}: no truth for {len(missing)} of {len(study_ids)} scored studies; give each a row",
+            detail=listed({"missing": missing}),
+        )
     return [rows[name] for name in study_ids]
 
 
@@ -107,7 +127,7 @@ def read_limits(path: Path) -> dict[str, dict[str, float]]:
 
 
 def listed(problems: Mapping[str, Sequence[str]]) -> str:
-    """ "2 missing (0007, 0012), 1 doubled (0003)": counts and the first few ids of each kind."""
+    """ "2 missing (gt.csv:7, gt.csv:12), 1 doubled (pred.csv:4)": counts and the first few names of each kind."""
     parts = []
     for kind, names in problems.items():
         if names:
@@ -124,26 +144,42 @@ def _hint(missing: Iterable[str], extra: Iterable[str]) -> str:
     return "; some ids differ only in leading zeros, an s or .0: write them as text (in pandas, read with dtype=str)"
 
 
-def _read(path: Path) -> tuple[dict[str, tuple[str, str]], set[str], list[str]]:
-    """Id to (report, subject), the doubled ids, and what was unusual about the file."""
+@dataclass(frozen=True)
+class _Row:
+    report: str
+    subject: str
+    row_ref: str
+
+
+@dataclass(frozen=True)
+class _Reports:
+    """Rows by id, the row of each id that is given again, and what was unusual about the file."""
+
+    rows: dict[str, _Row]
+    doubled: dict[str, str]
+    notes: list[str]
+
+
+def _read(path: Path) -> _Reports:
     table = read_csv(path)
     id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
     rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
     if not rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
-    reports: dict[str, tuple[str, str]] = {}
-    doubled: set[str] = set()
+    reports: dict[str, _Row] = {}
+    doubled: dict[str, str] = {}
     for row in rows:
         name = row.cells[id_column].strip()
         if not name:
-            raise InputError(f"{row.row_ref}: empty {id_column}; every report needs its study id")
+            raise InputError(f"{row.row_ref}: empty {id_column.lower()}; every report needs its study id")
         if name in reports:
-            doubled.add(name)
-        reports[name] = (row.cells[report_column], row.cells[subject_column] if subject_column else "")
+            doubled[name] = row.row_ref
+        subject = row.cells[subject_column] if subject_column else ""
+        reports[name] = _Row(row.cells[report_column], subject, row.row_ref)
     headers = len(table.rows) - len(rows)
     notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]
-    return reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table)
+    return _Reports(reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table))
 
 
 def _is_header(*cells: str) -> bool:
@@ -154,8 +190,8 @@ def _is_header(*cells: str) -> bool:
 
 def _unused(table: CsvTable) -> list[str]:
     known = {"study_id", "id", "report", "subject_id"}
-    others = [column for column in table.columns if column.lower() not in known]
-    return [f"{table.path.name}: columns not used: {', '.join(others)}"] if others else []
+    others = sum(column.lower() not in known for column in table.columns)
+    return [f"{table.path.name}: columns not used: {others}"] if others else []
 
 
 def _remarks(pairs: Pairs) -> Iterable[str]:
@@ -169,5 +205,3 @@ def _remarks(pairs: Pairs) -> Iterable[str]:
             yield f"{empty} {side} are empty; they are scored as empty texts"
     if pairs.hypotheses == pairs.references and any(pairs.references):
         yield "every prediction is its own reference, word for word; is --pred the right file?"
-    if any(pairs.left_out.values()):
-        yield f"left out: {listed(pairs.left_out)}"

@@ -94,7 +94,7 @@ def write_results(folder: Path, scores: Scores, subjects: tuple[str, ...], conte
         pq.write_table(table, temporary, compression="zstd")
         temporary.chmod(0o600)
     _write_csv(folder / "per_study.csv", scores, subjects)
-    write_json(folder / "scores.json", content)
+    write_json(folder / "scores.json", content, private=True)  # it lists ids of studies that were left out
 
 
 def _write_csv(path: Path, scores: Scores, subjects: tuple[str, ...]) -> None:

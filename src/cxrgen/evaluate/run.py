@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError
-from cxrgen.core.files import make_folder, sha256_file
+from cxrgen.core.files import sha256_file
+from cxrgen.core.folders import locked
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate import baselines, metric_options
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
     )
+    inputs.add_argument("--show-values", action="store_true", help="messages may show ids and names of columns")
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     scoring = parser.add_argument_group("scores")
     scoring.add_argument(
@@ -89,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument("--no-images", action="store_true", help="a page without images")
     outputs.add_argument("--hide-text", action="store_true", help="a page without report texts, for sharing")
-    outputs.add_argument("--json", action="store_true", help="print scores.json instead of the scoreboard")
+    outputs.add_argument("--json", action="store_true", help="print scores.json, rows in place of ids")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,11 +115,22 @@ def run(options: argparse.Namespace) -> int:
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
     pairs = read_pairs(options.pred, options.gt, options.allow_missing)
+    with locked(options.out, "wait for it, or give another --out"):  # refused before the work, if it has to be
+        return _score(options, pairs, names or (), metrics, lacking, settings)
+
+
+def _score(
+    options: argparse.Namespace,
+    pairs: Pairs,
+    names: Sequence[str],
+    metrics: Sequence[str],
+    lacking: Mapping[str, str],
+    settings: metric_options.Settings,
+) -> int:
     studies = _studies(options.studies, pairs) if options.studies else {}
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
-    make_folder(options.out)  # a folder that cannot be written is reported before the work
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
@@ -133,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
         without_weights=baselines.AUTOMATIC if options.auto_baselines == "cheap" else (),
     )
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
-    boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in (names or ())}
+    boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in names}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
@@ -141,7 +154,8 @@ def run(options: argparse.Namespace) -> int:
     write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options)))
     write_results(options.out, scores, subjects, content)
     if options.json:
-        print(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
+        shown = content if options.show_values else {**content, "left_out": pairs.rows_left_out}
+        print(json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False))
     else:
         print("\n".join([*board_lines(boards), scoreboard(scores, scored, limits)]))
         print(page)

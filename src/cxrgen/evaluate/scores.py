@@ -184,4 +184,4 @@ def _check(
             raise InputError(f"{len(column)} {name} for {len(study_ids)} study ids; there must be one each")
     if len(set(study_ids)) != len(study_ids):
         repeated = next(name for name, times in Counter(study_ids).items() if times > 1)
-        raise InputError(f"study {repeated!r} is given twice; each study is scored once")
+        raise InputError("a study is given twice; each study is scored once", detail=repr(repeated))

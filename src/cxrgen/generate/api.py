@@ -10,11 +10,11 @@ from typing import Any
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, View
-from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.run_checkpoint import ready_folder
-from cxrgen.generate.settings import Settings, read_format, with_options
+from cxrgen.generate.settings import Settings, named_folder, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.text.context import NOTHING, Prior
@@ -24,11 +24,11 @@ Paths = str | os.PathLike[str]
 
 
 class ReportGenerator:
-    """A checkpoint in memory, and how it writes. Raises UsageError for another engine than transformers."""
+    """A checkpoint in memory, and how it writes. Raises UsageError for engine vllm."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.engine != "transformers":
-            raise UsageError(f"one study is written by engine transformers; {settings.engine} is for question files")
+        if settings.engine == "vllm":
+            raise UsageError("one study is written by engine auto; vllm is for question files")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
         self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
@@ -66,15 +66,18 @@ class ReportGenerator:
             say(
                 f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
             )
-        conversation = study_conversation(study, format.asks, before)
+        conversation = study_conversation(study, self.settings.asks, before)
         if not conversation.images:
             raise InputError(
                 f"no image left to show: the checkpoint takes {format.views} images, given are "
                 f"{', '.join(view.view for view in study.views)}; --image-views says what images show"
             )
         most = self.settings.max_new_tokens
-        written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
-        return next(report for _, report in written).report
+        try:
+            written = write_reports(self.checkpoint, [conversation], Path(), 1, most, self.sampler)
+            return next(report for _, report in written).report
+        except InputError as error:  # its caller has named the images
+            raise InputError(error.shown(show_values=True)) from None
 
     def _views(self, images: Paths | Sequence[Paths], shown: Sequence[str] | None) -> tuple[View, ...]:
         paths = [Path(images)] if isinstance(images, (str, os.PathLike)) else [Path(image) for image in images]
@@ -98,7 +101,10 @@ def load(
     context: str | None = None,
     **settings: Any,
 ) -> ReportGenerator:
-    """Open a checkpoint folder. `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype."""
-    folder = ready_folder(Path(model))
+    """Open a checkpoint folder, or any image-text model by its folder or name on the hub.
+
+    `settings` are those of `Settings`: max_new_tokens, temperature, top_p, seed, dtype, question.
+    """
+    folder = ready_folder(named_folder(Path(model)))
     format = with_options(read_format(folder), conv_mode, compat, views, context)
     return ReportGenerator(Settings(folder, format, **settings))

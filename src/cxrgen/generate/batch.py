@@ -39,7 +39,9 @@ _SHOWN = 20  # studies that failed, on the screen; the file lists all
 def write_test_set(options: argparse.Namespace) -> int:
     """Write the reports, then the files; returns or raises what the exit code says."""
     settings = settings_of(options)
-    questions = read_questions(options.question_file, options.image_folder, options.split, settings.format)
+    questions = read_questions(
+        options.question_file, options.image_folder, options.split, settings.format, settings.question
+    )
     predictions: Path = options.answers_file_pred
     rank, count = torchrun_rank()
     if options.num_chunks < 1:
@@ -135,13 +137,14 @@ def _list_failures(
         for number in lost
     ]
     if len(lost) == len(conversations):
-        raise InputError(f"no report could be written; the first: {rejects[-len(lost)].id}: {rejects[-len(lost)].hint}")
+        first = rejects[-len(lost)]
+        raise InputError(f"no report could be written; {first.row}: {first.hint}", detail=f"id {first.id!r}")
     path = _rejects_path(predictions)
     path.unlink(missing_ok=True)
     if rejects:
         write_rejects(path, rejects)
         for each in rejects[:_SHOWN]:
-            say(f"{each.row}, {each.id}: {each.hint}")
+            say(f"{each.row}: {each.hint}")
         say(f"{len(rejects)} without a report, all listed in {path}")
 
 

@@ -1,6 +1,7 @@
 """What turns conversations into reports in one process: the checkpoint on its device, and the memory there is.
 
-The engine is transformers with our own batches, or vLLM; both are one function from conversations to reports.
+The engine is transformers, in refilled batches where these are exact for the class and by `generate` where not, or
+vLLM; each is one function from conversations to reports.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import torch
 
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Prediction
-from cxrgen.generate.decoding.decode import Failed, write_reports
 from cxrgen.generate.decoding.ngram_drafts import NgramTable
-from cxrgen.generate.decoding.sampling import Sampler, make_sampler
+from cxrgen.generate.decoding.reports import write_reports
+from cxrgen.generate.decoding.sampling import Failed, Sampler, make_sampler
 from cxrgen.generate.settings import Settings
-from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
+from cxrgen.model.checkpoint import Checkpoint, open_model_folder
 from cxrgen.model.quantization import quantization
 
 # Conversations, the folder of their images, and a callback for studies that fail: to (number, report) as they come.
@@ -68,9 +69,9 @@ def open_on_device(settings: Settings) -> Checkpoint:
             "quantization_config": quantization(settings.bits, dtype, f"--load-in-{settings.bits}bit"),
             "device_map": {"": device},
         }
-        checkpoint = open_checkpoint(settings.model, dtype, **how)
+        checkpoint = open_model_folder(settings.model, dtype, **how)
     else:
-        checkpoint = open_checkpoint(settings.model, dtype)
+        checkpoint = open_model_folder(settings.model, dtype)
         checkpoint.model.to(device)
     return replace(checkpoint, format=settings.format)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_csv, write_text
 from cxrgen.core.records import Conversation, Prediction, Reject, read_studies
 from cxrgen.text.llava_json import read_conversations
@@ -31,19 +31,25 @@ class Questions:
     rejects: list[Reject]
 
 
-def read_questions(path: Path, images: Path | None, split: str, format: Format) -> Questions:
-    """All that is asked, in its order. Raises InputError when there is nothing, or none of the images is there."""
+def read_questions(path: Path, images: Path | None, split: str, format: Format, task: str = "") -> Questions:
+    """All that is asked, in its order; `task` replaces the task of a prepared set's questions.
+
+    Raises InputError when there is nothing, or none of the images is there.
+    """
     folder = images or (path if path.is_dir() else path.parent)
     rejects: list[Reject] = []
     if path.is_dir():
         studies = read_studies(path)
-        priors = priors_by_rule(studies, format.asks)
+        rule = replace(format.asks, task=task)
+        priors = priors_by_rule(studies, rule)
         chosen = [study for study in studies if study.split == split]
-        asked = [study_conversation(study, format.asks, priors.get(study.study_id)) for study in chosen]
-        say_cut_images(chosen, priors, format.asks)
+        asked = [study_conversation(study, rule, priors.get(study.study_id)) for study in chosen]
+        say_cut_images(chosen, priors, rule)
         conversations = [each for each in asked if each.images]
         kind = "image" if format.views == "all" else f"{format.views} image"
         rejects = [Reject("study", each.id, "no-image", f"no {kind} to show") for each in asked if not each.images]
+    elif task:
+        raise UsageError(f"--question is for prepared folders and --images; {path.name} holds its own questions")
     else:
         conversations, rejects = read_conversations(path)
     conversations, doubled = _one_per_id(conversations, path.name)
@@ -53,7 +59,10 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format) 
         raise InputError(f"{path}: nothing to report on in split {split!r}{why}")
     paths = [folder / name for each in conversations for name in each.images]
     if paths and not any(path.is_file() for path in paths):
-        raise InputError(f"{paths[0]}: no such image, nor any other of {len(paths)}; is --image-folder right?")
+        raise InputError(
+            f"{path}: no such image in {folder} as any of its {len(paths)}; is --image-folder right?",
+            detail=f"the first: {str(paths[0])!r}",
+        )
     return Questions(conversations, folder, rejects)
 
 

@@ -63,6 +63,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="unusable questions: 0.02 or 2%% (default: 2%%)",
     )
     add("--restart", action="store_true", help="discard what an earlier run has written for these files")
+    add("--show-values", action="store_true", help="messages may show ids and paths of the questions")
     add("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
 
 
@@ -80,7 +81,13 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
 
 def _add_input(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--model-name", type=Path, metavar="DIR", help="checkpoint folder")
+    add(
+        "--model-name",
+        type=Path,
+        metavar="MODEL",
+        help="checkpoint folder; or any image-text model, folder or hub name",
+    )
+    add("--question", metavar="TEXT", help="the task that prompts end with (default: Write the report.)")
     add("--views", metavar="VIEWS", help="images that are given: all, frontal or lateral (default: as in training)")
     add(
         "--context",
@@ -108,7 +115,12 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     bits = group.add_mutually_exclusive_group()
     bits.add_argument("--load-in-4bit", action="store_true", help="quantise the language model (bitsandbytes)")
     bits.add_argument("--load-in-8bit", action="store_true", help="quantise the language model (bitsandbytes)")
-    add("--engine", default="transformers", choices=("transformers", "vllm"), help="vllm needs a GPU")
+    add(
+        "--engine",
+        default="auto",
+        choices=("auto", "transformers", "vllm"),
+        help="auto and transformers: refilled batches for class llava, else model.generate; vllm needs a GPU",
+    )
     add(
         "--speculative",
         "--drafts",

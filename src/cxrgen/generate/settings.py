@@ -20,8 +20,9 @@ from cxrgen.text.context import NOTHING, parts_of
 
 if TYPE_CHECKING:
     from cxrgen.model.conversation import Format
+    from cxrgen.text.prompts import PromptRule
 
-ENGINES = ("transformers", "vllm")
+ENGINES = ("auto", "transformers", "vllm")  # auto: transformers, by the way that is exact for the class
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SPECULATIVE = ("auto", "ngram", "none")  # or a prepared folder
 
@@ -39,11 +40,17 @@ class Settings:
     seed: int = 0
     dtype: str = "auto"  # float32 on a CPU, bfloat16 on a GPU that has it
     bits: int = 0  # 4 or 8: the language model's weights are quantised while they are loaded
-    engine: str = "transformers"  # or vllm
+    engine: str = "auto"  # auto and transformers are one; or vllm
+    question: str = ""  # in place of the task that a prompt of this package ends with
     ngram_reports: tuple[str, ...] = ()  # training reports that speculative decoding proposes tokens from
 
     # What is written depends on these, and on checkpoint and questions; on the others only how fast.
     decides: ClassVar = ("format", "max_new_tokens", "temperature", "top_p", "seed", "dtype", "bits", "engine")
+
+    @property
+    def asks(self) -> PromptRule:
+        """How a study is asked about."""
+        return replace(self.format.asks, task=self.question)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.max_new_tokens < 1:
@@ -54,21 +61,27 @@ class Settings:
             raise unknown("--dtype", self.dtype, DTYPES)
         if self.engine not in ENGINES:
             raise unknown("--engine", self.engine, ENGINES)
-        if self.bits not in (0, 4, 8) or (self.bits and self.engine != "transformers"):
-            raise UsageError(f"engine {self.engine!r} with {self.bits} bits; 4 or 8 bits are for engine transformers")
+        if self.bits not in (0, 4, 8) or (self.bits and self.engine == "vllm"):
+            raise UsageError(f"engine {self.engine!r} with {self.bits} bits; 4 or 8 bits are for engine auto")
 
 
 def read_format(model: Path) -> Format:
-    """The format of a checkpoint folder, without opening the checkpoint. Raises InputError when it is none."""
+    """The format of a checkpoint folder, without opening the checkpoint; another model's is its own chat template.
+
+    Raises InputError for a folder that is neither.
+    """
+    from cxrgen.model.checkpoint import chat_format, has_chat_template
     from cxrgen.model.conversation import recorded_format
     from cxrgen.model.locate import base_of
 
     if not model.is_dir():
         raise InputError(f"{model}: no such folder; give a checkpoint written by `cxrgen train`")
     whole = base_of(model) is None  # an adapter folder has its base's config.json
+    if whole and not (model / "cxrgen.json").is_file() and has_chat_template(model):
+        return chat_format(model)
     for name in ("config.json", "cxrgen.json") if whole else ("cxrgen.json",):
         if not (model / name).is_file():
-            raise InputError(f"{model}: no {name}, so this is no checkpoint of cxrgen")
+            raise InputError(f"{model}: no {name} and no chat template, so how to ask this model is not known")
     return recorded_format(model / "cxrgen.json")
 
 
@@ -80,7 +93,10 @@ def with_options(
     Raises UsageError for a context that the checkpoint was not trained with.
     """
     from cxrgen.llava_med.conv_modes import ORIGINAL, conversation_mode
+    from cxrgen.model.templates import CHAT
 
+    if format.template == CHAT and (conv_mode or compat):
+        raise UsageError("--conv-mode and --compat: this model is asked by its own chat template; leave them out")
     if conv_mode is not None:
         template, start = conversation_mode(conv_mode)
         format = replace(format, template=template, compat=start)
@@ -107,7 +123,7 @@ def _check_context(format: Format, context: str) -> None:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """From the command line. Raises UsageError for impossible values, InputError for a folder that is no model."""
-    model = ready_folder(options.model_name)
+    model = ready_folder(named_folder(options.model_name))
     format = with_options(read_format(model), options.conv_mode, options.compat, options.views, options.context)
     return Settings(
         model=model,
@@ -120,16 +136,27 @@ def settings_of(options: argparse.Namespace) -> Settings:
         dtype=options.dtype,
         bits=4 if options.load_in_4bit else 8 if options.load_in_8bit else 0,
         engine=options.engine,
-        ngram_reports=_ngram_reports(options),
+        question=options.question or "",
+        ngram_reports=_ngram_reports(options, format),
     )
 
 
-def _ngram_reports(options: argparse.Namespace) -> tuple[str, ...]:
+def named_folder(model: Path) -> Path:
+    """The folder that `--model-name` means; a name on the hub is fetched, once. Raises InputError for neither."""
+    if model.is_dir():
+        return model
+    from cxrgen.model.locate import folder_of
+
+    return folder_of(str(model))
+
+
+def _ngram_reports(options: argparse.Namespace, format: Format) -> tuple[str, ...]:
     """The training reports that speculative decoding uses, where it saves time; () switches it off."""
     choice = "none" if options.speculative == "off" else options.speculative
     folder: Path | None = options.question_file if choice in SPECULATIVE else Path(choice)
     prepared = folder is not None and folder.is_dir()
-    helpful = options.batch_size < MOST_ROWS and options.engine == "transformers" and not options.images
+    refills = options.engine != "vllm" and format.template != "chat"
+    helpful = options.batch_size < MOST_ROWS and refills and not options.images
     if choice == "none" or (choice == "auto" and not (prepared and helpful)):
         return ()
     if folder is None or not prepared:
@@ -138,7 +165,8 @@ def _ngram_reports(options: argparse.Namespace) -> tuple[str, ...]:
         raise UsageError(f"--speculative {choice}: {folder} is no prepared folder, so it has no training reports")
     if not helpful:
         raise UsageError(
-            f"--speculative {choice}: it is for question files, engine transformers and --batch-size below {MOST_ROWS}"
+            f"--speculative {choice}: it is for question files, class llava by engine auto, and --batch-size below "
+            f"{MOST_ROWS}"
         )
     reports = [study.report for study in read_studies(folder, "train") if study.report is not None]
     return tuple(reports[:MOST_REPORTS])

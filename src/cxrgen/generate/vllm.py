@@ -1,8 +1,9 @@
 """The same reports by vLLM, which packs many more of them onto a GPU; `pip install "cxrgen[vllm]"`, needs a GPU.
 
 vLLM gets the very prompt that the checkpoint was trained with, as token ids with one image token an image, which it
-widens itself; images come to it after the checkpoint's aspect rule. An adapter is not merged: its low-rank
-matrices are vLLM's own adapter over the base, and what else was trained lies in the weights below (`model.adapter`).
+widens itself; images come to it after the checkpoint's aspect rule. A model with its own chat template gets the ids of
+its messages, rendered by that template, likewise with one placeholder an image. An adapter is not merged: its low-rank
+matrices are vLLM's own adapter over the base, and what else was trained lies in the weights below (`vllm_adapter`).
 vLLM's kernels round otherwise than transformers' do, so now and then a report differs from the one that the other
 engine writes. Encoders that vLLM does not know, such as the small one of this package, need the other engine.
 """
@@ -16,19 +17,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import AutoProcessor, GenerationConfig
+from transformers import GenerationConfig
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed
-from cxrgen.generate.decoding.prefill import check_regular
 from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
 from cxrgen.generate.settings import Settings
 from cxrgen.generate.vllm_adapter import part
+from cxrgen.model.chat import ChatFamily
 from cxrgen.model.conversation import Format, encode_prompt
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.locate import base_of
 from cxrgen.model.pixels import open_image
+from cxrgen.model.processors import open_processor
+from cxrgen.model.templates import CHAT
 
 _AT_A_TIME = 512  # studies handed over together; an interruption loses at most these
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of low-rank matrices that vLLM makes room for
@@ -44,13 +47,16 @@ class VllmEngine:
         except ImportError:
             raise InputError('--engine vllm: vLLM is not installed; pip install "cxrgen[vllm]"') from None
         self.vllm, self.settings = vllm, settings
-        tokenizer = AutoProcessor.from_pretrained(settings.model, local_files_only=True).tokenizer
-        if settings.format.template != "plain":
-            tokenizer, _ = checked_tokenizer(settings.model, tokenizer, settings.format)
-        self.tokenizer = tokenizer
+        processor = open_processor(settings.model)
+        self.family = ChatFamily(processor, settings.format) if settings.format.template == CHAT else None
+        self.tokenizer = processor.tokenizer
+        if settings.format.template not in ("plain", CHAT):
+            self.tokenizer, _ = checked_tokenizer(settings.model, self.tokenizer, settings.format)
         weights, options = self._weights()
         generation = GenerationConfig.from_pretrained(weights, local_files_only=True)
         self.stop = stop_criteria(self.tokenizer, generation, settings.format.template)
+        if self.family is not None:
+            self.stop = replace(self.stop, tokens=self.stop.tokens | self.family.stop_tokens)
         try:
             self.model = vllm.LLM(
                 model=str(weights),
@@ -62,9 +68,7 @@ class VllmEngine:
             )
         except (RuntimeError, ValueError, NotImplementedError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(
-                f"{settings.model}: vLLM cannot open it: {first_line}; try --engine transformers"
-            ) from None
+            raise InputError(f"{settings.model}: vLLM cannot open it: {first_line}; try --engine auto") from None
 
     def _weights(self) -> tuple[Path, dict[str, Any]]:
         """The folder of whole weights, and vLLM's options for the adapter over them, if there is one."""
@@ -106,9 +110,10 @@ class VllmEngine:
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
         count = len(conversation.images)
-        for name in conversation.images:
-            check_regular(folder / name)
-        ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format), count)
+        if self.family is not None:
+            ids = self.family.prompt_ids(conversation)
+        else:
+            ids = encode_prompt(conversation.turns[:1], self.tokenizer, _one_token_an_image(format), count)
         images = [open_image(folder / name, format) for name in conversation.images]
         return {"prompt_token_ids": ids, "multi_modal_data": {"image": images}} if images else {"prompt_token_ids": ids}
 

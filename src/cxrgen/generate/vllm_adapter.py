@@ -53,6 +53,8 @@ def part(folder: Path, out: Path) -> Parts:
     """
     base, config = base_of(folder), read_json(folder / ADAPTER_CONFIG)
     assert base is not None
+    if config.get("use_dora"):
+        raise InputError(f"{folder}: a DoRA adapter, which vLLM does not take; merge it (--merge_adapter True)")
     if not (folder / _FILE).is_file():
         raise InputError(f"{folder}: no {_FILE}, so the adapter's weights are missing")
     tensors = {name.removeprefix(_PREFIX): rows for name, rows in read_tensors(folder / _FILE).items()}

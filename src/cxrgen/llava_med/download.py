@@ -166,5 +166,5 @@ def _by_hand(file: Published, out: Path) -> str:
 def _read_sums(out: Path) -> dict[str, str]:
     if not (out / SUMS).is_file():
         return {}
-    rows = (line.split("  ", 1) for line in (out / SUMS).read_text(encoding="utf-8").splitlines())
+    rows = (line.split("  ", 1) for line in (out / SUMS).read_text("utf-8", errors="replace").splitlines())
     return {row[1]: row[0] for row in rows if len(row) == 2}

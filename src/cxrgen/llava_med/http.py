@@ -139,12 +139,12 @@ def _continue(url: str, part: Path, size: int, slack: int, timeout: float) -> No
         raise
     with response:
         resumed = response.status == 206 and _range_start(response) == have
-        length = response.headers.get("Content-Length")
-        total = None if length is None else int(length) + (have if resumed else 0)
+        length = response.headers.get("Content-Length") or ""
+        total = int(length) + (have if resumed else 0) if length.isdecimal() else None
         if total is not None and abs(total - size) > slack:
             raise SourceFailed(f"{total:,} bytes, published are {size:,}")
         version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        mark.write_text("" if version.startswith("W/") else version, encoding="ascii")
+        mark.write_text(version if version.isascii() and not version.startswith("W/") else "", encoding="ascii")
         with open(part, "ab" if resumed else "wb") as file:
             left = -(-(size - (have if resumed else 0)) // _CHUNK)
             blocks = iter(lambda: response.read(_CHUNK), b"")

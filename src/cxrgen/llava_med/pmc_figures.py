@@ -8,14 +8,15 @@ Names inside an archive decide nothing: an image is named by its pair_id, which 
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import re
+import shutil
 import tarfile
 import threading
 import time
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,10 +24,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from cxrgen.core.archives import DAMAGE, HostileArchive, open_archive
 from cxrgen.core.errors import InputError, TooManyRejects
-from cxrgen.core.files import make_folder, replacing, write_csv
+from cxrgen.core.files import is_file, make_folder, replacing, write_csv
 from cxrgen.core.journal import Journal, read_journal
 from cxrgen.core.progress import track
+from cxrgen.core.tables import read_text
 from cxrgen.llava_med.http import RetryPolicy, SourceFailed, open_url, refusal, short
 
 ALLOWED_HOSTS = ("ftp.ncbi.nlm.nih.gov", "www.ncbi.nlm.nih.gov")
@@ -34,11 +37,9 @@ MANIFEST, MISSING = "manifest.jsonl", "missing.csv"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,200}")
 _LARGEST_IMAGE = 256 << 20
 _LARGEST_ARCHIVE = 32 << 30  # unpacked
-_LARGEST_NAME = 1 << 20  # tarfile reads a long name into memory whole
-_NAMES = (
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-)
+_BELIEVED_ARCHIVE = 256 << 20  # unpacked; above this it must not be too many times what was sent
+_LONGEST_LINE = 1 << 16  # characters of the list; real ones have a few hundred
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _SETTLED = ("done", "gone")
 
 
@@ -72,17 +73,17 @@ def fetch_figures(wanted: Figures, retry: RetryPolicy, dry_run: bool = False) ->
     """
     archives = read_list(wanted.list_path)
     total = sum(map(len, archives.values()))
-    settled = _read_manifest(wanted.images / MANIFEST)
+    settled = _settled(_read_manifest(wanted.images / MANIFEST), archives, wanted)
     open_ones = {url: members for url, members in archives.items() if url not in settled}
     if dry_run:
-        there = sum(1 for members in archives.values() for pair in members.values() if _image(wanted, pair).is_file())
-        hosts = ", ".join(sorted({urlsplit(url).hostname or "?" for url in open_ones}))
+        there = sum(1 for members in archives.values() for pair in members if _image(wanted, pair).is_file())
+        hosts = ", ".join(sorted({_host(url) for url in open_ones}))
         return (
             f"{total} figures in {len(archives)} archives: {there} there, {len(open_ones)} archives to read ({hosts})"
         )
     make_folder(wanted.images)
     limit = _Rate(wanted.rate)
-    outcomes = [each for each in settled.values() if each.url in archives]
+    outcomes = list(settled.values())
     with ThreadPoolExecutor(max(1, wanted.workers)) as pool, Journal(wanted.images / MANIFEST) as manifest:
         jobs = [pool.submit(_one_archive, url, members, wanted, retry, limit) for url, members in open_ones.items()]
         try:
@@ -103,33 +104,69 @@ def fetch_figures(wanted: Figures, retry: RetryPolicy, dry_run: bool = False) ->
     return summary
 
 
+def _settled(
+    before: Mapping[str, Outcome], archives: Mapping[str, Mapping[str, str]], wanted: Figures
+) -> dict[str, Outcome]:
+    """Archives of the list that need not be read again: each figure is there or was found to be lacking."""
+    settled = {}
+    for url, members in archives.items():
+        if url in before:
+            known = before[url]
+            lacking = {pair: "" for pair in members if pair in known.lacking}
+            if all(pair in lacking or _image(wanted, pair).is_file() for pair in members):
+                settled[url] = _lacking(url, lacking, known.status, known.reason)
+    return settled
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "?"
+    except ValueError:
+        return "?"
+
+
 def read_list(path: Path) -> dict[str, dict[str, str]]:
-    """Archive address -> member -> pair_id, in the order of the list. Raises InputError naming the line."""
+    """Archive address -> pair_id -> member, in the order of the list. Raises InputError naming the line."""
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; fetch it with `cxrgen download image-urls`, or name it by --input-path"
         )
     archives: dict[str, dict[str, str]] = {}
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                url, member, pair = (str(row[key]) for key in ("pmc_tar_url", "image_file_path", "pair_id"))
-            except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"{path.name}:{number}: not a line with pmc_tar_url, image_file_path and pair_id"
-                ) from None
-            if not _PLAIN_NAME.fullmatch(pair):
-                raise InputError(f"{path.name}:{number}: the pair_id {pair!r} is no plain file name")
-            archives.setdefault(url, {})[member] = pair
+    places: dict[str, tuple[str, str]] = {}
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"{path.name}:{number}"
+        url, member, pair = _listed(line, place)
+        if not _PLAIN_NAME.fullmatch(pair):
+            raise InputError(
+                f"{place}: the pair_id is no plain file name of at most 200 letters, digits, dots and dashes"
+            )
+        if places.setdefault(pair, (url, member)) != (url, member):
+            raise InputError(f"{place}: the pair_id is that of another figure before; give each its own")
+        archives.setdefault(url, {})[pair] = member
+    if not archives:
+        raise InputError(f"{path}: no figure is listed; fetch it again with `cxrgen download image-urls`")
     return archives
+
+
+def _listed(line: str, place: str) -> tuple[str, str, str]:
+    """Address, member and pair_id of one line."""
+    try:
+        if len(line) > _LONGEST_LINE:
+            raise ValueError
+        row = json.loads(line)
+        url, member, pair = (row[key] for key in ("pmc_tar_url", "image_file_path", "pair_id"))
+        if not all(isinstance(each, str) for each in (url, member, pair)):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{place}: not a line with pmc_tar_url, image_file_path and pair_id") from None
+    return url, member, pair
 
 
 def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, retry: RetryPolicy, limit: _Rate) -> Outcome:
     """Take the wanted members out of one archive, trying again when the stream breaks."""
-    open_members = {member: pair for member, pair in members.items() if not _image(wanted, pair).is_file()}
+    open_members = {pair: member for pair, member in members.items() if not _image(wanted, pair).is_file()}
     failures = 0
     while open_members:
         before = len(open_members)
@@ -139,7 +176,12 @@ def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, retry: R
             break
         except SourceFailed as error:
             return _lacking(url, open_members, "gone" if error.gone else "failed", str(error))
-        except (OSError, http.client.HTTPException, tarfile.TarError, EOFError, zlib.error) as error:
+        except (OSError, http.client.HTTPException, *DAMAGE) as error:
+            if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+                raise InputError(f"{wanted.images}: {error.strerror}; make room, then run again to continue") from None
+            if _held(url, wanted):
+                reason = f"the file in --pmc-output-path is no whole archive ({type(error).__name__})"
+                return _lacking(url, open_members, "failed", reason)
             try:
                 asked_for = refusal(error)
             except SourceFailed as final:
@@ -152,20 +194,38 @@ def _one_archive(url: str, members: Mapping[str, str], wanted: Figures, retry: R
 
 
 def _lacking(url: str, members: Mapping[str, str], status: str, reason: str) -> Outcome:
-    return Outcome(url, status, reason, tuple(members.values()))
+    return Outcome(url, status, reason, tuple(members))
+
+
+def _held(url: str, wanted: Figures) -> Path | None:
+    """The archive that is there already, if it is."""
+    held = wanted.archives / PurePosixPath(urlsplit(url).path).name if wanted.archives else None
+    return held if held is not None and is_file(held) else None
 
 
 @contextmanager
 def _stream(url: str, wanted: Figures, timeout: float, limit: _Rate) -> Iterator[Any]:
     """The archive's bytes: a file that is held already, or the network."""
-    held = wanted.archives / PurePosixPath(urlsplit(url).path).name if wanted.archives else None
-    if held is not None and held.is_file():
+    _check_address(url)
+    held = _held(url, wanted)
+    if held is not None:
         with open(held, "rb") as file:
             yield file
         return
     limit.wait()
     with open_url(url, timeout, wanted.hosts) as response:
         yield _Counted(response, response.headers.get("Content-Length"))
+
+
+def _check_address(url: str) -> None:
+    """Raises SourceFailed for what is no address; another try would not change that."""
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        whole = False
+    if not whole or not url.isascii() or not url.isprintable() or " " in url:
+        raise SourceFailed("not an address that can be asked for")
 
 
 class _Counted:
@@ -184,46 +244,45 @@ class _Counted:
         return data
 
 
-class _Header(tarfile.TarInfo):
-    """A header that is refused when it announces a name of absurd length."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
-        header = super().frombuf(buf, encoding, errors)
-        if header.type in _NAMES and header.size > _LARGEST_NAME:
-            raise SourceFailed("a member's name is longer than 1 MiB; the archive is refused")
-        return header
-
-
 def _take(stream: IO[bytes], members: dict[str, str], wanted: Figures) -> None:
-    """Write each wanted member and strike it off `members`; stops when none is left.
+    """Write the wanted members and strike their pairs off `members`; stops when none is left.
 
-    Raises SourceFailed for an archive that is built to do harm, or is none.
+    Raises SourceFailed for an archive that is built to do harm.
     """
-    with tarfile.open(fileobj=stream, mode="r|gz", tarinfo=_Header) as archive:
-        for member in archive:
-            parts = PurePosixPath(member.name).parts
-            if member.name.startswith("/") or ".." in parts:
-                raise SourceFailed(f"the member {member.name!r} points outside; the archive is refused")
-            name = member.name.removeprefix("./")
-            if archive.offset > _LARGEST_ARCHIVE:
-                raise SourceFailed("larger than 32 GiB unpacked; the archive is refused")
-            if name not in members:
-                continue
-            if not member.isreg():
-                raise SourceFailed(f"the member {member.name!r} is no plain file; the archive is refused")
-            if member.size > _LARGEST_IMAGE:
-                raise SourceFailed(f"the member {member.name!r} is larger than 256 MiB; the archive is refused")
-            source = archive.extractfile(member)
-            assert source is not None
-            data = source.read()
-            if len(data) != member.size:
-                raise ConnectionError(f"the archive ends within {name}")
-            with replacing(_image(wanted, members[name])) as temporary:
-                temporary.write_bytes(data)
-            del members[name]
-            if not members:
-                return
+    try:
+        with open_archive(stream, _BELIEVED_ARCHIVE, _LARGEST_ARCHIVE) as archive:
+            for member in archive:
+                if member.name.startswith("/") or ".." in PurePosixPath(member.name).parts:
+                    raise SourceFailed("a member points outside; the archive is refused")
+                name = member.name.removeprefix("./")
+                pairs = [pair for pair, of in members.items() if of == name]
+                if pairs:
+                    _write(archive, member, [_image(wanted, pair) for pair in pairs])
+                for pair in pairs:
+                    del members[pair]
+                if not members:
+                    return
+    except HostileArchive as error:
+        raise SourceFailed(str(error)) from None
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, targets: Sequence[Path]) -> None:
+    """Copy a member's bytes to each target, whole or not at all."""
+    if not member.isreg():
+        raise SourceFailed("a wanted member is no plain file; the archive is refused")
+    if member.size > _LARGEST_IMAGE:
+        raise SourceFailed(f"a wanted member is larger than {_LARGEST_IMAGE >> 20} MiB; the archive is refused")
+    source = archive.extractfile(member)
+    assert source is not None
+    first, *others = targets
+    with replacing(first) as temporary:
+        with open(temporary, "wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        if temporary.stat().st_size != member.size:
+            raise ConnectionError("the archive ends within a member")
+    for other in others:
+        with replacing(other) as temporary:
+            shutil.copyfile(first, temporary)
 
 
 def _image(wanted: Figures, pair: str) -> Path:

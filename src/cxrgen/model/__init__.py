@@ -4,4 +4,13 @@ Importing this room makes the small vision encoder (`cxrgen.model.tower`) known 
 `AutoModelForImageTextToText` opens a checkpoint that holds one.
 """
 
+import sys
+
+from cxrgen.core.errors import InputError
+
+if sys.flags.optimize > 1:
+    raise InputError(
+        "Python runs without docstrings (-OO or PYTHONOPTIMIZE=2), which transformers needs; use -O at most"
+    )
+
 import cxrgen.model.tower  # noqa: F401  (registers its classes)

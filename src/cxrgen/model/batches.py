@@ -10,14 +10,17 @@ Shapes: B samples, L tokens of the longest (padded) or of all together (packed),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from cxrgen.core.records import Turn
+
 IGNORE = -100
+_A_TOKEN = ("input_ids", "attention_mask", "labels")  # inputs with a value a token, beside those named ..._type_ids
 BUCKET_BATCHES = 50  # batches whose samples are sorted by length together
 
 
@@ -32,6 +35,7 @@ class Sample:
     input_ids: Sequence[int]
     labels: Sequence[int]
     images: tuple[str, ...]
+    turns: tuple[Turn, ...] = ()  # where the model's own processor makes the batches
 
 
 def without_loss(sample: Sample) -> Sample:
@@ -88,6 +92,36 @@ def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Te
         "labels": torch.tensor([[label for each in samples for label in (IGNORE, *each.labels[1:])]]),
     }
     return _with_images(samples, image_of, batch)
+
+
+def merge_inputs(rows: Sequence[Mapping[str, torch.Tensor]], pad: int, left: bool = False) -> dict[str, torch.Tensor]:
+    """Inputs of single samples, as processors give them, as one batch.
+
+    What has a value a token (B, L) is padded to the longest. All else (pixels, grids, sizes: one row an image, a patch
+    or a sample) stands one behind the other; where rows differ in shape, such as numbers of crops, they are filled up
+    with zeros, which these classes read as nothing.
+    """
+    length = max(row["input_ids"].shape[1] for row in rows)
+    batch = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row[name] for row in rows if name in row]
+        if name in _A_TOKEN or name.endswith("type_ids"):
+            filling = {"input_ids": pad, "labels": IGNORE}.get(name, 0)
+            batch[name] = torch.cat([_padded(value, length, filling, left) for value in values])
+        else:
+            widest = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values))]
+            batch[name] = torch.cat([_filled_up(value, widest) for value in values])
+    return batch
+
+
+def _padded(value: torch.Tensor, length: int, filling: int, left: bool) -> torch.Tensor:
+    missing = length - value.shape[1]
+    return torch.nn.functional.pad(value, (missing, 0) if left else (0, missing), value=filling)
+
+
+def _filled_up(value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    missing = [want - has for want, has in zip(shape, value.shape[1:])]
+    return torch.nn.functional.pad(value, [n for count in reversed(missing) for n in (0, count)])
 
 
 def _with_images(

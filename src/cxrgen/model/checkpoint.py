@@ -1,6 +1,7 @@
 """A checkpoint folder: stock Hugging Face files plus cxrgen.json, which says how conversations become tokens.
 
-Training writes it, generation reads it, so both use one format. Other tools open the folder without cxrgen.json.
+Training writes it, generation reads it, so both use one format. Other tools open the folder without cxrgen.json. A
+folder of another origin has none; such a model is asked by its own chat template.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_json
+from cxrgen.model.adapters import load_magnitudes
+from cxrgen.model.chat import ChatFamily
 from cxrgen.model.chat_template import chat_template
 from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.folder_checks import (
@@ -35,8 +38,11 @@ from cxrgen.model.folder_checks import (
 from cxrgen.model.llama_fast import checked_tokenizer, fingerprint
 from cxrgen.model.llama_tokenizer import MODEL_FILE, SLOW_FILES
 from cxrgen.model.locate import base_of
+from cxrgen.model.processors import open_processor
+from cxrgen.model.templates import CHAT
 
 FORMAT_FILE = "cxrgen.json"
+MOST_TOKENS = 8192  # of a sample, for a model that takes more; --model_max_length allows them
 BASE_FILE = "base.json"  # beside an adapter: the digest of the weights that it was trained over
 
 
@@ -66,8 +72,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
     """Write processor, tokenizer and cxrgen.json into an existing folder; beside an adapter, its base's digest."""
-    template = chat_template(checkpoint.format, begin=checkpoint.tokenizer.bos_token_id is not None)
-    checkpoint.processor.chat_template = checkpoint.tokenizer.chat_template = template
+    if checkpoint.format.template != CHAT:
+        template = chat_template(checkpoint.format, begin=checkpoint.tokenizer.bos_token_id is not None)
+        checkpoint.processor.chat_template = checkpoint.tokenizer.chat_template = template
     with quiet():
         checkpoint.processor.save_pretrained(folder)
     for name, data in checkpoint.slow_files.items():
@@ -94,15 +101,46 @@ def open_checkpoint(folder: Path, dtype: torch.dtype = torch.float32, **how: Any
         if name == FORMAT_FILE and base is None:
             check_stock(folder)
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: no {name}, so this is no checkpoint of cxrgen")
-    format = recorded_format(folder / FORMAT_FILE)
+            raise InputError(f"{folder}: no {name} and no chat template, so how to ask this model is not known")
+    return _opened(folder, recorded_format(folder / FORMAT_FILE), dtype, **how)
+
+
+def open_by_chat_template(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
+    """Open a model folder of any origin, to be asked by its own chat template. Raises InputError as the other does."""
+    return _opened(folder, chat_format(folder), dtype, **how)
+
+
+def open_model_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Checkpoint:
+    """Open a checkpoint, or a folder of another origin by its own chat template. Raises InputError as these do."""
+    recorded = (Path(folder) / FORMAT_FILE).is_file() or not has_chat_template(Path(folder))
+    return (open_checkpoint if recorded else open_by_chat_template)(folder, dtype, **how)
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the folder holds a chat template for its processor."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    file = folder / "processor_config.json"
+    content = read_json(file) if file.is_file() else {}
+    return isinstance(content, dict) and bool(content.get("chat_template"))
+
+
+def chat_format(folder: Path) -> Format:
+    """The format of a model folder without cxrgen.json: its own chat template, as many tokens as it has positions."""
+    config = check_config(folder)
+    text = config.get("text_config") or config
+    positions = text.get("max_position_embeddings") or config.get("max_position_embeddings") or MOST_TOKENS
+    return Format(template=CHAT, max_length=min(positions, MOST_TOKENS))
+
+
+def _opened(folder: Path, format: Format, dtype: torch.dtype, **how: Any) -> Checkpoint:
     check_model_folder(folder, format)
     try:
         with quiet():
-            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-            # torchvision, where it is installed, resizes a little differently.
-            processor.image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-            if format.template != "plain":
+            processor = open_processor(folder)
+            if format.template == CHAT:
+                _check_chat(folder, processor, format)
+            elif format.template != "plain":
                 _check_tokenizer(folder, processor, format)
             model = _open_model(folder, dtype, **how)
     except _UNOPENED as error:
@@ -124,7 +162,7 @@ def check_model_folder(folder: Path, format: Format | None = None) -> None:
     if base is not None:
         check_files(base)
         _check_base(folder, base)
-    if format is not None:
+    if format is not None and format.template != CHAT:
         _check_image_tokens(folder, config, format)
     try:
         with quiet():
@@ -154,6 +192,7 @@ def _open_model(folder: Path, dtype: torch.dtype, **how: Any) -> Any:
     model, info = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=dtype, local_files_only=True, output_loading_info=True, **how
     )
+    load_magnitudes(folder, model, info)
     refuse_unloaded(folder, info)
     refuse_infinite(folder, [*model.named_parameters(), *model.named_buffers()])
     return model
@@ -169,6 +208,19 @@ _UNOPENED = (
 def _unopened(folder: Path, error: Exception) -> InputError:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(f"{folder}: the checkpoint cannot be opened: {first_line}")
+
+
+def _check_chat(folder: Path, processor: Any, format: Format) -> None:
+    """Raises InputError for a processor that takes no messages. Where no token pads, the end token does."""
+    for name in ("tokenizer", "image_processor"):
+        if not hasattr(processor, name):
+            raise InputError(f"{folder}: {type(processor).__name__} has no {name}; give an image-text model")
+    if processor.tokenizer.pad_token_id is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    try:
+        ChatFamily(processor, format)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
 
 
 def _check_tokenizer(folder: Path, processor: Any, format: Format) -> None:

@@ -58,10 +58,10 @@ _IMAGE = re.compile(re.escape(IMAGE))
 class Format:
     """How a checkpoint's conversations become tokens, and what it was trained to write."""
 
-    template: str = "plain"  # plain | v0 | v1 (LLaVA-Med v1.0's two) | mistral (v1.5)
+    template: str = "plain"  # plain | v0 | v1 (LLaVA-Med v1.0's two) | mistral (v1.5) | chat (the processor's own)
     spacing: str = "keep"  # keep | strip: white space beside special tokens
     image_token: str = IMAGE  # v0 and v1: <im_patch>
-    image_tokens: int = 256  # tokens an image
+    image_tokens: int = 256  # tokens an image; under `chat` the processor decides
     start_end: bool = False  # <im_start> and <im_end> around an image
     label_rule: str = "answer"  # answer | original
     aspect: str = "square"  # square | pad | black: how an image becomes square

@@ -53,9 +53,11 @@ def precomputed_features(model: Any) -> Iterator[None]:
 @contextmanager
 def raw_pixels(model: Any) -> Iterator[None]:
     """Within this context the model takes images again, also inside `precomputed_features`."""
-    stand_in = model.model.vision_tower
-    if isinstance(stand_in, _PrecomputedFeatures):
-        model.model.vision_tower = stand_in.tower[0]
+    stand_in = getattr(model.model, "vision_tower", None)
+    if not isinstance(stand_in, _PrecomputedFeatures):
+        yield
+        return
+    model.model.vision_tower = stand_in.tower[0]
     try:
         yield
     finally:

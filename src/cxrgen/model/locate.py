@@ -51,6 +51,11 @@ def opened(where: str, scratch: Path) -> Iterator[Path]:
         yield _fetched(where)
 
 
+def folder_of(where: str) -> Path:
+    """The folder that `where` names: a path, or a name on the hub, whose files are fetched where they are not here."""
+    return at_hand(where) or _fetched(where)
+
+
 def at_hand(where: str) -> Path | None:
     """The folder that `where` means if it is on this machine already; never uses the network."""
     path = Path(where).expanduser()

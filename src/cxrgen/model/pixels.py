@@ -20,19 +20,30 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxrgen.core.errors import InputError
+from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.stored import read_as_stored
 from cxrgen.model.conversation import Format
 
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
+_ORIENTATION = 0x0112  # EXIF: how a picture is to be turned
 _PAD_COLOURS = {"pad": (122, 116, 104), "black": (0, 0, 0)}
 
 
 def open_image(path: Path, format: Format) -> Image.Image:
     """An RGB image after the checkpoint's image and aspect rules.
 
-    Raises InputError for a file that is missing or no whole image.
+    Raises InputError for a file that is missing or no whole image; its path, which may hold a name, is the detail.
     """
-    image = _as_stored(path, format) if format.longest_side else _as_it_is(path, format)
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise InputError("not a regular file, so no image", detail=str(path))
+        image = _as_stored(path, format) if format.longest_side else _as_it_is(path, format)
+    except ImageReject as error:
+        raise InputError(f"{error.code}: {error.hint}", detail=str(path)) from None
+    except FileNotFoundError:
+        raise InputError("no such image; is the image folder right?", detail=str(path)) from None
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"no readable image ({type(error).__name__})", detail=str(path)) from None
     if format.aspect == "square" or image.width == image.height:
         return image
     side = max(image.size)
@@ -41,19 +52,35 @@ def open_image(path: Path, format: Format) -> Image.Image:
     return square
 
 
+def image_size(path: Path, format: Format) -> tuple[int, int]:
+    """(width, height) of what `open_image` gives, read from the file's header where that tells. Raises as it does."""
+    size = _size_by_header(path, format.longest_side)
+    if size is None:
+        return open_image(path, format).size
+    return size if format.aspect == "square" else (max(size), max(size))
+
+
+def _size_by_header(path: Path, longest_side: int) -> tuple[int, int] | None:
+    """The size of a grey or coloured picture that is taken as it is; None where it must be read to be known."""
+    modes = ("L",) if longest_side else _EIGHT_BITS
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return None
+    try:
+        with Image.open(path) as file:
+            upright = file.getexif().get(_ORIENTATION, 1) == 1
+            known = file.format in ("PNG", "JPEG") and file.mode in modes and upright
+            return file.size if known and max(file.size) <= (longest_side or max(file.size)) else None
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
+
+
 def _as_it_is(path: Path, format: Format) -> Image.Image:
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
-            raise InputError(f"{path}: a folder or a device, not an image")
         with Image.open(path) as file:
             shallow = file.mode in _EIGHT_BITS
             return ImageOps.exif_transpose(file).convert("RGB") if shallow else _as_stored(path, format)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image; is the image folder right?") from None
     except UnidentifiedImageError:
         return _as_stored(path, format)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: no readable image ({type(error).__name__})") from None
 
 
 def _as_stored(path: Path, format: Format) -> Image.Image:

@@ -13,8 +13,9 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from cxrgen.core.errors import InputError
+from cxrgen.model.parts import NOT_LANGUAGE
 
-_KEPT = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
+_KEPT = ["lm_head", *(f"model.{name}" for name in NOT_LANGUAGE)]
 
 
 def quantization(bits: int, dtype: torch.dtype, flag: str) -> BitsAndBytesConfig:

@@ -1,6 +1,7 @@
 """Conversation templates: turns to one text, and where in it the answers and the users' own words are.
 
-Template `plain` has no text of its own; the others are those of LLaVA-Med: v0 and v1 of v1.0, mistral of v1.5.
+Template `plain` has no text of its own; v0 and v1 are those of LLaVA-Med v1.0, mistral is that of v1.5; `chat` leaves
+all to the model's own chat template (`model.chat`).
 `INFERENCE_PROMPTS` are v1.0's other prompts, which it generates from. Text is text: a mark that ends an answer as text
 (`###` of v0) is escaped in the words of users, or a report that holds it would end there.
 """
@@ -16,7 +17,8 @@ from cxrgen.core.records import Turn
 from cxrgen.text.prompts import IMAGE, SPEAKERS
 
 HUMAN, ASSISTANT = "human", "assistant"
-TEMPLATES = ("plain", "v0", "v1", "mistral")
+CHAT = "chat"  # the chat template of the model's own processor
+TEMPLATES = ("plain", "v0", "v1", "mistral", CHAT)
 
 _SYSTEM = (
     "A chat between a curious {0} and an artificial intelligence assistant. "

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from cxrgen.core.errors import UsageError
+from cxrgen.core.folders import locked
 from cxrgen.core.progress import say
 from cxrgen.phantom import STYLES
 
@@ -50,9 +51,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--studies at least 1, --test-studies and --seed at least 0, --size at least 32")
     from cxrgen.phantom.write import write_phantoms
 
-    write_phantoms(
-        options.out, studies, options.test_studies, options.seed, options.size, options.workers, options.style
-    )
+    with locked(options.out, "wait for it, or give another --out"):
+        write_phantoms(
+            options.out, studies, options.test_studies, options.seed, options.size, options.workers, options.style
+        )
     say(f"{studies + options.test_studies} synthetic studies; they teach nothing about real radiographs")
     print(options.out)
     return 0

@@ -7,6 +7,7 @@ came out.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -93,6 +94,10 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
 
 
 def _read(options: argparse.Namespace, kind: str) -> Found:
+    if options.text_file and os.path.isdir(options.text_file):
+        raise UsageError(
+            f"--text-file {options.text_file}: a folder; give a CSV with study_id and report, findings or impression"
+        )
     source_options = SourceOptions(
         image_folder=options.image_folder,
         text_file=options.text_file,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -110,7 +111,23 @@ def detect_source(path: Path, kind: str = "auto") -> tuple[str, str]:
         reason = source(name).recognise(path)
         if reason:
             return name, reason
-    raise InputError(f"{path}: no kind of source is recognised; choose one of {', '.join(SOURCES)} with --kind")
+    raise InputError(
+        f"{path}: no kind of source is recognised{_unread(path)}; choose one of {', '.join(SOURCES)} with --kind"
+    )
+
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+_TEXTS = (".hl7", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".txt", ".html", ".htm", ".xml", ".xlsx", ".xls")
+
+
+def _unread(path: Path) -> str:
+    """What a path that no source knows holds, and the table that is needed beside it."""
+    names = [path.name] if path.is_file() else os.listdir(path) if path.is_dir() else []
+    images, texts = (sum(name.lower().endswith(endings) for name in names) for endings in (_IMAGES, _TEXTS))
+    if not images + texts:
+        return ""
+    needed = "a CSV with a row an image (study_id, image, report)"
+    return f": {images} images, {texts} texts and no table that says what belongs together; write {needed}"
 
 
 def read(kind: str, path: Path, options: SourceOptions) -> Found:

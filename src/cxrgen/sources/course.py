@@ -83,6 +83,8 @@ def read(path: Path, options: SourceOptions) -> Found:
     if not tables:
         rows = list(_image_rows(metadata, on_disk, folder, rejects))
     joined, strangers = _unlisted(rows, on_disk, folder, metadata)
+    if os.path.isdir(path / "reports") and not os.access(path / "reports", os.R_OK | os.X_OK):
+        raise InputError(f"{path}: its folder reports cannot be read; change its permissions")
     texts = _with_report_files([*rows, *joined], path / "reports", options, rejects)
     merged = merge_rows(texts, "course", options.on_duplicate)
     notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
@@ -238,5 +240,9 @@ def _report_file(study_id: str, folder: Path, options: SourceOptions) -> ReportT
     file = folder / f"{study_id}.txt"
     if not is_file(file):
         return ReportText({})
-    with open(file, "rb") as opened:
-        return split_report(read_text(opened, options.encoding), options.section_style)
+    try:
+        with open(file, "rb") as opened:
+            return split_report(read_text(opened, options.encoding), options.section_style)
+    except OSError as error:
+        hint = f"the system refuses to read it ({type(error).__name__}); change its permissions"
+        raise RejectError("text-unreadable", hint) from None

@@ -11,13 +11,13 @@ and no dates: each study stands for itself. XXXX is its mark of de-identificatio
 from __future__ import annotations
 
 import re
-import tarfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
+from xml.parsers import expat
 
+from cxrgen.core.archives import DAMAGE, HostileArchive, open_archive
 from cxrgen.core.errors import InputError, RejectError
 from cxrgen.core.files import is_file
 from cxrgen.core.records import UNKNOWN, Reject, View
@@ -30,7 +30,8 @@ from cxrgen.sources.texts import read_sections
 _XML = re.compile(r"(^|/)\d{1,6}\.xml$")
 _REPORTS, _PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 _SECTIONS = ("comparison", "indication", "findings", "impression")
-_MOST_REPORTS, _LARGEST_ARCHIVE = 20_000, 1 << 30  # 3,955 files of some twenty megabytes
+_MOST_REPORTS, _LARGEST_ARCHIVE = 20_000, 256 << 20  # 3,955 files of some twenty megabytes
+_BELIEVED = 64 << 20  # bytes unpacked; above this the archive must not be too many times its size
 _LARGEST = 1 << 20  # bytes of one XML file; real ones have twenty thousand
 _SAFE = re.compile(r"[\w.-]{1,120}")
 
@@ -109,26 +110,31 @@ def _packed(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Members are read and never written, so their paths cannot lead anywhere."""
     members: list[tuple[str, bytes]] = []
     try:
-        with tarfile.open(archive) as tar:
+        with open(archive, "rb") as file, open_archive(file, _BELIEVED, _LARGEST_ARCHIVE) as tar:
             for member in tar:
-                if tar.offset > _LARGEST_ARCHIVE or len(members) > _MOST_REPORTS:
-                    raise InputError(f"{archive}: unpacks to more than the collection's reports; download it again")
                 if member.isfile() and _XML.search(member.name):
+                    if len(members) == _MOST_REPORTS:
+                        raise HostileArchive("holds more files than the collection has reports")
                     opened = tar.extractfile(member)
                     members.append((PurePosixPath(member.name).name, opened.read(_LARGEST + 1) if opened else b""))
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except HostileArchive as error:
+        raise InputError(f"{archive}: {error}; download it again") from None
+    except (OSError, *DAMAGE) as error:
         raise InputError(f"{archive}: no whole archive ({type(error).__name__}); download it again") from None
+    if not members:
+        raise InputError(f"{archive}: holds no numbered XML file; download it again")
     yield from sorted(members, key=lambda member: int(PurePosixPath(member[0]).stem))
 
 
 def _read_xml(row_ref: str, content: bytes) -> StudyRow:
     if len(content) > _LARGEST:
         raise RejectError("text-too-large", "the file is larger than a megabyte, so it is no report")
-    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
-        raise RejectError("bad-xml", "it declares entities, which no report does")
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_declarations  # in whatever encoding they are written
     try:
+        parser.Parse(content, True)
         root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+    except (expat.ExpatError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise RejectError("bad-xml", f"not well-formed XML ({type(error).__name__}); download it again") from None
     name = root.find("uId")
     study_id = clean_id(name.get("id") if name is not None else "", row_ref)
@@ -141,6 +147,10 @@ def _read_xml(row_ref: str, content: bytes) -> StudyRow:
         raise RejectError("bad-path", "the name of an image holds more than letters, digits, dots and dashes")
     views = tuple(View(image, UNKNOWN) for image in dict.fromkeys(images))
     return StudyRow(row_ref, study_id, views=views, sections=report.sections, flags=report.flags)
+
+
+def _refuse_declarations(*_: object) -> None:
+    raise RejectError("bad-xml", "it declares a document type or entities, which no report does")
 
 
 def _read_table(file: Path) -> list[StudyRow]:

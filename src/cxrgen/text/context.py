@@ -36,6 +36,7 @@ class Known:
     views: tuple[View, ...]
     sections: Mapping[str, str] = field(default_factory=dict)
     prior: Prior = Prior()
+    task: str = ""  # in place of the sentence that asks for the report
 
 
 def parts_of(context: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What other programs leave in texts: HTML, RTF, HL7 escapes, spreadsheets' and markdown's marks; made plain text.
+"""What other programs leave in texts: HTML, RTF, HL7, spreadsheets', markdown's and invisible marks; made plain text.
 
 Reports come from systems that show them in a browser, send them as HL7 or store them as RTF. Headers are not found in
 such texts, and a model would learn to write the marks. Only what is certain is taken out: a known tag, not "<5 mm>".
@@ -126,7 +126,45 @@ def _markdown(text: str) -> str:
     return without_separators(_BOLD.sub(r"\1", _HEADING.sub("", text)))
 
 
+_INVISIBLE = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1b\x1f\x7f\u00ad\u200b\u200e\u200f\u2060\ufeff]")
+_BYTES = re.compile(r"""\s*b(['"])(.*)\1\s*""", re.DOTALL)  # as Python shows bytes
+_CONTINUES = "[\x80-\xbf\u0152-\u0192\u02c6-\u2122]"  # a byte of UTF-8 after the first, read as Western European
+_TWICE_ENCODED = re.compile(f"[\u00c2\u00c3]{_CONTINUES}|\u00e2{_CONTINUES}{{2}}")
+_MESSAGE = re.compile(r"^(?:MSH|PID|OBR|OBX)\|", re.M)
+
+
+def _bytes(text: str) -> str:
+    match = _BYTES.fullmatch(text)
+    return match[2] if match else text
+
+
+def _once_encoded(text: str) -> str:
+    """UTF-8 that some program has read as Western European: two or three letters where one is meant."""
+
+    def letter(match: re.Match[str]) -> str:
+        try:
+            data = b"".join(each.encode("latin-1" if ord(each) < 256 else "cp1252") for each in match[0])
+            return data.decode("utf-8")
+        except UnicodeError:
+            return match[0]
+
+    return _TWICE_ENCODED.sub(letter, text)
+
+
+def _of_message(text: str) -> str:
+    """The observations of an HL7 message; its other lines name the patient."""
+    if not _MESSAGE.match(text.lstrip()):
+        return text
+    lines = [line.split("|") for line in re.split(r"[\r\n]+", text)]
+    values = [fields[5].replace("~", "\n") for fields in lines if fields[0].strip() == "OBX" and len(fields) > 5]
+    return "\n".join(values)
+
+
 _STEPS: dict[str, Callable[[str], str]] = {
+    "invisible": lambda text: _INVISIBLE.sub("", text),
+    "bytes": _bytes,
+    "hl7-message": _of_message,
+    "twice-encoded": _once_encoded,
     "rtf": rtf_text,
     "excel": _excel,
     "html": _html,

@@ -38,7 +38,7 @@ def study_prompt(known: Known) -> str:
         lines.append(f"Prior report{when}: {_one_line(prior.report)}")
     elif prior.days is not None and not prior.views:
         lines.append(f"Prior study: {_days_earlier(prior.days)}")
-    return "\n".join([*lines, "Write the report."])
+    return "\n".join([*lines, known.task or "Write the report."])
 
 
 def _days_earlier(days: int) -> str:
@@ -51,7 +51,8 @@ def _one_line(text: str) -> str:
 
 def original_prompt(known: Known) -> str:
     """Prompt `original`: one fixed sentence, then the images, and nothing else."""
-    return "\n".join(["Illustrate the image through a detailed medical report", *(IMAGE for _ in known.views)])
+    task = known.task or "Illustrate the image through a detailed medical report"
+    return "\n".join([task, *(IMAGE for _ in known.views)])
 
 
 PROMPTS: dict[str, Callable[[Known], str]] = {
@@ -82,6 +83,7 @@ class PromptRule:
     context: str = ""  # names of `context.PARTS` with commas, or "none"; "": as the prompt has it
     prior_words: int = 0  # longest prior report; 0: no limit
     max_images: int = 0  # most images, those of the study first, frontal ones first; 0: no limit
+    task: str = ""  # in place of the sentence that asks for the report
 
     def __post_init__(self) -> None:
         if self.views not in ("all", FRONTAL, LATERAL):
@@ -122,7 +124,7 @@ def study_conversation(study: Study, rule: PromptRule = PromptRule(), prior: Pri
         for views in (study.views, prior.views if prior else ())
     ]
     known = known_of(study.sections, shown[0], replace(prior or Prior(), views=shown[1]), rule.parts, rule.max_images)
-    turns = [Turn("human", PROMPTS[rule.prompt](known))]
+    turns = [Turn("human", PROMPTS[rule.prompt](replace(known, task=rule.task)))]
     if study.report is not None:
         turns.append(Turn("assistant", without_special_tokens(study.report)))
     images = (view.path for view in (*known.views, *known.prior.views))

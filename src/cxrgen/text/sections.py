@@ -161,6 +161,11 @@ _BARE_WORDS = frozenset(
     {"findings", "impression", "conclusion", "indication", "history", "clinical history", "technique", "comparison"}
     | {"examination", "addendum"}
 )
+_POINTER = re.compile(  # a text that only points at another one never replaces it
+    r"\W*(?:please )?(?:see|as|refer to|as stated|as described|as noted|same as)\W+(?:the )?"
+    r"(?:above|below|findings?|impression|body|report|summary)(?: (?:above|below|section|of the report))*\W*",
+    re.I,
+)
 _PARAGRAPHS = re.compile(r"\n[ \t\xa0]*\n\s*")
 _HOLDS_NO_BODY = frozenset({"findings", "impression", "addendum", "wet read", "recommendations", "notification",
                             "comment", "signature", "closing", "date"})  # fmt: skip
@@ -219,7 +224,12 @@ def _one_impression(sections: list[Section]) -> list[Section]:
             name = "addendum"
         said |= {name} & {"findings", "impression"}
         named.append(replace(section, name=name))
-    return [section for section in named if section.text.strip()]
+    written = {section.name for section in named if section.text.strip() and not _POINTER.fullmatch(section.text)}
+    return [
+        section
+        for section in named
+        if section.text.strip() and not (section.name in written and _POINTER.fullmatch(section.text))
+    ]
 
 
 def _marks(text: str) -> list[_Mark]:

@@ -9,7 +9,6 @@ run was sharded, so another number of processes can resume from them.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -23,7 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import sha256_file, write_json
+from cxrgen.core.files import NO_ROOM, sha256_file, write_json
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.train.distributed import copy_to_shard, full_tensor
 from cxrgen.train.trainer import FitState
@@ -44,7 +44,7 @@ class ResumePoint:
 
 def disk_is_full(error: BaseException) -> bool:
     """Whether a write found no room; safetensors and tokenizers say so in words of their own only."""
-    known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    known = isinstance(error, OSError) and error.errno in NO_ROOM
     return known or bool(re.search(r"os error (27|28|122)\b|No space left|StorageFull|FileTooLarge", str(error)))
 
 
@@ -80,19 +80,16 @@ def save_checkpoint(
     for rank, values in enumerate(random_states):
         moments |= {f"random/{rank}/{name}": value for name, value in values.items()}
     if state.processes.is_main and not target.exists():
-        temporary = folder / f".{target.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir()
-            save_file(weights, temporary / WEIGHTS)
-            save_file(moments, temporary / OPTIMIZER)
-            hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
-            for name in (WEIGHTS, OPTIMIZER):
-                _sync(temporary / name)
-            content: dict[str, Any] = {"step": state.step, "processes": state.processes.count, "sha256": hashes}
-            content |= {"fingerprint": dict(fingerprint), "remembered": dict(remembered)}
-            write_json(temporary / STATE, content)
-            os.rename(temporary, target)
+            with new_folder(target) as temporary:
+                save_file(weights, temporary / WEIGHTS)
+                save_file(moments, temporary / OPTIMIZER)
+                hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
+                for name in (WEIGHTS, OPTIMIZER):
+                    _sync(temporary / name)
+                content: dict[str, Any] = {"step": state.step, "processes": state.processes.count, "sha256": hashes}
+                content |= {"fingerprint": dict(fingerprint), "remembered": dict(remembered)}
+                write_json(temporary / STATE, content)
             _sync(folder)
         except Exception as error:
             if not isinstance(error, OSError) and not disk_is_full(error):
@@ -100,8 +97,6 @@ def save_checkpoint(
             kept = checkpoints(folder)
             stands = f"{kept[-1][1].name} stands" if kept else "there is none before it"
             raise InputError(f"{target}: cannot be written, {stands}; make room and --resume ({error})") from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     state.processes.barrier()
     return target
 

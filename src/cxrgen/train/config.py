@@ -17,7 +17,7 @@ from cxrgen.text.context import PARTS, parts_of
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
 PROMPTS = ("study", "study-prior", "original")
-TEMPLATES = ("plain", "v0", "v1", "mistral")
+TEMPLATES = ("plain", "v0", "v1", "mistral", "chat")
 ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
@@ -125,6 +125,8 @@ class TrainableConfig:
     lora_rank: int = _option(16, "rank of low-rank adapters", at_least=1)
     lora_alpha: int = _option(32, "scale of low-rank adapters")
     lora_dropout: float = _option(0.05, "dropout in front of low-rank adapters", at_least=0)
+    use_rslora: bool = _option(False, "scale low-rank adapters by the square root of their rank (rank-stabilised LoRA)")
+    use_dora: bool = _option(False, "train the length of each weight column apart from its direction (DoRA)")
     gradient_checkpointing: bool = _option(False, "compute layers again in the backward pass, to save memory")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -30,11 +31,14 @@ class ContextDropout:
     priors: Mapping[str, Prior]
     data: DataConfig
     seed: int
+    folder: Path  # where image paths start
 
     def __call__(self, epoch: int) -> list[Sample]:
         """The samples of an epoch, one a study."""
         drawn = [[each] for each in self.conversations(epoch)]
-        samples, _ = encode_data(self.checkpoint, drawn, "cut")  # shorter than the whole prompts, which were checked
+        samples, _ = encode_data(
+            self.checkpoint, drawn, "cut", self.folder
+        )  # shorter than the whole prompts, which were checked
         return [sample for (sample,) in samples]
 
     def conversations(self, epoch: int) -> list[Conversation]:

@@ -8,7 +8,6 @@ depends on the seed, the epoch and the global batch size alone, never on the num
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,9 @@ from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Reject, Study, read_studies
 from cxrgen.core.rejects import REJECTS
 from cxrgen.core.tables import read_json
-from cxrgen.model.batches import IGNORE, Sample, batch_order, collate, pack, without_loss
+from cxrgen.model.batches import IGNORE, Sample, batch_order, without_loss
 from cxrgen.model.checkpoint import Checkpoint
-from cxrgen.model.conversation import encode
+from cxrgen.model.families import Collator, ModelFamily, family_of
 from cxrgen.text.context import Prior
 from cxrgen.text.llava_json import read_conversations
 from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, study_conversation
@@ -75,8 +74,11 @@ def read_sft_data(config: DataConfig) -> SftData:
     kept, unusable = _usable(variants, folder)
     rejects += unusable
     if not kept:
-        why = f"; the first left out: {rejects[0].id}: {rejects[0].row}: {rejects[0].hint}" if rejects else ""
-        raise InputError(f"{data}: no study with a report in split {config.split}; nothing to train on{why}")
+        why = f"; the first left out: {rejects[0].code}, {rejects[0].hint}" if rejects else ""
+        raise InputError(
+            f"{data}: no study with a report in split {config.split}; nothing to train on{why}",
+            detail=f"{rejects[0].id}: {rejects[0].row}" if rejects else "",
+        )
     ids = {each[0].id for each in kept}
     used = tuple(study for study in studies if study.study_id in ids)
     return SftData(folder, used, tuple(kept), tuple(rejects), priors)
@@ -124,11 +126,12 @@ _HINTS = {
 
 
 def encode_data(
-    checkpoint: Checkpoint, variants: Sequence[Sequence[Conversation]], long: str
+    checkpoint: Checkpoint, variants: Sequence[Sequence[Conversation]], long: str, folder: Path
 ) -> tuple[list[list[Sample]], list[Reject]]:
     """Token ids and labels of every variant; what does not fit is cut, dropped or refused as `long` says.
 
-    Raises InputError under `refuse`, and for a tokenizer with more tokens than the model has embeddings.
+    `folder` is where image paths start. Raises InputError under `refuse`, and for a tokenizer with more tokens than the
+    model has embeddings.
     """
     rows = checkpoint.model.get_input_embeddings().weight.shape[0]
     if len(checkpoint.tokenizer) > rows:
@@ -136,11 +139,12 @@ def encode_data(
             f"the tokenizer has {len(checkpoint.tokenizer)} tokens, the model {rows} embeddings; "
             "use the tokenizer that belongs to the weights"
         )
+    family, longest = family_of(checkpoint), checkpoint.format.max_length
     samples: list[list[Sample]] = []
     rejects: list[Reject] = []
     for each in variants:
         try:
-            encoded = [_encoded(checkpoint, conversation, long) for conversation in each]
+            encoded = [_encoded(family, longest, conversation, folder, long) for conversation in each]
         except InputError as error:  # speakers or images that the template has no place for
             rejects.append(Reject(each[0].id, each[0].id, "conversation-unusable", str(error)))
             continue
@@ -148,8 +152,9 @@ def encode_data(
         if code:
             rejects.append(Reject(each[0].id, each[0].id, code, _HINTS[code]))
         if code in ("cut", "too-long") and long == "refuse":
-            longest = checkpoint.format.max_length
-            raise InputError(f"{each[0].id}: longer than {longest} tokens; {_HINTS[code]}, or --long cut")
+            raise InputError(
+                f"an item is longer than {longest} tokens; {_HINTS[code]}, or --long cut", detail=f"id {each[0].id!r}"
+            )
         if code in ("", "cut"):
             samples.append([sample for sample, _ in encoded])
     if not samples:
@@ -157,33 +162,31 @@ def encode_data(
     return samples, rejects
 
 
-def _encoded(checkpoint: Checkpoint, conversation: Conversation, long: str) -> tuple[Sample, str]:
+def _encoded(
+    family: ModelFamily, longest: int, conversation: Conversation, folder: Path, long: str
+) -> tuple[Sample, str]:
     """The sample, and why it is not as the conversation was: "" or a key of `_HINTS`."""
-    open_format = replace(checkpoint.format, max_length=10**9)
-    ids, labels = encode(conversation.turns, checkpoint.tokenizer, open_format, len(conversation.images))
-    code = ""
-    if len(ids) > checkpoint.format.max_length:
-        shorter = _cut(checkpoint, conversation, open_format) if long == "cut" else None
+    sample, code = family.encode(conversation, folder), ""
+    if len(sample.input_ids) > longest:
+        shorter = _cut(family, longest, conversation, folder) if long == "cut" else None
         if shorter is None:
             return Sample(conversation.id, (), (), ()), "too-long"
-        ids, labels = shorter
-        code = "cut"
-    image = checkpoint.tokenizer.convert_tokens_to_ids(checkpoint.format.image_token)
-    if ids.count(image) != len(conversation.images) * checkpoint.format.image_tokens:
+        sample, code = shorter, "cut"
+    if not family.images_fit(sample):
         code = "image-count"
-    elif all(label == IGNORE for label in labels):
+    elif all(label == IGNORE for label in sample.labels):
         code = "nothing-learnt"
-    return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images), code
+    return sample, code
 
 
-def _cut(checkpoint: Checkpoint, conversation: Conversation, open_format: Any) -> tuple[list[int], list[int]] | None:
+def _cut(family: ModelFamily, longest: int, conversation: Conversation, folder: Path) -> Sample | None:
     """The last answer with as many whole sentences as fit; None when not even one does."""
     *before, last = conversation.turns
 
-    def encoded(text: str) -> tuple[list[int], list[int]]:
-        return encode([*before, replace(last, text=text)], checkpoint.tokenizer, open_format, len(conversation.images))
+    def encoded(text: str) -> Sample:
+        return family.encode(replace(conversation, turns=(*before, replace(last, text=text))), folder)
 
-    shorter = cut_at_sentence(last.text, lambda text: len(encoded(text)[0]) <= checkpoint.format.max_length)
+    shorter = cut_at_sentence(last.text, lambda text: len(encoded(text).input_ids) <= longest)
     return None if shorter is None else encoded(shorter)
 
 
@@ -223,7 +226,6 @@ def check_rejects(rejects: Sequence[Reject], total: int, most: float, folder: Pa
     say(message)
 
 
-ImageOf = Callable[[str], torch.Tensor]
 Redraw = Callable[[int], Sequence[Sample]]  # an epoch's number to its samples, one an item
 
 
@@ -275,22 +277,20 @@ def _with_view_dropout(samples: Sequence[Sequence[Sample]], sampler: SamplerConf
 class _Images(Dataset[Any]):
     """Micro-batches to batches; an image that cannot be read comes back as the error, which crosses processes whole."""
 
-    def __init__(self, pad: int, image_of: ImageOf, packing: bool) -> None:
-        self.pad, self.image_of, self.packing = pad, image_of, packing
+    def __init__(self, collator: Collator) -> None:
+        self.collator = collator
 
     def __getitems__(self, samples: list[Sample]) -> Any:
         try:
-            return (pack if self.packing else collate)(samples, self.pad, self.image_of)
+            return self.collator(samples)
         except InputError as error:
             return error
 
 
-def with_images(
-    micro: Iterable[list[Sample]], pad: int, image_of: ImageOf, packing: bool = False, workers: int = 0
-) -> Iterator[dict[str, Any]]:
+def with_images(micro: Iterable[list[Sample]], collator: Collator, workers: int = 0) -> Iterator[dict[str, Any]]:
     """Batches as the model takes them, in order, read ahead by `workers` processes. Raises InputError for an image."""
     loader = DataLoader(
-        _Images(pad, image_of, packing),
+        _Images(collator),
         batch_sampler=micro,
         num_workers=workers,
         collate_fn=lambda batch: batch,

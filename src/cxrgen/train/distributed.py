@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import nn
 
 from cxrgen.core.errors import InputError, unknown
+from cxrgen.model.parts import language_layers
 
 DISTRIBUTIONS = ("ddp", "fsdp")
 
@@ -108,7 +109,7 @@ def _shard(model: Any, processes: Processes) -> Any:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    for layer in model.model.language_model.layers:
+    for layer in language_layers(model):
         fully_shard(layer, mesh=mesh)
     return fully_shard(model, mesh=mesh)
 

@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 
 from cxrgen.core.errors import InputError
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
+from cxrgen.model.parts import PROJECTOR, find_parts
 from cxrgen.train.config import DataConfig
 from cxrgen.train.distributed import Processes, full_tensor
-from cxrgen.train.trainable import PROJECTOR, fold_rows, has_adapters
+from cxrgen.train.trainable import fold_rows, has_adapters
 
 PROJECTOR_FILE = "projector.safetensors"
 
@@ -63,12 +64,17 @@ def save_model(
                 merged.save_pretrained(new)
         save_all_but_weights(new, checkpoint)
         if projector_only:
-            save_file({k: v.contiguous() for k, v in state.items() if k.startswith(PROJECTOR)}, new / PROJECTOR_FILE)
+            save_file(_of_projector(checkpoint.model, state), new / PROJECTOR_FILE)
         _move_in(new, out)
     except OSError as error:
         raise InputError(f"{out}: the model cannot be written ({error.strerror}); make room and --resume") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _of_projector(model: Any, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    parts = find_parts(model)
+    return {name: tensor.contiguous() for name, tensor in state.items() if parts.part_of(name) == PROJECTOR}
 
 
 def merged_adapter(base: str | Path, adapter: Path) -> Any:

@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option in fields(TrainConfig):
         if "title" not in option.metadata:
             _add_flag(group, option, typing.get_type_hints(TrainConfig)[option.name])
+    group.add_argument("--show-values", action="store_true", help="messages may show ids and paths of the data")
     for name in MODE_FLAGS:
         parser.add_argument(_flag(name), nargs="?", const=True, type=_boolean, help=argparse.SUPPRESS)
     for name in WITHOUT_MEANING:
@@ -158,9 +159,9 @@ def _checked_recipe(name: str, values: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _kinds() -> dict[str, Any]:
-    """Flat name -> type."""
+    """Flat name -> type; where an option has the name of a part (`optim`), the option counts."""
     kinds: dict[str, Any] = {}
-    for kind in (*(kind for _, kind in parts().values()), TrainConfig):
+    for kind in (TrainConfig, *(kind for _, kind in parts().values())):
         kinds |= typing.get_type_hints(kind)
     return {option.name: kinds[option.name] for option in options()}
 

@@ -1,6 +1,7 @@
 """The model that a run starts from: a checkpoint folder, two folders joined, or a new small model.
 
-A stock LLaVA folder without cxrgen.json starts with LLaVA-Med's conversation format; flags change single points of it.
+A stock LLaVA folder without cxrgen.json starts with LLaVA-Med's conversation format, any other class with its own chat
+template; flags change single points of the format.
 `--vision_tower` and `--pretrain_mm_mlp_adapter` load weights on top: tensors that are missing or have another shape are
 an error, never skipped.
 """
@@ -17,17 +18,23 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.progress import say
-from cxrgen.core.tables import read_json
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
 from cxrgen.model.assemble import join
-from cxrgen.model.checkpoint import FORMAT_FILE, Checkpoint, check_model_folder, open_checkpoint
+from cxrgen.model.checkpoint import (
+    FORMAT_FILE,
+    Checkpoint,
+    check_model_folder,
+    open_by_chat_template,
+    open_checkpoint,
+)
 from cxrgen.model.conversation import Format
-from cxrgen.model.folder_checks import image_tokens_of
+from cxrgen.model.folder_checks import check_config, image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.locate import base_of
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
 from cxrgen.model.quantization import quantization
+from cxrgen.model.templates import CHAT
 from cxrgen.model.tiny import NewModel, new_model
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import ModelConfig, TinyModelConfig
@@ -50,7 +57,7 @@ def init_model(
     if not config.model_name_or_path:
         return _joined(config, tiny, seed) if config.language_model else _new(config, tiny, texts, seed)
     folder = Path(config.model_name_or_path)
-    checkpoint = _opened(folder, four_bit)
+    checkpoint = _opened(folder, config.version, four_bit)
     base = base_of(folder)
     if base is not None and not keep_adapter:
         checkpoint = replace(checkpoint, model=merged_adapter(base, folder))
@@ -97,17 +104,19 @@ def _format_changes(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _opened(folder: Path, four_bit: bool) -> Checkpoint:
+def _opened(folder: Path, version: str, four_bit: bool) -> Checkpoint:
     extra: dict[str, Any] = {}
     if four_bit:
         extra["quantization_config"] = quantization(4, torch.bfloat16, "--train_modules qlora")
     if (folder / FORMAT_FILE).is_file():
         return open_checkpoint(folder, **extra)
+    settings = check_config(folder)
+    tokens = image_tokens_of(settings, folder / "config.json") if settings.get("model_type") == "llava" else None
+    if tokens is None or version == CHAT:
+        checkpoint = open_by_chat_template(folder, **extra)
+        say(f"{folder}: {type(checkpoint.model).__name__}, conversations are written by its own chat template")
+        return checkpoint
     check_model_folder(folder)
-    settings = read_json(folder / "config.json")
-    tokens = image_tokens_of(settings, folder / "config.json")
-    if settings.get("model_type") != "llava" or tokens is None:
-        raise InputError(f"{folder}: a model of class {settings.get('model_type')}; training takes class llava")
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)

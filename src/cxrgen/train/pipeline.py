@@ -23,6 +23,7 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.parts import find_parts
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, disk_is_full, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
@@ -147,13 +148,14 @@ def _warm_up(config: TrainConfig, stage: Stage, data: SftData) -> None:
     if config.warmup.tower_steps:
         train_tower(stage, config.warmup, data)
     if config.warmup.text_steps:
-        prefixes = mode_of(config.trainable.train_modules).prefixes
-        train_on_texts(stage, config.optim, config.warmup.text_steps, data, prefixes)
+        parts = find_parts(stage.checkpoint.model)
+        prefixes = [parts.prefixes(part) for part in mode_of(config.trainable.train_modules).parts]
+        train_on_texts(stage, config.optim, config.warmup.text_steps, data, sum(prefixes, ()))
 
 
 def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], int]:
     """The samples, and how many items were left out; those are listed in rejects.csv."""
-    samples, rejects = encode_data(checkpoint, data.variants, run.config.data.long)
+    samples, rejects = encode_data(checkpoint, data.variants, run.config.data.long, data.folder)
     rejects = [*data.rejects, *rejects]
     if rejects and run.processes.is_main:
         write_rejects(run.out / REJECTS, rejects)
@@ -169,7 +171,7 @@ def _context_dropout(
         return None
     by_id = {study.study_id: study for study in data.studies}
     studies = [by_id[variants[0].id] for variants in samples]
-    return ContextDropout(checkpoint, studies, data.priors, config.data, config.seed)
+    return ContextDropout(checkpoint, studies, data.priors, config.data, config.seed, data.folder)
 
 
 def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Subset | None:
@@ -179,7 +181,7 @@ def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Sub
     path = config.eval_data_path or data.data_path
     valid = read_sft_data(replace(data, data_path=path, split="valid", view_dropout=0.0))
     chosen = fixed_part([each[0] for each in valid.variants], config.eval_studies)
-    samples, _ = encode_data(checkpoint, [[each] for each in chosen], "cut")
+    samples, _ = encode_data(checkpoint, [[each] for each in chosen], "cut", valid.folder)
     return Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
 
 

@@ -8,8 +8,15 @@ import pyarrow
 import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.tables import read_json
 from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig
 from cxrgen.train.run_log import check_trackers
+
+# Fields of `ModelConfig` that only class llava has.
+_FOR_LLAVA = (
+    *("vision_tower", "pretrain_mm_mlp_adapter", "label_rule"),
+    *("mm_use_im_start_end", "mm_vision_select_layer"),
+)
 
 
 def check_run(config: TrainConfig) -> None:
@@ -23,6 +30,7 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
     check_trackers(config.log.report_to)
     _check_model(config.model)
+    _check_class(config)
     _check_data(config.data, config.eval)
 
 
@@ -32,6 +40,41 @@ def _check_model(config: ModelConfig) -> None:
         return
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise InputError(f"{folder}: no config.json; give a folder that holds a checkpoint")
+
+
+def _check_class(config: TrainConfig) -> None:
+    """Raises UsageError for options that only class llava under one of this package's formats can have."""
+    kind = _class_by_chat_template(config.model)
+    if not kind:
+        return
+    wanted = {
+        "packing": config.data.packing,
+        "cache_features": config.data.cache_features,
+        "tower_steps": config.warmup.tower_steps,
+        "text_steps": config.warmup.text_steps,
+        "version": config.model.version if config.model.version != "chat" else "",
+        **{name: getattr(config.model, name) for name in _FOR_LLAVA},
+    }
+    for name, value in wanted.items():
+        if value:
+            raise UsageError(f"--{name} is for class llava; {kind} goes by its own processor and chat template")
+
+
+def _class_by_chat_template(config: ModelConfig) -> str:
+    """The class of a model that is trained by its own chat template; "" for class llava and for new models."""
+    folder = Path(config.model_name_or_path)
+    if not config.model_name_or_path:
+        return ""
+    settings, recorded = ({}, {})
+    if (folder / "config.json").is_file():
+        settings = read_json(folder / "config.json")
+    if (folder / "cxrgen.json").is_file():
+        recorded = read_json(folder / "cxrgen.json")
+    if not isinstance(settings, dict) or not isinstance(recorded, dict):
+        return ""  # `open_checkpoint` says what is wrong
+    kind = str(settings.get("model_type", "this model"))
+    own = recorded.get("template") == "chat" if recorded else kind != "llava"
+    return kind if own or config.version == "chat" else ""
 
 
 def _check_data(data: DataConfig, evaluation: EvalConfig) -> None:

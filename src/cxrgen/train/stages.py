@@ -20,12 +20,12 @@ from cxrgen.core.errors import UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.families import Collator, LlavaFamily, family_of
 from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
 from cxrgen.text.localized_labels import localized_labels
 from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
 from cxrgen.train.data import (
-    ImageOf,
     Redraw,
     SamplerConfig,
     SftData,
@@ -117,10 +117,10 @@ def train_tower(stage: Stage, config: WarmupConfig, data: SftData) -> None:
 def train_on_texts(stage: Stage, optim: OptimConfig, steps: int, data: SftData, trained: tuple[str, ...]) -> None:
     """The language model on the reports alone; `trained` are prefixes of parameter names."""
     texts = [[without_images(each[0])] for each in data.variants]
-    samples, _ = encode_data(stage.checkpoint, texts, stage.data.long)
+    samples, _ = encode_data(stage.checkpoint, texts, stage.data.long, data.folder)
     settings = fit_settings(optim, len(samples), stage.sampler)
     settings = replace(settings, steps=steps, warmup_steps=_TEXT_RISE, train=trained)
-    _fit(stage, samples, settings, lambda path: torch.empty(0), Callback())
+    _fit(stage, samples, settings, _collator(stage, data.folder), Callback())
 
 
 def train_on_images(
@@ -137,20 +137,21 @@ def train_on_images(
 
     `frozen_in_bf16` holds frozen matrices in bfloat16: only where the weights can be opened anew for the checkpoint.
     """
-    checkpoint = stage.checkpoint
-    image_processor, format = checkpoint.processor.image_processor, checkpoint.format
-
-    def image(path: str) -> torch.Tensor:
-        return image_pixels([folder / path], image_processor, format)[0]
-
     with ExitStack() as stack:
-        image_of: ImageOf = image
+        collator = _collator(stage, folder)
         if stage.data.cache_features:
-            image_of = cached_features(checkpoint, samples, folder)
-            stack.enter_context(precomputed_features(checkpoint.model))
+            features = cached_features(stage.checkpoint, samples, folder)
+            collator = LlavaFamily(stage.checkpoint).collator_of(features, stage.data.packing)
+            stack.enter_context(precomputed_features(stage.checkpoint.model))
         if frozen_in_bf16:
-            hold_in_bf16(checkpoint.model)
-        _fit(stage, samples, settings, image_of, callback, first_step, redraw)
+            hold_in_bf16(stage.checkpoint.model)
+        _fit(stage, samples, settings, collator, callback, first_step, redraw)
+
+
+def _collator(stage: Stage, folder: Path) -> Collator:
+    """What makes a micro-batch of samples and image files."""
+    family = family_of(stage.checkpoint)
+    return family.collator(folder, stage.data.packing, always_images=stage.processes.count > 1)
 
 
 def cached_features(
@@ -173,7 +174,7 @@ def _fit(
     stage: Stage,
     samples: Sequence[Sequence[Sample]],
     settings: FitSettings,
-    image_of: ImageOf,
+    collator: Collator,
     callback: Callback,
     first_step: int = 0,
     redraw: Redraw | None = None,
@@ -183,8 +184,7 @@ def _fit(
     micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
-    pad = stage.checkpoint.tokenizer.pad_token_id
-    batches = with_images(islice(micro, max(0, count)), pad, image_of, data.packing, workers)
+    batches = with_images(islice(micro, max(0, count)), collator, workers)
     if processes.is_main:
         name = "training" if images else "training on texts"
         batches = track(batches, name, count, lambda: callback.note)

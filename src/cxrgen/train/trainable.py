@@ -1,4 +1,4 @@
-"""Which parameters are trained: one row a mode, and how a mode is set on a stock LLaVA model.
+"""Which parameters are trained: one row a mode, and how a mode is set on a model by its parts.
 
 | mode | trained |
 |---|---|
@@ -25,31 +25,37 @@ from torch import nn
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
+from cxrgen.model.parts import (
+    LANGUAGE,
+    PROJECTOR,
+    VISION,
+    find_parts,
+    language_linear_layers,
+    projector_modules,
+    vision_encoder,
+)
 from cxrgen.train.config import TrainableConfig
-
-PROJECTOR, TOWER, LANGUAGE = "model.multi_modal_projector", "model.vision_tower", ("model.language_model", "lm_head")
-LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 @dataclass(frozen=True)
 class Mode:
-    """Prefixes of the parameters that are trained as they are, and whether the language model gets adapters."""
+    """The parts that are trained as they are, and whether the language model gets adapters."""
 
-    prefixes: tuple[str, ...]
+    parts: tuple[str, ...]
     adapters: bool = False
     four_bit: bool = False
 
     @property
     def rows(self) -> bool:
         """The embedding rows of <im_start> and <im_end> are trained apart, the rest of the matrix being frozen."""
-        return self.prefixes == (PROJECTOR,)
+        return self.parts == (PROJECTOR,)
 
 
 MODES = {
     "projector": Mode((PROJECTOR,)),
-    "llm": Mode(LANGUAGE),
-    "projector+llm": Mode((PROJECTOR, *LANGUAGE)),
-    "full": Mode((PROJECTOR, *LANGUAGE, TOWER)),
+    "llm": Mode((LANGUAGE,)),
+    "projector+llm": Mode((PROJECTOR, LANGUAGE)),
+    "full": Mode((PROJECTOR, LANGUAGE, VISION)),
     "lora": Mode((PROJECTOR,), adapters=True),
     "qlora": Mode((PROJECTOR,), adapters=True, four_bit=True),
 }
@@ -70,14 +76,15 @@ def set_trainable(model: Any, config: TrainableConfig, rows: Sequence[int] = ())
     mode = mode_of(config.train_modules)
     if mode.adapters and not has_adapters(model):  # else those of the checkpoint are trained on, with their own rank
         _add_adapters(model, rows, config)
+    parts = find_parts(model)
     for name, parameter in model.named_parameters():
         adapter = "lora_" in name or "trainable_tokens" in name
         copied = "modules_to_save" in name and "original_module" not in name
-        wanted = name.startswith(mode.prefixes)
+        wanted = parts.part_of(name) in mode.parts
         parameter.requires_grad_(adapter or (wanted and (copied or not mode.adapters)))
     if mode.rows and not mode.adapters and rows:
         train_rows(model, rows)
-    _set_trainable_tower(model, "full" if TOWER in mode.prefixes else config.train_tower)
+    _set_trainable_tower(model, "full" if VISION in mode.parts else config.train_tower)
     _keep_identity(model)
     if config.gradient_checkpointing:
         enable = getattr(model, "activation_checkpointing_enable", None)  # since transformers 5.23
@@ -107,8 +114,10 @@ def _add_adapters(model: Any, rows: Sequence[int], config: TrainableConfig) -> N
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=LORA_TARGETS,
-            modules_to_save=["multi_modal_projector"],
+            use_rslora=config.use_rslora,
+            use_dora=config.use_dora,
+            target_modules=language_linear_layers(model),
+            modules_to_save=projector_modules(model),
             trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
         )
     )
@@ -133,24 +142,34 @@ def _set_trainable_tower(model: Any, choice: str) -> None:
     """Layers behind the one whose features are read never get a gradient, so they stay frozen in any case."""
     if choice == "frozen":
         return
-    tower = model.model.vision_tower
-    stacks = [module for module in tower.modules() if isinstance(module, nn.ModuleList)]
-    layers = max(stacks, key=len, default=None)
-    used = list(layers)[: _layers_used(model.config.vision_feature_layer, len(layers))] if layers else []
+    layers = _layers_of(vision_encoder(model))
+    used = layers[: _layers_used(getattr(model.config, "vision_feature_layer", -1), len(layers))]
     if choice == "full":
-        tower.requires_grad_(True)
-        if layers:
-            for layer in list(layers)[len(used) :]:
-                layer.requires_grad_(False)
-            for name, parameter in tower.named_parameters():
-                if "post_layernorm" in name or name.startswith("head."):
-                    parameter.requires_grad_(False)
+        _train_vision(model, unused=layers[len(used) :])
         return
     word, _, count = choice.partition("-")
     if word != "last" or not count.isdigit() or not 0 < int(count) <= len(used):
         raise unknown("--train_tower", choice, ("frozen", *(f"last-{n + 1}" for n in range(len(used))), "full"))
     for layer in used[-int(count) :]:
         layer.requires_grad_(True)
+
+
+def _layers_of(encoder: nn.Module) -> list[nn.Module]:
+    """The layers of a vision encoder, its longest list of modules."""
+    stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(stacks, key=len, default=()))
+
+
+def _train_vision(model: Any, unused: Sequence[nn.Module]) -> None:
+    """Train the encoder, without what no feature comes from: layers and norm behind the one that is read, a head."""
+    parts = find_parts(model)
+    before_norm = hasattr(model.config, "vision_feature_layer")  # features are a hidden state, not the output
+    for name, parameter in model.named_parameters():
+        if parts.part_of(name) == VISION:
+            unread = ".head." in name or (before_norm and "post_layernorm" in name)
+            parameter.requires_grad_(not unread)
+    for layer in unused:
+        layer.requires_grad_(False)
 
 
 def _layers_used(feature_layer: int | Sequence[int], layers: int) -> int:

@@ -170,7 +170,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: C
         norm = float(_whole_norm(torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's norm is {norm}"
-            raise InputError(_broken(what, state.step, mine.batches, processes))
+            raise _broken(what, state.step, mine.batches, processes)
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.step += 1
@@ -209,7 +209,7 @@ def _take(stream: Iterator[Batch], count: int, step: int) -> _Step:
     try:
         taken.batches = [batch for _, batch in zip(range(count), stream)]
     except InputError as error:
-        taken.error = InputError(f"step {step + 1}: {error}")
+        taken.error = InputError(f"step {step + 1}: {error}", error.detail)
         return taken
     if len(taken.batches) < count:
         taken.error = InputError(f"the batches ran out at step {step + 1}; give more data or fewer steps")
@@ -254,11 +254,15 @@ def _blank_image(model: Any, device: torch.device) -> torch.Tensor:
     return torch.cat(list(features)).sum()
 
 
-def _broken(what: str, step: int, batches: list[Batch], processes: Processes) -> str:
+def _broken(what: str, step: int, batches: list[Batch], processes: Processes) -> InputError:
     names = [name for each in processes.all_gather([list(batch.get("ids", [])) for batch in batches]) for name in each]
     ids = [name for some in names for name in some]
     shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
-    return f"step {step + 1}: the {what}; lower the learning rate or look at this step's studies: {shown}"
+    return InputError(
+        f"step {step + 1}: the {what}; lower the learning rate or look at this step's studies, which --show-values "
+        "names",
+        detail=shown,
+    )
 
 
 def _to(value: Any, device: torch.device) -> Any:

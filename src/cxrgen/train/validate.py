@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 from cxrgen.core.records import Conversation
-from cxrgen.generate.decoding.decode import write_reports
+from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.metrics import measure
-from cxrgen.model.batches import Sample, collate
+from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.model.families import family_of
 from cxrgen.model.features import in_slices, raw_pixels
-from cxrgen.model.pixels import image_pixels
 from cxrgen.train.config import EvalConfig
 from cxrgen.train.distributed import Processes
 from cxrgen.train.trainer import supervised_loss
@@ -69,11 +69,9 @@ def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16:
 def _loss(checkpoint: Checkpoint, subset: Subset, processes: Processes) -> float:
     total = count = 0.0
 
-    def image(path: str) -> torch.Tensor:
-        return image_pixels([subset.folder / path], checkpoint.processor.image_processor, checkpoint.format)[0]
-
+    collator = family_of(checkpoint).collator(subset.folder)
     for some in in_slices(subset.samples, subset.config.per_device_eval_batch_size):
-        batch = collate(some, checkpoint.tokenizer.pad_token_id, image)
+        batch = collator(some)
         moved = {k: v.to(processes.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         loss, tokens = supervised_loss(checkpoint.model, moved)
         total, count = total + float(loss), count + float(tokens)

@@ -110,7 +110,8 @@ def warm_up_tower(
             ids = ", ".join(studies[row].study_id for row in rows[:20].tolist())
             raise InputError(
                 f"warm-up step {step + 1}: the loss is {float(loss.detach())}; lower --tower_learning_rate or look at "
-                f"this step's studies: {ids}"
+                "this step's studies, which --show-values names",
+                detail=ids,
             )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -86,7 +86,7 @@ def test_the_command_writes_the_same_and_calls_the_model_less(
         (tmp_path / "test.json", ("ngram",), "no prepared folder"),
         (folder, ("ngrams",), "choose from auto, ngram, none, a prepared folder; did you mean 'ngram'?"),
         (folder, ("ngram", "--batch-size", "16"), "--batch-size below 8"),
-        (folder, ("ngram", "--engine", "vllm"), "engine transformers"),
+        (folder, ("ngram", "--engine", "vllm"), "engine auto"),
     ):
         words = ("--model-name", model, "--question-file", questions, "--answers-file-pred", tmp_path / "p.csv")
         assert main(["generate", *map(str, words), "--batch-size", "2", "--speculative", *more]) == 2

@@ -10,7 +10,7 @@ Shapes: r rows of one call, q positions of the longest of them, C hidden size, n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.kv_cache import RowKVCache, compute
 from cxrgen.generate.decoding.ngram_drafts import NgramTable, tokens_to_propose
 from cxrgen.generate.decoding.prefill import Images, Prompt, embed, read_prompt
+from cxrgen.generate.decoding.sampling import Failed as Failed
 from cxrgen.generate.decoding.sampling import Sampler, greedy, report_text, stop_criteria
 from cxrgen.model.checkpoint import Checkpoint
 
-Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
 _PROMPT_TOKENS = 8192  # computed at a time; more is no faster and takes memory
 _SHORTEST_PREFIX = 8  # tokens; a shorter common prefix is not worth keeping
 

@@ -7,7 +7,6 @@ Shapes: N images, T image tokens of one image, C hidden size, r rows of one call
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,12 +34,6 @@ class Prompt:
     images: tuple[str, ...]
 
 
-def check_regular(path: Path) -> None:
-    """Raises InputError for a pipe, a device or a folder in an image's place; reading a pipe would never end."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise InputError(f"{path}: not a regular file, so no image")
-
-
 class Images:
     """Image features (T, C) as the language model takes them, from files below `folder`, kept for later studies."""
 
@@ -54,7 +47,6 @@ class Images:
         if name in self.features:
             self.features.move_to_end(name)
         elif name not in self.pixels:
-            check_regular(self.folder / name)
             processor, format = self.checkpoint.processor.image_processor, self.checkpoint.format
             self.pixels[name] = image_pixels([self.folder / name], processor, format)[0]
 
@@ -83,8 +75,11 @@ def read_prompt(checkpoint: Checkpoint, images: Images, number: int, conversatio
         raise InputError(
             f"{ids.count(image)} image tokens for {len(conversation.images)} images, needed are {expected}"
         )
-    for name in conversation.images:
-        images.read(name)
+    for place, name in enumerate(conversation.images, 1):
+        try:
+            images.read(name)
+        except InputError as error:
+            raise InputError(f"image {place}: {error}", error.detail) from None
     return Prompt(number, ids, ids.index(image) if image in ids else len(ids), conversation.images)
 
 

@@ -20,6 +20,7 @@ from cxrgen.core.errors import InputError
 
 # Logits (n, V), the study of each row, how many tokens each has already; returns n token ids.
 Sampler = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
+Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
 
 STOP_TEXTS = {"v0": "###", "v1": "</s>"}  # beside the end token; v0 writes its mark as text
 _TAIL = 12  # tokens that are read again when a token may have completed a stop text
