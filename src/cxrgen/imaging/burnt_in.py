@@ -30,8 +30,8 @@ def has_text(pixels: NDArray[np.uint8]) -> bool:
 
 def _has_line(strokes: NDArray[np.bool_], pixels: NDArray[np.uint8]) -> bool:
     """Whether enough rows below each other have a run of thin strokes, and the ground between them is another."""
-    if strokes.mean() > 0.25:
-        strokes = strokes & _thin(strokes)
+    if float(strokes.mean()) > 0.25:
+        strokes = np.logical_and(strokes, _thin(strokes))
     rows = [_run(row, pixels[number]) for number, row in enumerate(strokes)]
     height, left, right = 0, 0, 0
     for run in rows:
@@ -50,9 +50,8 @@ def _has_line(strokes: NDArray[np.bool_], pixels: NDArray[np.uint8]) -> bool:
 def _thin(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels that are no part of a wide area."""
     width = _WIDEST_STROKE
-    wide = np.lib.stride_tricks.sliding_window_view(np.pad(strokes, ((0, 0), (width, width))), width, axis=1).all(
-        axis=2
-    )
+    padded = np.pad(strokes, ((0, 0), (width, width)))
+    wide = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, width, axis=1).all(axis=2))
     spread = np.zeros_like(strokes)
     for shift in range(width):
         spread |= wide[:, shift + 1 : shift + 1 + strokes.shape[1]]

@@ -23,7 +23,7 @@ from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
 from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
-from cxrgen.prepare.private_texts import without_private_texts
+from cxrgen.prepare.private_texts import cleaned_sections
 from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.prepare.resume import recorded_options, refuse_to_mix, remove_unused
 from cxrgen.prepare.store_images import JOURNAL, bytes_needed, store_images, write_stored
@@ -57,9 +57,9 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
     if options.dry_run and (columns := _columns(options, kind)):
         print("\n".join(columns))
     found = _read(options, kind)
-    if options.pseudonyms:
-        found = without_private_texts(found, options.keep_sections)
-    selection = before_images(found, settings)
+    cleaned, remarks = cleaned_sections(found, options.keep_sections) if options.pseudonyms else ({}, [])
+    selection = before_images(found, settings, cleaned)
+    selection.notes += remarks
     if not selection.studies:
         raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
     key = read_key(options.pseudonyms, out) if options.pseudonyms else None

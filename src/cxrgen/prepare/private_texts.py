@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import replace
 
 from cxrgen.core.records import Study
 from cxrgen.sources import Found
@@ -13,8 +12,8 @@ from cxrgen.text.private import ID, PrivateValue, common_words, without_private
 PRIVATE_SECTIONS = ("history", "signature", "preamble")  # a person's story, who signed, and what stands above the text
 
 
-def without_private_texts(found: Found, kept: Collection[str] = ()) -> Found:
-    """The studies with cleaned sections, without those that are not stored, and notes on what was removed.
+def cleaned_sections(found: Found, kept: Collection[str] = ()) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Study -> its cleaned sections without those that are not stored, and notes on what was removed.
 
     `kept` are sections of `PRIVATE_SECTIONS` that are stored all the same.
     """
@@ -22,22 +21,22 @@ def without_private_texts(found: Found, kept: Collection[str] = ()) -> Found:
     common = common_words(text for study in found.studies for text in study.sections.values())
     removed: Counter[str] = Counter()
     sections_dropped: Counter[str] = Counter()
-    studies = []
+    cleaned: dict[str, dict[str, str]] = {}
     for study in found.studies:
         values = [*found.private.get(study.study_id, ()), *_ids(study)]
-        left = {name: text for name, text in study.sections.items() if name.removeprefix("earlier ") not in dropped}
-        sections_dropped.update(study.sections.keys() - left.keys())
-        sections = {}
-        for name, text in left.items():
-            sections[name], counts = without_private(text, values, common)
+        cleaned[study.study_id] = {}
+        for name, text in study.sections.items():
+            if name.removeprefix("earlier ") in dropped:
+                sections_dropped[name] += 1
+                continue
+            cleaned[study.study_id][name], counts = without_private(text, values, common)
             removed += counts
-        studies.append(replace(study, sections=sections))
     said = ", ".join(f"{kind} {count}" for kind, count in sorted(removed.items())) or "nothing"
     notes = [f"removed from texts, now ___: {said}; look at what is left before the set goes anywhere"]
     if sections_dropped:
         said = ", ".join(f"{name} {count}" for name, count in sorted(sections_dropped.items()))
         notes.append(f"sections not stored (--keep-sections): {said}")
-    return replace(found, studies=studies, notes=[*found.notes, *notes])
+    return cleaned, notes
 
 
 def _ids(study: Study) -> list[PrivateValue]:

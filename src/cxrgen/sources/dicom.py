@@ -109,6 +109,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     names = table.names if table else {}
     private = {
         names.get(uid, uid): tuple(dict.fromkeys(value for image in members for value in image.private))
+        + texts.get(uid, ReportText({})).private
         for uid, members in by_study.items()
     }
     found = Found(studies, rejects, notes, files=(given,) if given and given.is_file() else (), private=private)

@@ -92,7 +92,9 @@ def _add_messages(found: Found, file: Path, options: SourceOptions) -> Found:
         else study
         for study in found.studies
     ]
-    return replace(found, studies=studies, notes=found.notes + notes, files=(*found.files, file))
+    more = {name: found.private.get(name, ()) + report.private for name, report in matched.items()}
+    private = {**found.private, **more}
+    return replace(found, studies=studies, notes=found.notes + notes, files=(*found.files, file), private=private)
 
 
 def _joined(studies: Sequence[Study], matched: Mapping[str, str], texts: Mapping[str, Study]) -> list[Study]:

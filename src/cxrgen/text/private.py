@@ -75,7 +75,7 @@ def _exact(value: PrivateValue, common: Set[str]) -> list[re.Pattern[str]]:
     text = value.value.strip()
     if value.kind == BIRTH_DATE:
         return _dates(text)
-    if value.kind == ID:
+    if value.kind == ID and any(letter.isdigit() for letter in text):
         return _number(text)
     parts = [part for part in re.split(r"[\W\d_]+", text) if len(part) > 1 and part.lower() not in _TITLES]
     if not parts:
@@ -95,7 +95,7 @@ def _number(text: str) -> list[re.Pattern[str]]:
     """A number whatever stands between its groups, with and without leading zeros."""
     groups = re.findall(r"[^\W\d_]+|\d+", text)
     letters = "".join(groups)
-    if len(letters) < _FEWEST_DIGITS or not any(group.isdigit() for group in groups):
+    if len(letters) < _FEWEST_DIGITS:
         return []
     zeros = ("0*" + group.lstrip("0") if group.isdigit() and group.strip("0") else group for group in groups)
     return [re.compile(r"(?<![\w.])" + r"[-\s_/.]?".join(zeros) + r"(?!\w)", re.IGNORECASE)]
