@@ -55,7 +55,7 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
         refuse_to_mix(out, recorded, defaults, options.force)
     say(f"{options.source}: {kind} ({reason})")
     if options.dry_run and (columns := _columns(options, kind)):
-        print("\n".join(columns))
+        print("\n".join(columns), flush=True)
     found = _read(options, kind)
     cleaned, remarks = cleaned_sections(found, options.keep_sections) if options.pseudonyms else ({}, [])
     selection = before_images(found, settings, cleaned)
