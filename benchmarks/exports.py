@@ -66,7 +66,7 @@ READERS: dict[str, tuple[list[str], str]] = {  # tool -> (what pip installs, wha
     "hf-datasets": (["datasets"], _DATASETS),
     "trl": (["datasets", "--no-deps", "trl"], _TRL),
     "ms-swift": (["ms-swift"], _SWIFT),
-    "llama-factory": (["--no-deps", "llamafactory"], _FACTORY),
+    "llama-factory": (["datasets", "--no-deps", "llamafactory", "trl"], _FACTORY),
 }
 
 
