@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "download": ("cxrgen.llava_med.download", "fetch LLaVA-Med's files and the figures that they talk about"),
     "prepare": ("cxrgen.prepare.run", "raw studies to a prepared set"),
+    "export-data": ("cxrgen.prepare.export_data", "a prepared set in the form of another training tool"),
     "phantom": ("cxrgen.phantom.run", "make synthetic studies with a known truth"),
     "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
     "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),

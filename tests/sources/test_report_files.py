@@ -88,6 +88,20 @@ def test_a_later_message_corrects_an_earlier_one_and_withdrawn_values_are_left_o
     assert findings(read(export, SourceOptions())) == ["Corrected.", "", ""]
 
 
+def test_what_a_message_says_of_persons_is_known(export: Path) -> None:
+    text = message("FINDINGS: Seen by Ann Reader.", accession="ACC-1")
+    text = text.replace("CHEST^CPT", "CHEST^CPT" + "|" * 28 + "77&Reader&Ann")
+    (export / "m.hl7").write_text(text)
+    values = {(value.kind, value.value) for value in read(export, SourceOptions()).private["1.2.3.1"]}
+    assert {
+        ("physician", "Reader^Ann"),
+        ("name", "Doe^Jane"),
+        ("birth date", "19700101"),
+        ("number", "PAT-9"),
+    } <= values
+    assert {("number", "PAT-1"), ("number", "ACC-1")} <= values, "and what the tags say"
+
+
 def test_an_embedded_document_is_read_where_it_is_text() -> None:
     data = base64.b64encode(b"{\\rtf1 FINDINGS: Clear.}").decode()
     lines = message("x", accession="A").replace("|TX|71045^CHEST||x|", f"|ED|R||RIS^text^RTF^Base64^{data}|")

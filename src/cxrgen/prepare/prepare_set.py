@@ -23,6 +23,7 @@ from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
 from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
+from cxrgen.prepare.private_texts import cleaned_sections
 from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.prepare.resume import recorded_options, refuse_to_mix, remove_unused
 from cxrgen.prepare.store_images import JOURNAL, bytes_needed, store_images, write_stored
@@ -43,7 +44,9 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
     if options.encoding and not known_encoding(options.encoding):
         raise UsageError("--encoding is no code page that is known; write utf-8, cp1252, cp1251, gbk, shift_jis, ...")
     out: Path = options.out
-    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict)
+    private = bool(options.pseudonyms)
+    burnt_in = options.burnt_in if private else "take"
+    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict, private, burnt_in)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
     tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = detect_source(options.source, options.kind)
@@ -52,9 +55,11 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
         refuse_to_mix(out, recorded, defaults, options.force)
     say(f"{options.source}: {kind} ({reason})")
     if options.dry_run and (columns := _columns(options, kind)):
-        print("\n".join(columns))
+        print("\n".join(columns), flush=True)
     found = _read(options, kind)
-    selection = before_images(found, settings)
+    cleaned, remarks = cleaned_sections(found, options.keep_sections) if options.pseudonyms else ({}, [])
+    selection = before_images(found, settings, cleaned)
+    selection.notes += remarks
     if not selection.studies:
         raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
     key = read_key(options.pseudonyms, out) if options.pseudonyms else None

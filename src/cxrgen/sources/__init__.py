@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.core.records import Reject, Study
+from cxrgen.text.private import PrivateValue
 
 ArgumentGroup = argparse._ActionsContainer  # a parser or a group of it
 
@@ -45,6 +46,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()  # tables and archives that were read; recipe.json keeps their hashes
+    private: Mapping[str, tuple[PrivateValue, ...]] = field(default_factory=dict)  # by study: what must leave its texts
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrgen.core.errors import RejectError
@@ -133,7 +133,7 @@ def text_files(
     read = {}
     for study_uid, report in messages.items():
         try:
-            read[study_uid] = split_report(report.text, options.section_style)
+            read[study_uid] = replace(split_report(report.text, options.section_style), private=report.private)
         except RejectError as error:
             rejects.append(Reject(f"study {study_uid}", study_uid, "text-unreadable", error.hint))
     for study_uid, file in text_of.items():

@@ -62,8 +62,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "full_report",
         "narrative",
         "result_text",
-        "befund",
-        "befundtext",
     ),
     "findings": ("findings", "section_findings"),
     "impression": ("impression", "section_impression", "conclusion"),

@@ -22,7 +22,9 @@ from cxrgen.sources.demographics import age_in_year
 from cxrgen.sources.image_paths import locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.printed_lists import several
+from cxrgen.sources.private_columns import private_columns, private_values
 from cxrgen.sources.rows import FIELDS, SECTIONS, RowReader, label_columns, map_columns, read_rows
+from cxrgen.text.private import PrivateValue
 
 _CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt")
 _JSON = (".json", ".jsonl")
@@ -84,6 +86,8 @@ def read(path: Path, options: SourceOptions) -> Found:
     study_rows: list[StudyRow] = []
     rejects: list[Reject] = []
     machine_made = 0
+    private_of = private_columns(columns)
+    private: dict[str, tuple[PrivateValue, ...]] = {}
     for (_, cells), row in zip(rows, read_rows(rows, reader)):
         if isinstance(row, Reject):
             rejects.append(row)
@@ -91,6 +95,7 @@ def read(path: Path, options: SourceOptions) -> Found:
             machine_made += 1
         else:
             study_rows.append(row)
+            private[row.study_id] = private.get(row.study_id, ()) + private_values(cells, private_of)
     first_text_counts = dataset is not None and dataset.first_text_counts
     merged = merge_rows(study_rows, dataset.name if dataset else "table", options.on_duplicate, first_text_counts)
     notes += list(dataset.notes) if dataset else []
@@ -102,7 +107,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     if not any(name in mapped for name in (*SECTIONS[:2], "report")):
         notes.append("no column holds report text; name it with --map findings=COLUMN, or --text-file")
     files = (path, labels_file) if labels_file and is_file(labels_file) else (path,)
-    return Found(merged.studies, rejects + merged.rejects, notes, mapped, files)
+    return Found(merged.studies, rejects + merged.rejects, notes, mapped, files, private)
 
 
 def file_of(path: Path) -> Path | None:

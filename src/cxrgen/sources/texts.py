@@ -9,6 +9,7 @@ from typing import IO
 from cxrgen.core.encodings import decoded
 from cxrgen.core.errors import InputError, RejectError
 from cxrgen.text.marks import without_marks
+from cxrgen.text.private import PrivateValue
 from cxrgen.text.sections import split_sections
 
 LARGEST_TEXT = 1 << 18  # characters or bytes; real reports have thousands
@@ -21,6 +22,7 @@ class ReportText:
 
     sections: dict[str, str]
     flags: tuple[str, ...] = ()
+    private: tuple[PrivateValue, ...] = ()  # what came with it about persons
 
 
 def read_text(file: IO[bytes], encoding: str = "", largest: int = LARGEST_TEXT) -> str:

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cxrgen.text.private import BIRTH_DATE, ID, NAME, PHYSICIAN, PrivateValue
+
 _FRAMES = re.compile(r"[\x0b\x1c]")  # of the transport
 _WITHDRAWN = frozenset("DXW")  # OBX-11 of a value that is deleted, impossible or wrong
 _TEXTS = frozenset({"TX", "FT", "ST", "CE", "CWE", "ED", ""})
@@ -40,6 +42,7 @@ class WrittenReport:
     patients: tuple[str, ...] = ()
     time: str = ""  # of the report, sorts: a later one corrects an earlier one
     placers: tuple[str, ...] = ()  # numbers that a ward gave its order; some hospitals' accession numbers
+    private: tuple[PrivateValue, ...] = ()  # what the message says of persons
 
 
 def is_hl7(text: str) -> bool:
@@ -83,7 +86,8 @@ def _reports(lines: Sequence[str]) -> Iterator[WrittenReport]:
     for order in orders:
         if text := _text(order, message):
             uids, accessions, placers = _keys(order, message)
-            yield WrittenReport(text, uids, accessions, patients, time, placers)
+            private = _private([*orders[0], *order], message)
+            yield WrittenReport(text, uids, accessions, patients, time, placers, private)
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,28 @@ def _keys(order: Sequence[Sequence[str]], message: _Message) -> tuple[tuple[str,
             uids += message.numbers(segment, 5)
     of_study = dict.fromkeys(uid for uid in uids if _UID.fullmatch(uid))
     return tuple(of_study), tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys(placers))
+
+
+_PERSONS = {  # segment -> field -> kind; of a name without its leading number
+    "PID": {5: NAME, 6: NAME, 9: NAME, 3: ID, 2: ID, 18: ID, 19: ID, 7: BIRTH_DATE},
+    "OBR": {3: ID, 18: ID, 16: PHYSICIAN, 28: PHYSICIAN, 32: PHYSICIAN, 33: PHYSICIAN, 34: PHYSICIAN, 35: PHYSICIAN},
+    "ORC": {10: PHYSICIAN, 12: PHYSICIAN},
+    "PV1": {7: PHYSICIAN, 8: PHYSICIAN, 9: PHYSICIAN, 17: PHYSICIAN, 19: ID},
+}
+
+
+def _private(segments: Sequence[Sequence[str]], message: _Message) -> tuple[PrivateValue, ...]:
+    """Names, numbers, date of birth and physicians of a message."""
+    values: dict[PrivateValue, None] = {}
+    for segment in segments:
+        for place, kind in _PERSONS.get(segment[0], {}).items():
+            for value in _field(segment, place).split(message.repetition):
+                parts = re.split(rf"[{re.escape(message.component)}&]", value)
+                words = [part for part in parts[:4] if not any(letter.isdigit() for letter in part)]
+                text = "^".join(words) if kind in (NAME, PHYSICIAN) else parts[0]
+                if text.strip("^ "):
+                    values[PrivateValue(kind, text[:8] if kind == BIRTH_DATE else text)] = None
+    return tuple(values)
 
 
 def _text(order: Sequence[Sequence[str]], message: _Message) -> str:
