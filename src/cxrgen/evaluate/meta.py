@@ -48,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("table", type=Path, metavar="TABLE", help="errors that people counted: study_id, errors")
     parser.add_argument("scores", type=Path, metavar="DIR", help="folder of `cxrgen evaluate` for the same reports")
-    parser.add_argument("--errors", default="errors", metavar="COLUMN", help="the count (default errors)")
-    parser.add_argument("--case", default="case", metavar="COLUMN", help="reports that belong together (default case)")
-    parser.add_argument("--rater", default="rater", metavar="COLUMN", help="who counted (default rater)")
-    parser.add_argument("--seed", type=int, default=0, help="of resampling (default 0)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    columns = parser.add_argument_group("columns of the table")
+    columns.add_argument("--errors", default="errors", metavar="COLUMN", help="the count (default errors)")
+    columns.add_argument("--case", default="case", metavar="COLUMN", help="reports that belong together (default case)")
+    columns.add_argument("--rater", default="rater", metavar="COLUMN", help="who counted (default rater)")
+    outputs = parser.add_argument_group("interval and output")
+    outputs.add_argument("--seed", type=int, default=0, help="of resampling (default 0)")
+    outputs.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -43,9 +43,12 @@ class Candidate:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("names", nargs="*", metavar="METRIC", help="those to show in full (default: all, in short)")
-    parser.add_argument("--explain", metavar="SCORE=NUMBER", help="which preset gives this number on --pred and --gt")
-    parser.add_argument("--pred", type=Path, metavar="CSV", help="the reports that the number is of")
-    parser.add_argument("--gt", type=Path, metavar="CSV", help="their references")
+    explained = parser.add_argument_group("which preset gives a number")
+    explained.add_argument(
+        "--explain", metavar="SCORE=NUMBER", help="which preset gives this number on --pred and --gt"
+    )
+    explained.add_argument("--pred", type=Path, metavar="CSV", help="the reports that the number is of")
+    explained.add_argument("--gt", type=Path, metavar="CSV", help="their references")
     parser.add_argument("--json", action="store_true", help="print JSON")
     metric_options.add_arguments(parser)
 
