@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "download": ("cxrgen.llava_med.download", "fetch LLaVA-Med's files and the figures that they talk about"),
     "prepare": ("cxrgen.prepare.run", "raw studies to a prepared set"),
+    "export-data": ("cxrgen.prepare.export_data", "a prepared set in the form of another training tool"),
     "phantom": ("cxrgen.phantom.run", "make synthetic studies with a known truth"),
     "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
     "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),
@@ -39,6 +40,8 @@ COMMANDS = {
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),
+    "metrics": ("cxrgen.evaluate.metrics_list", "which scores there are, what they need and equal"),
+    "meta": ("cxrgen.evaluate.meta", "how far scores agree with errors that radiologists counted"),
     "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
     "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }

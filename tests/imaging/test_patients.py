@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.imaging.dicoms import image, saved
 
+from cxrgen.cli import main
 from cxrgen.core.errors import InputError
 from cxrgen.imaging.patients import first_of_two_patients, is_other_patient
 from cxrgen.imaging.stored import ImageRule, views_of_study
@@ -47,3 +48,14 @@ def test_one_call_never_mixes_two_patients(tmp_path: Path, write_image: object) 
     with pytest.raises(InputError, match="two patients"):
         views_of_study([mine, hers], ["frontal", "lateral"], rule)
     assert len(views_of_study([mine], None, rule)) == 1
+
+
+def test_the_command_refuses_before_it_opens_a_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    mine = saved(image(PatientID="HOSPITAL-77", ViewPosition="PA"), tmp_path / "a.dcm")
+    hers = saved(image(PatientID="HOSPITAL-78", ViewPosition="LL"), tmp_path / "b.dcm")
+    command = ["generate", "--model-name", str(tmp_path / "no-model"), "--images", str(mine), str(hers)]
+    assert main(command) == 1
+    said = capfd.readouterr().err
+    assert "a.dcm and" in said
+    assert "b.dcm are of two patients" in said
+    assert "HOSPITAL" not in said

@@ -270,7 +270,7 @@ def test_an_image_that_was_changed_since_it_was_counted_is_refused(
     write_image(tmp_path / "0.png", 0)
     (sample,) = samples(checkpoint, tmp_path, [conversation(0, 1)])
     write_image(tmp_path / "0.png", 0, (80, 32))
-    with pytest.raises(InputError, match="0: its images have other sizes"):
+    with pytest.raises(InputError, match="images of an item have other sizes"):
         family_of(checkpoint).collator(tmp_path)([sample])
 
 

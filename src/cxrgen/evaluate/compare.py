@@ -46,16 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "systems", nargs="+", metavar="[NAME=]DIR", help="folders written by `cxrgen evaluate`; with --gt also CSVs"
     )
-    parser.add_argument("--gt", type=Path, metavar="CSV", help="the references of systems given as CSVs")
-    parser.add_argument("--metrics", metavar="NAMES", help="comma-separated, for systems given as CSVs")
-    parser.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and groups")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the page, the table and compare.json")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of the printed table (default text)")
-    parser.add_argument("--all", action="store_true", help="also the scores of single findings")
-    parser.add_argument("--all-pairs", action="store_true", help="every pair of systems, not those with the first")
-    parser.add_argument("--permutations", type=int, default=PERMUTATIONS, help="of the test (default 10,000)")
-    parser.add_argument("--seed", type=int, default=0, help="of permuting (default 0)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument("--gt", type=Path, metavar="CSV", help="the references of systems given as CSVs")
+    inputs.add_argument("--metrics", metavar="NAMES", help="comma-separated, for systems given as CSVs")
+    inputs.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and groups")
+    shown = parser.add_argument_group("what is compared")
+    shown.add_argument("--all", action="store_true", help="also the scores of single findings")
+    shown.add_argument("--all-pairs", action="store_true", help="every pair of systems, not those with the first")
+    test = parser.add_argument_group("the test")
+    test.add_argument("--permutations", type=int, default=PERMUTATIONS, help="of the test (default 10,000)")
+    test.add_argument("--seed", type=int, default=0, help="of permuting (default 0)")
+    outputs = parser.add_argument_group("output")
+    outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for the page, the table and compare.json")
+    outputs.add_argument("--format", choices=FORMATS, default="text", help="of the printed table (default text)")
+    outputs.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:

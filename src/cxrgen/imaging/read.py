@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrgen.core.errors import unknown
+from cxrgen.imaging.burnt_in import TAG as BURNT_IN_TAG
 from cxrgen.imaging.names import DICOM_SUFFIXES, RENDERINGS
 from cxrgen.imaging.patients import PATIENT_TAGS
 from cxrgen.imaging.pictures import MAGIC, fitted, read_picture
@@ -77,7 +78,7 @@ def read_image(
 
 
 def read_image_tags(path: Path) -> dict[str, str] | None:
-    """Texts of a DICOM file's tags on view, purpose and patient, by keyword; None for any other file.
+    """Texts of a DICOM file's tags on view, purpose, patient and text, by keyword; None for any other file.
 
     A damaged file has none of them: `read_image` says what is wrong with it.
     """
@@ -89,7 +90,7 @@ def read_image_tags(path: Path) -> dict[str, str] | None:
     from cxrgen.imaging.dicom import read_tags
 
     try:
-        return read_tags(path, (*VIEW_TAGS, *PURPOSE_TAGS, *PATIENT_TAGS))
+        return read_tags(path, (*VIEW_TAGS, *PURPOSE_TAGS, *PATIENT_TAGS, BURNT_IN_TAG))
     except ImageReject:
         return {}
 

@@ -73,7 +73,7 @@ def views_of_study(paths: Sequence[Path], said: Sequence[str] | None, rule: Imag
     views: list[View] = []
     raw_values: list[bool] = []
     tags_of = [read_image_tags(path) for path in paths]
-    _one_patient(paths, tags_of)
+    refuse_two_patients(paths, tags_of)
     for place, (path, tags) in enumerate(zip(paths, tags_of)):
         view, raw_view = _shown(tags, place) if said is None else _said(said[place])
         size, sha256 = _facts(path, rule) if rule.longest_side and len(paths) > 1 else ((0, 0), "")
@@ -84,8 +84,12 @@ def views_of_study(paths: Sequence[Path], said: Sequence[str] | None, rule: Imag
     return tuple(view for view, out in zip(views, left_out) if not out)
 
 
-def _one_patient(paths: Sequence[Path], tags: Sequence[Mapping[str, str] | None]) -> None:
-    """Raises InputError, naming the files, where the tags of two images name different patients."""
+def refuse_two_patients(paths: Sequence[Path], tags: Sequence[Mapping[str, str] | None] | None = None) -> None:
+    """Raises InputError, naming the files, where the tags of two images name different patients.
+
+    `tags` are those of the images, read here where they are not given.
+    """
+    tags = [read_image_tags(path) for path in paths] if tags is None else tags
     pair = first_of_two_patients([each or {} for each in tags])
     if pair:
         one, other = (paths[place] for place in pair)

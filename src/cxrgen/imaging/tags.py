@@ -11,6 +11,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataelem import RawDataElement
+from pydicom.valuerep import PersonName
 
 
 def value_of(dataset: pydicom.Dataset, keyword: str) -> Any:
@@ -47,7 +48,8 @@ def text_of(dataset: pydicom.Dataset, keyword: str) -> str:
         return text_of(value[0], "CodeMeaning") or text_of(value[0], "CodeValue")
     if value is None or isinstance(value, bytes):
         return ""
-    values = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    single = isinstance(value, (str, PersonName)) or not hasattr(value, "__iter__")
+    values = [value] if single else list(value)
     return "\\".join(str(each).strip() for each in values).strip("\0 ")
 
 

@@ -112,16 +112,17 @@ class ChatFamily:
 
     def open_images(self, conversation: Conversation, folder: Path) -> list[Image.Image]:
         """The conversation's images after the checkpoint's image rule."""
-        return [open_image(folder / name, self.format) for name in conversation.images]
+        return _of_each(lambda path: open_image(path, self.format), conversation.images, folder)
 
     def _blank_images(self, conversation: Conversation, folder: Path) -> list[Image.Image]:
-        return [Image.new("RGB", image_size(folder / name, self.format)) for name in conversation.images]
+        return _of_each(lambda path: Image.new("RGB", image_size(path, self.format)), conversation.images, folder)
 
     def _row(self, sample: Sample, folder: Path) -> dict[str, torch.Tensor]:
-        images = [open_image(folder / name, self.format) for name in sample.images]
+        images = _of_each(lambda path: open_image(path, self.format), sample.images, folder)
         inputs = self._inputs(self.processor, self._messages(sample.turns, images), prompt=False)
         if inputs["input_ids"][0].tolist() != list(sample.input_ids):
-            raise InputError(f"{sample.id}: its images have other sizes than when the run began; leave them unchanged")
+            what = "images of an item have other sizes than when the run began; leave the files unchanged"
+            raise InputError(what, detail=f"id {sample.id!r}")
         return {**inputs, "labels": torch.tensor([list(sample.labels)])}
 
     def _blank_row(self) -> dict[str, torch.Tensor]:
@@ -205,6 +206,17 @@ class ChatFamily:
             raise InputError(
                 f"{type(processor).__name__} cannot take this conversation ({type(error).__name__})"
             ) from None
+
+
+def _of_each(make: Callable[[Path], Image.Image], names: Sequence[str], folder: Path) -> list[Image.Image]:
+    """`make` of each file. Raises InputError that says which image of the item it was."""
+    images = []
+    for place, name in enumerate(names, 1):
+        try:
+            images.append(make(folder / name))
+        except InputError as error:
+            raise InputError(f"image {place}: {error}", error.detail) from None
+    return images
 
 
 def _answers(message: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,13 @@ from PIL import Image
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import replacing, sha256_file
+from cxrgen.imaging.burnt_in import TAG, has_text
 from cxrgen.imaging.patients import is_other_patient
 from cxrgen.imaging.read import read_image, read_image_tags
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.stored import encoded
 
+BURNT_IN = "burnt-in-text"
 OTHER_PATIENT = "duplicate-conflict"  # the code of an image of another patient than the first of its study
 _FEW_BITS = 3  # of 64
 
@@ -29,6 +31,8 @@ class ImageOptions:
     rendering: str = "window"
     max_pixels: int = 200_000_000
     strict: bool = False  # leave out an image that is only read with a remark
+    private: bool = False  # look for text in the picture, for sets with pseudonyms
+    burnt_in: str = "take"  # or refuse: images whose tag says that they hold text
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,14 @@ def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
         return StoredImage(
             job.key, code=OTHER_PATIENT, hint="its tags name another patient than those of an image beside it"
         )
+    if options.burnt_in == "refuse" and (read_image_tags(Path(job.source)) or {}).get(TAG, "").upper() == "YES":
+        return StoredImage(job.key, code=BURNT_IN, hint="its tags say that text is burnt in; --burnt-in take takes it")
     try:
         image = read_image(Path(job.source), options.rendering, options.max_pixels, options.size)
     except ImageReject as error:
         return StoredImage(job.key, code=error.code, hint=error.hint)
+    if options.private and has_text(image.pixels):
+        image = replace(image, notes=(*image.notes, f"{BURNT_IN}: the picture seems to hold text; look at it"))
     if options.strict and image.notes:
         code, _, words = image.notes[0].partition(": ")
         return StoredImage(job.key, code=code, hint=f"{words}; without --strict it is taken")

@@ -84,8 +84,11 @@ class Selection:
             self.flow_chart.append(row)
 
 
-def before_images(found: Found, settings: Settings) -> Selection:
-    """Every step that needs no pixels. Raises InputError for splits that leak and texts that are not understood."""
+def before_images(found: Found, settings: Settings, cleaned: Mapping[str, dict[str, str]] | None = None) -> Selection:
+    """Every step that needs no pixels. Raises InputError for splits that leak and texts that are not understood.
+
+    `cleaned` has the sections by study id where they are to be stored in another form than they were read in.
+    """
     selection = Selection([], list(found.rejects), list(found.notes))
     alone = sum(not study.subject_id for study in found.studies)
     if alone:
@@ -94,7 +97,7 @@ def before_images(found: Found, settings: Settings) -> Selection:
         selection.notes.append("no study has an image: a set of texts alone")
     selection.record("found", found.studies)
     selection.record("have images", *with_images(selection.studies))
-    studies = _with_splits(selection, settings)
+    studies = _with_splits(selection, settings, cleaned or {})
     if settings.select == "mgca":
         for step, left in _mgca(studies):
             selection.record(step, left)
@@ -189,8 +192,8 @@ def with_frontal(studies: Sequence[Study], stored: Views | None = None) -> tuple
     return [study for study in studies if may_be(study)], rejects
 
 
-def _with_splits(selection: Selection, settings: Settings) -> list[Study]:
-    """The studies with patient, split and classed views."""
+def _with_splits(selection: Selection, settings: Settings, cleaned: Mapping[str, dict[str, str]]) -> list[Study]:
+    """The studies with patient, split, classed views, and sections as they are stored."""
     split_of, how = assign_splits(
         selection.studies,
         settings.valid_share,
@@ -202,7 +205,11 @@ def _with_splits(selection: Selection, settings: Settings) -> list[Study]:
     selection.notes.append(f"splits: {how}")
     return [
         replace(
-            study, subject_id=subject_of(study), split=split_of[study.study_id], views=tuple(map(_classed, study.views))
+            study,
+            subject_id=subject_of(study),
+            split=split_of[study.study_id],
+            views=tuple(map(_classed, study.views)),
+            sections=cleaned.get(study.study_id, study.sections),
         )
         for study in selection.studies
     ]

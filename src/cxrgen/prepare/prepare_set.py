@@ -23,6 +23,7 @@ from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
 from cxrgen.prepare.pipeline import Selection, Settings, before_images, image_jobs
+from cxrgen.prepare.private_texts import cleaned_sections
 from cxrgen.prepare.pseudonyms import pseudonymise, read_key, without_names
 from cxrgen.prepare.resume import recorded_options, refuse_to_mix, remove_unused
 from cxrgen.prepare.store_images import JOURNAL, bytes_needed, store_images, write_stored
@@ -30,6 +31,7 @@ from cxrgen.prepare.stored_views import after_images
 from cxrgen.prepare.summary import codes, plan, print_result, shown_columns
 from cxrgen.prepare.write import input_hashes, write_recipe, write_set
 from cxrgen.sources import SOURCES, Found, SourceOptions, detect_source, own_options, read
+from cxrgen.sources.column_table import describe_table, lines_of
 from cxrgen.sources.text_table import add_texts
 
 
@@ -42,7 +44,9 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
     if options.encoding and not known_encoding(options.encoding):
         raise UsageError("--encoding is no code page that is known; write utf-8, cp1252, cp1251, gbk, shift_jis, ...")
     out: Path = options.out
-    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict)
+    private = bool(options.pseudonyms)
+    burnt_in = options.burnt_in if private else "take"
+    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict, private, burnt_in)
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
     tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = detect_source(options.source, options.kind)
@@ -50,8 +54,12 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
     if not options.dry_run:
         refuse_to_mix(out, recorded, defaults, options.force)
     say(f"{options.source}: {kind} ({reason})")
+    if options.dry_run and (columns := _columns(options, kind)):
+        print("\n".join(columns), flush=True)
     found = _read(options, kind)
-    selection = before_images(found, settings)
+    cleaned, remarks = cleaned_sections(found, options.keep_sections) if options.pseudonyms else ({}, [])
+    selection = before_images(found, settings, cleaned)
+    selection.notes += remarks
     if not selection.studies:
         raise InputError(f"{options.source}: not one study can be used{codes(selection)}")
     key = read_key(options.pseudonyms, out) if options.pseudonyms else None
@@ -103,6 +111,13 @@ def _read(options: argparse.Namespace, kind: str) -> Found:
     if options.text_file and options.text_file not in found.files:
         found = add_texts(found, options.text_file, replace(source_options, columns={}))
     return found
+
+
+def _columns(options: argparse.Namespace, kind: str) -> list[str]:
+    """The table of columns that a dry run shows, of the table of texts or of the source; [] where it has none."""
+    path = options.text_file or (options.source if kind in ("table", "course", "dicom") else None)
+    described = describe_table(path, _mapping(options.map), options.encoding) if path else []
+    return lines_of(described, options.show_values) if described else []
 
 
 def _own_options(options: argparse.Namespace, kind: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cxrgen.core.rejects import share
 from cxrgen.imaging.names import RENDERINGS
+from cxrgen.prepare.private_texts import PRIVATE_SECTIONS
 from cxrgen.prepare.targets import LONG, PRIORS, TARGETS
 from cxrgen.sources import SOURCES, ArgumentGroup, source
 from cxrgen.text.cleaning import RECIPES
@@ -77,6 +78,19 @@ def _add_studies(group: ArgumentGroup) -> None:
     group.add_argument("--test-share", type=float, default=0.1, help="where splits are drawn (default: 0.1)")
     group.add_argument("--seed", type=int, default=0, help="of drawn splits (default: 0)")
     group.add_argument("--pseudonyms", type=Path, metavar="FILE", help="hash ids with the secret in FILE (made if new)")
+    group.add_argument(
+        "--burnt-in",
+        choices=("refuse", "take"),
+        default="refuse",
+        help="with --pseudonyms: images whose tag says that text is burnt in (default: refuse)",
+    )
+    group.add_argument(
+        "--keep-sections",
+        nargs="+",
+        choices=PRIVATE_SECTIONS,
+        default=[],
+        help="with --pseudonyms: store these, cleaned, all the same (default: none)",
+    )
 
 
 def _add_images(group: ArgumentGroup) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.core.records import Reject, Study
+from cxrgen.text.private import PrivateValue
 
 ArgumentGroup = argparse._ActionsContainer  # a parser or a group of it
 
@@ -45,6 +46,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()  # tables and archives that were read; recipe.json keeps their hashes
+    private: Mapping[str, tuple[PrivateValue, ...]] = field(default_factory=dict)  # by study: what must leave its texts
 
 
 class Source(Protocol):
@@ -66,6 +68,9 @@ SOURCES: dict[str, str] = {
     "mimic": "cxrgen.sources.mimic",
     "openi": "cxrgen.sources.openi",
     "rexgradient": "cxrgen.sources.rexgradient",
+    "taix-ray": "cxrgen.sources.taix_ray",
+    "padchest-gr": "cxrgen.sources.padchest_gr",
+    "srrg": "cxrgen.sources.srrg",
     "llava": "cxrgen.sources.llava",
     "dicom": "cxrgen.sources.dicom",
     "table": "cxrgen.sources.table",
@@ -76,7 +81,9 @@ SOURCES: dict[str, str] = {
 PUBLISHED_NAMES = re.compile(
     r"(train|valid|test)\.(csv(\.gz)?|json)|mimic[-_]cxr[-_\w.]*\.(csv(\.gz)?|zip)|cxr-record-list\.csv(\.gz)?"
     r"|patients\.csv(\.gz)?|indiana_(reports|projections)\.csv|NLMCXR_reports\.(tgz|tar\.gz)"
-    r"|(train|valid|test)_metadata(_view_position)?\.json"
+    r"|(train|valid|test)_metadata(_view_position)?\.json|annotation\.csv|master_table\.csv"
+    r"|grounded_reports_\d{8}\.json|(train|validate|test|test_reviewed)-\d{5}-of-\d{5}\.parquet"
+    r"|df_chexpert_plus_\d{6}\.csv|(report|findings|impression)_fixed\.json|PADCHEST_chest_x_ray_images_[\w.]+\.csv(\.gz)?"
 )
 
 

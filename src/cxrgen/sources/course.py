@@ -24,8 +24,10 @@ from cxrgen.sources import ArgumentGroup, Found, SourceOptions
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import inside, locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
+from cxrgen.sources.private_columns import private_columns, private_values
 from cxrgen.sources.rows import FIELDS, RowReader, image_study, label_columns, map_columns, order_key, read_rows
 from cxrgen.sources.texts import ReportText, read_text, split_report
+from cxrgen.text.private import PrivateValue
 
 _TABLES = {"train": "train", "valid": "valid", "test": "test"}  # name of a table -> split of rows that do not say
 _METADATA = "a table of metadata"  # its name may be anything that ends in metadata.csv
@@ -68,17 +70,20 @@ def read(path: Path, options: SourceOptions) -> Found:
         notes += [f"{_METADATA}: {note}" for note in table.notes]
         metadata = _metadata(table)
     columns: dict[str, str] = {}
+    private: dict[str, tuple[PrivateValue, ...]] = {}
     rows: list[StudyRow] = []
     rejects: list[Reject] = []
     for split, table in tables.items():
         mapped, remark, read_table = _read_table(table, split, folder, options)
         columns.update(mapped)
         notes += [remark] if remark else []
-        for row in read_table:
+        private_of = private_columns(table.columns)
+        for line, row in zip(table.rows, read_table):
             if isinstance(row, Reject):
                 rejects.append(row)
             else:
                 rows.append(_with_metadata(row, metadata))
+                private[row.study_id] = private.get(row.study_id, ()) + private_values(line.cells, private_of)
     on_disk = _images(folder)
     if not tables:
         rows = list(_image_rows(metadata, on_disk, folder, rejects))
@@ -90,7 +95,7 @@ def read(path: Path, options: SourceOptions) -> Found:
     notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
     notes += [f"{len(joined)} images that no table lists joined their study by name"] if joined else []
     files = (*_tables(path).values(), *_metadata_files(path)[:1])
-    return Found(merged.studies, rejects + merged.rejects + strangers, notes, columns, files)
+    return Found(merged.studies, rejects + merged.rejects + strangers, notes, columns, files, private)
 
 
 def _tables(path: Path) -> dict[str, Path]:

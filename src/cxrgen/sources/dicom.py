@@ -27,13 +27,16 @@ from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.dicom_texts import KINDS_OF_KEY, Keys, only_table, table_of_texts, text_files
 from cxrgen.sources.image_paths import is_there, locator
 from cxrgen.sources.printed_lists import several
+from cxrgen.sources.private_columns import PRIVATE_TAGS, private_tags
+from cxrgen.sources.report_files import is_table
 from cxrgen.sources.rows import FIELDS, order_key
 from cxrgen.sources.text_table import add_texts
 from cxrgen.sources.texts import ReportText
+from cxrgen.text.private import PrivateValue
 
 _TAGS = (
     "SOPInstanceUID", "StudyInstanceUID", "StudyID", "AccessionNumber", "StudyDate", "StudyTime", "Rows",
-    "PatientSex", "PatientAge", *PATIENT_TAGS, *PURPOSE_TAGS, *VIEW_TAGS,
+    "PatientSex", "PatientAge", *PATIENT_TAGS, *PRIVATE_TAGS, *PURPOSE_TAGS, *VIEW_TAGS,
 )  # fmt: skip
 _NO_DICOM = frozenset({".txt", ".csv", ".gz", ".json", ".xml", ".png", ".jpg", ".jpeg", ".zip", ".md", ".pdf", ".html"})
 _LOOKED_AT = 500  # files until a folder counts as one without DICOM
@@ -52,6 +55,7 @@ class _Tagged:
     sex: str
     age: int | None
     for_processing: bool  # raw detector values
+    private: tuple[PrivateValue, ...]
 
     @property
     def subject_id(self) -> str:
@@ -94,13 +98,21 @@ def read(path: Path, options: SourceOptions) -> Found:
         raise InputError(f"{path}: no DICOM image in it; {len(rejects)} files were refused")
     by_study = _one_patient_each(images, rejects)
     keys = {uid: [Keys(image.file.parent, image.keys) for image in members] for uid, members in by_study.items()}
-    table = table_of_texts(keys, options.text_file or only_table(path), options, notes)
-    texts = {} if table else text_files(keys, _files(path), options, notes, rejects)
+    given = options.text_file if options.text_file and not is_table(options.text_file) else None  # files of reports
+    table = None if given else table_of_texts(keys, options.text_file or only_table(path), options, notes)
+    files = _files(given or path) if given is None or given.is_dir() else iter([given])
+    texts = {} if table else text_files(keys, files, options, notes, rejects)
     studies = [
         _study(uid, members, table.names if table else {}, texts.get(uid, ReportText({})))
         for uid, members in by_study.items()
     ]
-    found = Found(studies, rejects, notes)
+    names = table.names if table else {}
+    private = {
+        names.get(uid, uid): tuple(dict.fromkeys(value for image in members for value in image.private))
+        + texts.get(uid, ReportText({})).private
+        for uid, members in by_study.items()
+    }
+    found = Found(studies, rejects, notes, files=(given,) if given and given.is_file() else (), private=private)
     if table is None:
         return found
     return add_texts(found, table.file, replace(options, columns={**options.columns, "study_id": table.id_column}))
@@ -194,7 +206,7 @@ def _one(file: Path, study_uid: str, tags: Mapping[str, str]) -> _Tagged:
     view = View(str(file.absolute()), UNKNOWN, view_of_tags(tags))
     sex, age = read_sex(tags.get("PatientSex", "")), read_age(tags.get("PatientAge", ""))
     whose = {keyword: tags[keyword] for keyword in PATIENT_TAGS if keyword in tags}
-    return _Tagged(file, study_uid, keys, whose, order, view, sex, age, is_for_processing(tags))
+    return _Tagged(file, study_uid, keys, whose, order, view, sex, age, is_for_processing(tags), private_tags(tags))
 
 
 def _without_raw_values(images: Sequence[_Tagged], rejects: list[Reject]) -> list[_Tagged]:
