@@ -106,6 +106,9 @@ def test_every_mode_on_two_processes(without_tokens: Path, prepared: Path, tmp_p
         assert_close(ddp, fsdp, 1e-3)
         for run in runs:
             open_checkpoint(run)
+            first, second = (load_file(run / f"checkpoint-{step}" / "trained.safetensors") for step in (1, 2))
+            still = [name for name in first if "lora_A" not in name and torch.equal(first[name], second[name])]
+            assert not still  # lora_A has no gradient yet, lora_B beginning at nought
         last = tmp_path / "last"
         assert main(["export", str(runs[1]), "--out", str(last), *(["--merge-adapter"] * ("merged" in mode))]) == 0
         assert_equal(tensors(last), tensors(runs[1]))

@@ -12,9 +12,7 @@ from cxrgen.train.pipeline import train
 
 ROWS = {"mm_use_im_start_end": True}
 MODES: dict[str, dict[str, Any]] = {
-    "projector": {"train_modules": "projector"},
     "projector-rows": {"train_modules": "projector", **ROWS},
-    "lora": {"train_modules": "lora"},
     "lora-rows": {"train_modules": "lora", **ROWS},
     "merged-rows": {"train_modules": "lora", "merge_adapter": True, **ROWS},
     "default-rows": {"train_modules": "projector+llm", **ROWS},
