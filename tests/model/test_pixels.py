@@ -10,7 +10,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from cxrgen.core.errors import InputError
 from cxrgen.model.conversation import Format, recorded_format
-from cxrgen.model.pixels import grey_pixels, image_pixels, normalise, open_image
+from cxrgen.model.pixels import grey_pixels, image_pixels, image_size, normalise, open_image
 
 PROCESSOR = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
 SQUARE, BLACK = Format(aspect="square"), Format(aspect="black")
@@ -76,3 +76,20 @@ def test_a_record_of_images_that_cannot_be_is_refused(tmp_path: Path, wrong: str
     (tmp_path / "cxrgen.json").write_text(wrong)
     with pytest.raises(InputError, match=r"cxrgen\.json"):
         recorded_format(tmp_path / "cxrgen.json")
+
+
+@pytest.mark.parametrize("format", [Format(), Format(longest_side=64), Format(longest_side=64, aspect="black")])
+def test_the_size_of_an_image_is_that_of_what_is_opened(format: Format, tmp_path: Path) -> None:
+    """Read from the header or not: grey, coloured, larger than the set's, turned by EXIF, of 16 bits."""
+    grey = np.random.default_rng(0).integers(0, 256, (48, 40), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "colour.png")
+    Image.fromarray(np.repeat(grey, 3, axis=0)).save(tmp_path / "large.png")
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(grey).save(tmp_path / "turned.jpg", exif=turned)
+    for file in sorted(tmp_path.iterdir()):
+        assert image_size(file, format) == open_image(file, format).size, file.name
+    with pytest.raises(InputError, match="no such image"):
+        image_size(tmp_path / "gone.png", format)
