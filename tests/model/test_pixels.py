@@ -78,10 +78,10 @@ def test_a_record_of_images_that_cannot_be_is_refused(tmp_path: Path, wrong: str
         recorded_format(tmp_path / "cxrgen.json")
 
 
-@pytest.mark.parametrize("format", [Format(), Format(longest_side=64), Format(longest_side=64, aspect="black")])
+@pytest.mark.parametrize("format", [Format(), Format(longest_side=100), Format(longest_side=100, aspect="black")])
 def test_the_size_of_an_image_is_that_of_what_is_opened(format: Format, tmp_path: Path) -> None:
     """Read from the header or not: grey, coloured, larger than the set's, turned by EXIF, of 16 bits."""
-    grey = np.random.default_rng(0).integers(0, 256, (48, 40), dtype=np.uint8)
+    grey = np.random.default_rng(0).integers(0, 256, (80, 72), dtype=np.uint8)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     Image.fromarray(grey).convert("RGB").save(tmp_path / "colour.png")
     Image.fromarray(np.repeat(grey, 3, axis=0)).save(tmp_path / "large.png")
