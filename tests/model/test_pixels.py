@@ -39,7 +39,7 @@ def test_grey_pixels_normalise_to_the_processors_values(wide_image: Path) -> Non
 
 
 def test_bad_files_are_named(tmp_path: Path, wide_image: Path) -> None:
-    with pytest.raises(InputError, match="no such image"):
+    with pytest.raises(InputError, match="no such"):
         open_image(tmp_path / "absent.png", SQUARE)
     whole = wide_image.read_bytes()
     wide_image.write_bytes(whole[: len(whole) // 2])
@@ -91,5 +91,5 @@ def test_the_size_of_an_image_is_that_of_what_is_opened(format: Format, tmp_path
     Image.fromarray(grey).save(tmp_path / "turned.jpg", exif=turned)
     for file in sorted(tmp_path.iterdir()):
         assert image_size(file, format) == open_image(file, format).size, file.name
-    with pytest.raises(InputError, match="no such image"):
+    with pytest.raises(InputError, match="no such"):
         image_size(tmp_path / "gone.png", format)
