@@ -189,7 +189,8 @@ def hold_in_bf16(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             weight = module.weight
-            if weight.dtype == torch.float32 and not weight.requires_grad and all(weight is not each for each in kept):
+            frozen = weight.dtype == torch.float32 and not weight.requires_grad
+            if frozen and all(weight is not each for each in kept):
                 weight.data = weight.data.to(torch.bfloat16)
 
 
