@@ -36,10 +36,10 @@ from cxrgen.core.progress import say
 from cxrgen.core.tables import read_csv
 from cxrgen.metrics import measure
 from cxrgen.metrics.clinical import labels, temporal
-from cxrgen.metrics.lexical import cider, ptb, token_table
+from cxrgen.metrics.lexical import cider, ngrams, ptb, token_table
 from cxrgen.metrics.lexical import porter as stems
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.text import rule_labels
+from cxrgen.text import rule_labels, sentences
 
 PAIRS = 3_858
 Texts = Sequence[str]
@@ -149,7 +149,7 @@ def originals() -> Any:
 
 def forget() -> None:
     """Nothing may be remembered from the round before."""
-    for module in (ptb, words, stems, labels, rule_labels, temporal, token_table, cider):
+    for module in (ptb, words, stems, ngrams, sentences, labels, rule_labels, temporal, token_table, cider):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

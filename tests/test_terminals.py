@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import gzip
 import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cxrgen.cli import main
+from cxrgen.core.folders import LOCK, locked
 
 CXRGEN = (sys.executable, "-m", "cxrgen")
 COMMANDS = {
@@ -85,7 +86,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(place: Path, name: str)
     result = run(place, COMMANDS[name], preexec_fn=full_disk)
     assert result.returncode == 1
     assert "cannot be written (File too large); make room and run it again" in result.stderr.splitlines()[-1]
-    assert not [path for path in (place / "out").rglob("*") if path.is_file()]
+    assert not [path for path in (place / "out").rglob("*") if path.is_file() and path.name != LOCK]
 
 
 def without_rights() -> None:
@@ -137,13 +138,39 @@ def test_reports_that_may_not_be_read_are_no_missing_reports(place: Path, closed
         assert "reports/0005.txt,0005,text-unreadable" in (place / "out/rejects.csv").read_text()
 
 
-@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3])
-def test_an_interrupt_in_the_first_second(tmp_path: Path, seconds: float) -> None:
-    """Before the first line of the package is read, Python itself answers: nothing of the package is in its words."""
-    words = ("phantom", "--out", str(tmp_path / "out"), "--studies", "5000", "--workers", "1")
-    process = subprocess.Popen([*CXRGEN, *words], stderr=subprocess.PIPE, text=True)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate()[1]
-    assert process.returncode in (130, -signal.SIGINT, 1)
-    assert "cxrgen/" not in said
+def test_an_interrupt_while_the_package_is_imported_ends_without_a_word() -> None:
+    """There is nothing to clean up yet: the system's own answer holds until the first line of `start`."""
+    program = "import os, signal, cxrgen.__main__\nos.kill(os.getpid(), signal.SIGINT)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("name", ["prepare", "evaluate", "compare", "phantom"])
+def test_two_runs_do_not_write_one_folder(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    with locked(place / "out"):
+        assert main(COMMANDS[name]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"cxrgen {name}: out: another run is writing there; ")
+    assert [path.name for path in (place / "out").iterdir()] == [LOCK]
+    assert main(COMMANDS[name]) == 0
+
+
+def test_a_packed_table_of_3_gib_at_evaluate(place: Path) -> None:
+    """The limit of the tables, under a limit of memory that holds for the whole process."""
+    blanks = gzip.compress(b" " * (16 << 20), 9)
+    (place / "pred.csv.gz").write_bytes(gzip.compress(b"study_id,report\n0001,") + blanks * 192)
+    words = [word.replace("pred.csv", "pred.csv.gz") for word in COMMANDS["evaluate"]]
+    size = 1_500_000_000
+    result = run(place, tuple(words), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
+    assert (result.returncode, "unpacked, which no such table does" in result.stderr) == (1, True)
+
+
+def test_without_docstrings_a_model_is_refused_in_one_line() -> None:
+    program = (
+        "from cxrgen.core.errors import InputError\n"
+        "try:\n    import cxrgen.model\nexcept InputError as error:\n    print(error)"
+    )
+    result = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True)
+    assert (result.returncode, "use -O at most" in result.stdout) == (0, True)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
-
 from cxrgen.core import __version__ as __version__
 
+TYPE_CHECKING = False  # typing's, without its import: an interrupt has little time to meet the start of the program
 if TYPE_CHECKING:
+    import os
+    from typing import Any
+
     from cxrgen.generate.api import ReportGenerator
 
 

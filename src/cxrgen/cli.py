@@ -39,6 +39,7 @@ COMMANDS = {
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),
+    "metrics": ("cxrgen.evaluate.metrics_list", "which scores there are, what they need and equal"),
     "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
     "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }

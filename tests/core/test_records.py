@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import Study, View, read_studies, study_schema, write_studies
+from cxrgen.core.records import Box, Study, View, read_studies, study_schema, write_studies
 
 STUDY = Study(
     "0001", "P1", "train", "20200101", (View("a.png", "frontal", "PA", 80, 96, "0f"),), {"findings": "Synthetic."},
     "Synthetic.", None, {"Edema": -1}, ("cut",), "table", "F", 58,
+    (Box(1, 0.25, 0.5, 0.75, 1.0),),
 )  # fmt: skip
 
 
@@ -29,15 +30,24 @@ def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_set_of_the_first_schema_is_read_without_what_it_did_not_know(tmp_path: Path) -> None:
     write_studies(tmp_path / "studies.parquet", [STUDY])
-    as_schema(tmp_path / "studies.parquet", "1", ["sex", "age"])
-    assert read_studies(tmp_path) == [Study(**{**vars(STUDY), "sex": "", "age": None})]
+    as_schema(tmp_path / "studies.parquet", "1", ["sex", "age", "boxes"])
+    assert read_studies(tmp_path) == [Study(**{**vars(STUDY), "sex": "", "age": None, "boxes": ()})]
 
 
-@pytest.mark.parametrize("version", ["0", "3"])
+def test_a_set_of_the_second_schema_has_no_boxes(tmp_path: Path) -> None:
+    write_studies(tmp_path / "studies.parquet", [STUDY])
+    as_schema(tmp_path / "studies.parquet", "2", ["boxes"])
+    assert read_studies(tmp_path) == [Study(**{**vars(STUDY), "boxes": ()})]
+    as_schema(tmp_path / "studies.parquet", "2", ["sex"])
+    with pytest.raises(InputError, match="the column sex is missing"):
+        read_studies(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["0", "4"])
 def test_a_set_of_an_unknown_schema_is_refused(tmp_path: Path, version: str) -> None:
     write_studies(tmp_path / "studies.parquet", [STUDY])
     as_schema(tmp_path / "studies.parquet", version, [])
-    with pytest.raises(InputError, match=f"schema version {version}, known are 1 and 2; prepare the set again"):
+    with pytest.raises(InputError, match=f"schema version {version}, known are 1, 2 and 3; prepare the set again"):
         read_studies(tmp_path)
 
 
@@ -49,4 +59,5 @@ def test_the_schema_is_that_of_the_dataclasses() -> None:
         "sha256: string>>",
         "sections map<string, string>", "report string", "prior_study_id string", "labels map<string, int8>",
         "flags list<element: string>", "source string", "sex string", "age int16",
+        "boxes list<element: struct<sentence: int32, x_min: float, y_min: float, x_max: float, y_max: float>>",
     ]  # fmt: skip

@@ -14,6 +14,7 @@ import cxrgen
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import read_csv
+from cxrgen.generate.given_images import as_files
 from cxrgen.imaging.read import read_image
 from cxrgen.imaging.stored import ImageRule, views_of_study
 
@@ -106,3 +107,31 @@ def test_a_image_that_is_none(model: Path, tmp_path: Path) -> None:
 def test_importing_the_package_does_not_import_torch() -> None:
     program = "import sys, cxrgen; cxrgen.load; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_images_in_memory_give_the_report_of_their_file(model: Path, prepared: Path) -> None:
+    writer = cxrgen.load(model, max_new_tokens=40)
+    files = [prepared / "images" / f"003-{view}.png" for view in ("frontal", "lateral")]
+    pictures = [Image.open(file) for file in files]
+    expected = writer.report(files)
+    assert writer.report(pictures) == expected
+    assert writer.report([np.asarray(picture) for picture in pictures]) == expected
+    assert writer.report([files[0], pictures[1]]) == expected
+    assert writer.report(pictures[0]) == writer.report(np.asarray(pictures[0])) == writer.report(files[0])
+
+
+def test_images_in_memory_are_files_only_as_long_as_needed() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 70))
+    given = [noise.astype(np.uint8), noise.astype(np.uint16) * 16, noise / 255, Image.fromarray(noise.astype(np.uint8))]
+    with as_files([*given, "x.png"]) as files:
+        folder = files[0].parent
+        assert folder.stat().st_mode & 0o077 == 0
+        grey = [read_image(file).pixels for file in files[:4]]
+        assert files[4] == Path("x.png")
+    assert not folder.exists()
+    assert all(pixels.shape == (80, 70) for pixels in grey)
+    assert np.array_equal(grey[0], noise)
+    assert np.array_equal(grey[3], noise)
+    for wrong in (noise.astype(np.uint8)[0], noise.astype(bool), np.zeros((4, 80, 70), np.uint8), 3.5):
+        with pytest.raises(UsageError), as_files([wrong]):  # type: ignore[list-item]
+            pass

@@ -84,3 +84,21 @@ def test_a_folder_with_one_table_is_that_table(tmp_path: Path, write_table: Call
     write_table(tmp_path / "two.csv", columns, [])
     with pytest.raises(InputError, match="no kind of source is recognised"):
         sources.detect_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.hl7", "a.RTF", "letter.pdf"])
+def test_texts_that_are_not_read_beside_images_are_counted(tmp_path: Path, name: str) -> None:
+    for file in ("a.png", "b.JPG", name):
+        (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"2 images, 1 texts and no table .* a CSV with a row an image \(study_id"):
+        sources.detect_source(tmp_path)
+    with pytest.raises(InputError, match="0 images, 1 texts and no table"):
+        sources.detect_source(tmp_path / name)
+
+
+def test_a_folder_as_text_file_is_wrong_usage(
+    course: Path, tmp_path: Path, prepare: Callable[..., tuple[int, str]]
+) -> None:
+    status, said = prepare(course, "--out", tmp_path / "out", "--text-file", course)
+    assert (status, "a folder; give a CSV with study_id and report" in said) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -19,8 +19,8 @@ from cxrgen.core.files import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
-_READ = ("1", "2")  # 1 had neither sex nor age
+SCHEMA_VERSION = 3
+_READ = {"1": {"sex", "age", "boxes"}, "2": {"boxes"}, "3": set[str]()}  # version -> what it did not have
 SPLITS = ("train", "valid", "test")
 FRONTAL, LATERAL, OTHER, UNKNOWN = "frontal", "lateral", "other", "unknown"
 
@@ -35,6 +35,17 @@ class View:
     width: int = 0
     height: int = 0
     sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A place in a study's only image that a sentence of its report speaks of, in shares of the width and height."""
+
+    sentence: int  # the first is 0
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class Study:
     source: str = ""
     sex: str = ""  # F, M, O (other); "" = unknown
     age: int | None = None  # whole years at the examination; 90 stands for all above 89 in sets with pseudonyms
+    boxes: tuple[Box, ...] = ()  # the dataset's own
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ def study_schema() -> pa.Schema:
     """The columns of studies.parquet."""
     import pyarrow as pa
 
-    types: dict[Any, Any] = {str: pa.string(), int: pa.int32()}
+    types: dict[Any, Any] = {str: pa.string(), int: pa.int32(), float: pa.float32()}
     of_study: dict[Any, Any] = {
         **types,
         str | None: pa.string(),
@@ -108,6 +120,7 @@ def study_schema() -> pa.Schema:
         dict[str, int] | None: pa.map_(pa.string(), pa.int8()),
         tuple[str, ...]: pa.list_(pa.string()),
         tuple[View, ...]: pa.list_(pa.struct(_struct(View, types))),
+        tuple[Box, ...]: pa.list_(pa.struct(_struct(Box, types))),
     }
     return pa.schema(_struct(Study, of_study), metadata={"cxrgen_schema": str(SCHEMA_VERSION)})
 
@@ -146,9 +159,11 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
         raise InputError(f"{file}: no Parquet file ({type(error).__name__}); prepare the set again") from None
     version = (table.schema.metadata or {}).get(b"cxrgen_schema", b"none").decode()
     if version not in _READ:
-        raise InputError(f"{file}: schema version {version}, known are {' and '.join(_READ)}; prepare the set again")
+        *others, last = _READ
+        known = f"{', '.join(others)} and {last}"
+        raise InputError(f"{file}: schema version {version}, known are {known}; prepare the set again")
     absent = [name for name in study_schema().names if name not in table.column_names]
-    if absent and not (version == "1" and set(absent) <= {"sex", "age"}):
+    if not set(absent) <= _READ[version]:
         raise InputError(f"{file}: the column {absent[0]} is missing; prepare the set again")
     studies = []
     for row in table.to_pylist():
@@ -157,5 +172,6 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
             row["sections"] = dict(row["sections"])
             row["labels"] = None if row["labels"] is None else dict(row["labels"])
             row["flags"] = tuple(row["flags"])
+            row["boxes"] = tuple(Box(**box) for box in row.get("boxes") or ())
             studies.append(Study(**row))
     return studies

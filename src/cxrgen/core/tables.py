@@ -33,7 +33,10 @@ _MOST_DIGITS = 4000  # of a number in JSON; more are kept as text
 _LONGEST_NAME = 50  # characters of a column name
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)  # Excel's own first line
-_DATA = re.compile(r"[.!?]\s*$|[.!?]\s|[/\\^]|^[\d\s.,:-]+$")  # sentences, paths, DICOM names, numbers and dates
+# Sentences, paths, DICOM names, numbers and dates; "Exam No." and "Findings/Impression" are names.
+_DATA = re.compile(
+    r"[!?]|\.\s+\S+\s+\S|(?:\S+\s+){3}.*\.\s*$|[\\^]|^\s*/|/.*/|/.*\.\w{2,4}$|\.(?:png|jpe?g|dcm)$|^[\d\s.,:/-]+$"
+)
 
 csv.field_size_limit(_MAX_CELL)
 
@@ -127,15 +130,21 @@ def _header(fields: Sequence[str], table: str) -> list[str]:
     return names
 
 
+def letters_of(name: str) -> str:
+    """A column's name as its letters and digits: "Study ID", "study_id" and "StudyID" are one."""
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
 def find_column(table: CsvTable, *names: str, needed: bool = True) -> str | None:
-    """The table's spelling of the first of `names` that it has, ignoring case and outer blanks.
+    """The table's spelling of the first of `names` that it has: but for case and outer blanks, else by their letters.
 
     Raises InputError with the number of the nearest column when `needed` and none is there; its detail has the names.
     """
-    folded = {column.strip().lower(): column for column in table.columns}
-    for name in names:
-        if name.strip().lower() in folded:
-            return folded[name.strip().lower()]
+    for fold in (lambda name: name.strip().lower(), letters_of):
+        folded = {fold(column): column for column in reversed(table.columns)}
+        for name in names:
+            if fold(name) in folded:
+                return folded[fold(name)]
     if not needed:
         return None
     raise missing_column(table.name or str(table.path), repr(names[0]), names[0], table.columns)

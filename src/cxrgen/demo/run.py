@@ -68,10 +68,15 @@ def run(options: argparse.Namespace) -> int:
     limits = _limits(model, prepared, phantom, other)
     known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *given, "--note", _REMARK)
     fewer, both = other / "frontal", out / "evaluate"
-    run_command(
-        "evaluate", "cxrgen.evaluate.run", *known, "--pred", frontal, "--limits", limits["frontal"], "--out", fewer
-    )
-    run_command("evaluate", "cxrgen.evaluate.run", *known, "--pred", pred, "--limits", limits["both"], "--out", both)
+    for name, reports, limit, scores in (
+        ("frontal alone", frontal, limits["frontal"], fewer),
+        ("both images", pred, limits["both"], both),
+    ):
+        words = ("--pred", reports, "--limits", limit, "--out", scores, "--name", name)
+        run_command("evaluate", "cxrgen.evaluate.run", *known, *words)
+    systems = (f"frontal alone={fewer}", f"both images={both}")
+    shown = ("--studies", prepared, "--out", other / "compare")
+    run_command("compare", "cxrgen.evaluate.compare", *systems, *shown)
     print(f"both images    {_summary(both)}\nfrontal alone  {_summary(fewer)}")
     return 0
 

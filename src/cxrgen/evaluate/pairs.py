@@ -1,4 +1,4 @@
-"""Predictions and references as two CSVs, joined by study id.
+"""Predictions and references as two tables, joined by study id.
 
 Cells are text and stay as they are: ids keep their leading zeros, and "None", "N/A" or "NaN" are words a model wrote.
 Ids that do not match one to one are an error by default, because a model without reports for hard cases looks better
@@ -8,13 +8,14 @@ numbers of columns, and the ids are the detail of an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import CsvTable, find_column, read_csv, read_json
+from cxrgen.evaluate.report_files import read_table
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
 _ID_COLUMNS = ("study_id", "id")
@@ -35,15 +36,23 @@ class Pairs:
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rows_left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the reference file, those asked for
 
 
-def read_pairs(predictions: Path, references: Path, allow_missing: bool = False) -> Pairs:
-    """Join two CSVs with the columns study_id and report; the order of their rows may differ.
+def read_pairs(
+    predictions: Path,
+    references: Path,
+    allow_missing: bool = False,
+    columns: Mapping[str, str] | None = None,
+    by: Collection[str] = (),
+) -> Pairs:
+    """Join two tables with the columns study_id and report; the order of their rows may differ.
 
+    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies.
     Raises InputError for wrong columns, an empty id, no common id, and, unless `allow_missing`, for ids that are
     missing from the predictions, extra in them, or doubled in either file. A doubled id is left out altogether.
     """
-    predicted, referenced = _read(predictions), _read(references)
+    predicted, referenced = _read(predictions, columns), _read(references, columns, by)
     doubled = {**predicted.doubled, **referenced.doubled}
     left_out = {
         "missing": [name for name in referenced.rows if name not in predicted.rows and name not in doubled],
@@ -77,7 +86,9 @@ def read_pairs(predictions: Path, references: Path, allow_missing: bool = False)
     )
     remark = [f"left out: {listed(rows)}"] if any(rows.values()) else []
     notes = (*predicted.notes, *referenced.notes, *_remarks(pairs), *remark)
-    return replace(pairs, notes=notes, rows_left_out=rows)
+    asked = referenced.rows[kept[0]].others
+    others = {name: tuple(referenced.rows[study].others[name] for study in kept) for name in asked}
+    return replace(pairs, notes=notes, rows_left_out=rows, columns=others)
 
 
 def read_reports(path: Path, study_ids: Sequence[str]) -> list[str]:
@@ -149,6 +160,7 @@ class _Row:
     report: str
     subject: str
     row_ref: str
+    others: Mapping[str, str]  # the columns that were asked for
 
 
 @dataclass(frozen=True)
@@ -160,8 +172,9 @@ class _Reports:
     notes: list[str]
 
 
-def _read(path: Path) -> _Reports:
-    table = read_csv(path)
+def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[str] = ()) -> _Reports:
+    table = read_table(path, columns)
+    kept = {name: column for name in by if (column := find_column(table, name, needed=False))}
     id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
     rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
@@ -176,10 +189,11 @@ def _read(path: Path) -> _Reports:
         if name in reports:
             doubled[name] = row.row_ref
         subject = row.cells[subject_column] if subject_column else ""
-        reports[name] = _Row(row.cells[report_column], subject, row.row_ref)
+        others = {key: row.cells[column].strip() for key, column in kept.items()}
+        reports[name] = _Row(row.cells[report_column], subject, row.row_ref, others)
     headers = len(table.rows) - len(rows)
     notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]
-    return _Reports(reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table))
+    return _Reports(reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table, kept.values()))
 
 
 def _is_header(*cells: str) -> bool:
@@ -188,8 +202,8 @@ def _is_header(*cells: str) -> bool:
     return name in _ID_COLUMNS and report == "report"
 
 
-def _unused(table: CsvTable) -> list[str]:
-    known = {"study_id", "id", "report", "subject_id"}
+def _unused(table: CsvTable, used: Collection[str]) -> list[str]:
+    known = {"study_id", "id", "report", "subject_id", *(column.lower() for column in used)}
     others = sum(column.lower() not in known for column in table.columns)
     return [f"{table.path.name}: columns not used: {others}"] if others else []
 

@@ -8,6 +8,7 @@ and of the reports of other patients. report.html holds report texts and images;
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,10 @@ from cxrgen.evaluate import baselines, metric_options
 from cxrgen.evaluate.described import described
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.report import Scored, write_report
+from cxrgen.evaluate.page.strata import groups_by, of_group
 from cxrgen.evaluate.page.studies import Shown
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
+from cxrgen.evaluate.report_files import column_map
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate_sets
 from cxrgen.evaluate.self_test import as_text, noticed
@@ -31,6 +34,8 @@ from cxrgen.evaluate.suites import BOARDS, SUMS, Board, boards_lack, with_sums
 from cxrgen.evaluate.verdicts import RULE, against_baseline
 from cxrgen.html import number
 from cxrgen.metrics import METRICS
+
+_ALLOCATIONS = 1_000_000  # between two searches for cycles of unused objects
 
 _EXAMPLES = """\
 examples:
@@ -46,7 +51,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     inputs = parser.add_argument_group("input")
-    inputs.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score")
+    inputs.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score; also JSON, JSON lines, Excel")
     inputs.add_argument("--gt", type=Path, metavar="CSV", help="the references")
     inputs.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
     inputs.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
@@ -68,6 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
     )
     inputs.add_argument("--show-values", action="store_true", help="messages may show ids and names of columns")
+    inputs.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help='a column of another name: --map report="Generated Report"; also study_id, subject_id; repeatable',
+    )
+    inputs.add_argument("--by", metavar="COLUMNS", help="comma-separated columns of --gt that make groups of studies")
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     scoring = parser.add_argument_group("scores")
     scoring.add_argument(
@@ -95,6 +108,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    usual = gc.get_threshold()
+    gc.set_threshold(_ALLOCATIONS)  # what is kept of 100,000 texts holds no cycles, and to look for them takes its time
+    try:
+        return _run(options)
+    finally:
+        gc.set_threshold(*usual)
+
+
+def _run(options: argparse.Namespace) -> int:
     names = None if options.metrics is None else [name.strip() for name in options.metrics.split(",") if name.strip()]
     chosen = chosen_metrics(names, options.truth is not None)  # a wrong name is reported before files are read
     settings = metric_options.settings(options, chosen)
@@ -114,7 +136,7 @@ def run(options: argparse.Namespace) -> int:
     metrics = with_sums(metrics) if names is None else metrics
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
-    pairs = read_pairs(options.pred, options.gt, options.allow_missing)
+    pairs = read_pairs(options.pred, options.gt, options.allow_missing, column_map(options.map), _by(options))
     with locked(options.out, "wait for it, or give another --out"):  # refused before the work, if it has to be
         return _score(options, pairs, names or (), metrics, lacking, settings)
 
@@ -131,6 +153,7 @@ def _score(
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
+    by = groups_by(_by(options), pairs.columns, pairs.study_ids, studies)
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
@@ -148,10 +171,12 @@ def _score(
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
     boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in names}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
+    if by:
+        content["groups"] = {group: of_group(scores, subjects, mask) for group, mask in by.items()}
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
     add_arguments(parser := argparse.ArgumentParser())
-    write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options)))
+    write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options), by))
     write_results(options.out, scores, subjects, content)
     if options.json:
         shown = content if options.show_values else {**content, "left_out": pairs.rows_left_out}
@@ -160,6 +185,10 @@ def _score(
         print("\n".join([*board_lines(boards), scoreboard(scores, scored, limits)]))
         print(page)
     return 0
+
+
+def _by(options: argparse.Namespace) -> list[str]:
+    return [name.strip() for name in options.by.split(",") if name.strip()] if options.by else []
 
 
 def _shown(options: argparse.Namespace) -> Shown:

@@ -16,10 +16,12 @@ import numpy as np
 
 from cxrgen import metrics as metrics_of
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.evaluate import tabular
 from cxrgen.evaluate.intervals import intervals
 from cxrgen.evaluate.one_pass import measure_sets
 from cxrgen.evaluate.statistics import Clusters, clusters
 from cxrgen.evaluate.suites import Board, Total, board, expanded, totals
+from cxrgen.html import number
 from cxrgen.metrics import Better, Floats, MetricResult
 
 ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "nearer_to_1": "→1"}
@@ -52,6 +54,11 @@ class Score:
     against: Against | None = None  # the best baseline, where there is one
     single_finding: bool = False  # tables of findings show it, the scoreboard does not
 
+    def __repr__(self) -> str:
+        """One line: 0.811 (0.796 to 0.827), higher is better."""
+        ends = f" ({number(self.interval[0])} to {number(self.interval[1])})" if self.interval else ""
+        return f"{number(self.value)}{ends}, {self.better.replace('_', ' ')} is better"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -78,6 +85,31 @@ class Scores:
     def values(self) -> dict[str, float]:
         return {name: score.value for name, score in self.metrics.items()}
 
+    def __repr__(self) -> str:
+        """One line a score, without those of single findings."""
+        shown = [f"{name}: {score}" for name, score in self.metrics.items() if not score.single_finding]
+        return "\n".join([f"scores of {self.n} studies of {self.patients} patients", *shown])
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        shown = {name: score for name, score in self.metrics.items() if not score.single_finding}
+        return [(name, s.value, *(s.interval or (None, None)), s.better) for name, s in shown.items()]
+
+    def _repr_html_(self) -> str:
+        return tabular.rows_as_html(self._rows())
+
+    def to_frame(self) -> Any:
+        """A pandas data frame with a row a score: value, low and high end of the interval, better."""
+        return tabular.rows_as_frame(self._rows(), ("score", "value", "low", "high", "better"))
+
+    def per_study_frame(self) -> Any:
+        """A pandas data frame with a row a study and a column a score."""
+        columns = [np.broadcast_to(values, self.n).tolist() for values in self.per_study.values()]
+        return tabular.rows_as_frame(zip(self.study_ids, *columns), ("study_id", *self.per_study))
+
+    def plot(self) -> tabular.Drawing:
+        """Values with their intervals; notebooks show it, `save(path)` writes it."""
+        return tabular.rows_as_drawing(self._rows())
+
     def totals(self, baselines: Mapping[str, Scores]) -> dict[str, Total]:
         """The sums of scores that rankings use, beside those of the baselines."""
         return totals(self.values(), {name: of.values() for name, of in baselines.items()})
@@ -92,9 +124,9 @@ class Scores:
 
 
 def evaluate(
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    study_ids: Sequence[str],
+    hypotheses: tabular.Reports,
+    references: tabular.Reports,
+    study_ids: Sequence[str] | None = None,
     subjects: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     *,
@@ -103,14 +135,15 @@ def evaluate(
 ) -> Scores:
     """Score N reports against N references, both in the order of `study_ids`.
 
-    `subjects` are the N patients for the intervals; without them every study counts as its own patient. `metrics` are
-    names as `cxrgen.metrics.metric_of` knows them, or `sum` for all that the sum is made of; None means those measured
-    by default, with those against `truth`, the N rows of a table of true findings, where it is given. `settings` are
-    the options of metrics by their names: weights, say. Raises InputError for no studies, differing lengths or a
-    repeated id.
+    Both may instead be dicts (study id to report) or data frames (study_id, report, in the references also subject_id):
+    rows are then matched by id, in the references' order. `subjects` are the N patients for the intervals; without them
+    every study counts as its own patient. `metrics` are names as `cxrgen.metrics.metric_of` knows them, or `sum` for
+    all that the sum is made of; None means those measured by default, with those against `truth`, the N rows of a table
+    of true findings, where it is given. `settings` are the options of metrics by their names: weights, say. Raises
+    InputError for no studies, differing lengths, a repeated id, or ids that do not match.
     """
-    sets = {"": hypotheses}
-    return evaluate_sets(sets, references, study_ids, subjects, metrics, truth=truth, settings=settings)[""]
+    texts, references, ids, subjects = tabular.as_columns(hypotheses, references, study_ids, subjects)
+    return evaluate_sets({"": texts}, references, ids, subjects, metrics, truth=truth, settings=settings)[""]
 
 
 def evaluate_sets(

@@ -13,6 +13,7 @@ from pathlib import Path
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import sha256_file
 from cxrgen.evaluate.pairs import listed, read_pairs
+from cxrgen.evaluate.report_files import ENDINGS
 from cxrgen.evaluate.results import Results, read_results
 from cxrgen.evaluate.scores import evaluate
 
@@ -42,7 +43,7 @@ def read_systems(
         raise UsageError(f"two systems are called {twice!r}; name them as NAME={parts[names.index(twice)][1]}")
     systems, remarks = [], []
     for name, (_, path) in zip(names, parts):
-        if path.is_dir() or path.suffix.lower() not in (".csv", ".tsv", ".gz"):
+        if path.is_dir() or path.suffix.lower() not in ENDINGS:
             systems.append(System(name, read_results(path)))
         elif gt is None:
             raise UsageError(f"{path} is a table of reports; give the references as --gt gt.csv")
@@ -64,7 +65,7 @@ def _scored(name: str, path: Path, gt: Path, metrics: Sequence[str] | None) -> t
         path, {"metrics": signatures, "inputs": inputs}, pairs.study_ids, tuple(subjects), scores.measured
     )
     texts = (dict(zip(pairs.study_ids, texts)) for texts in (pairs.hypotheses, pairs.references))
-    notes = [f"left out: {listed(pairs.left_out)}"] if any(pairs.left_out.values()) else []
+    notes = [f"left out: {listed(pairs.rows_left_out)}"] if any(pairs.left_out.values()) else []
     return System(name, results, *texts), notes
 
 
@@ -75,7 +76,7 @@ def _name_and_path(word: str) -> tuple[str, Path]:
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell them apart; a table goes without its ending."""
-    whole = [(path.with_suffix("") if path.suffix == ".csv" else path).resolve().parts for path in paths]
+    whole = [(path.with_suffix("") if path.suffix.lower() in ENDINGS else path).resolve().parts for path in paths]
     for length in range(1, max(map(len, whole)) + 1):
         names = ["/".join(parts[-length:]) for parts in whole]
         if len(set(names)) == len(names):

@@ -13,6 +13,7 @@ from cxrgen.core.records import Study, View
 from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
+from cxrgen.generate.given_images import GivenImage, as_files
 from cxrgen.generate.run_checkpoint import ready_folder
 from cxrgen.generate.settings import Settings, named_folder, read_format, with_options
 from cxrgen.imaging.stored import views_of_study
@@ -35,7 +36,7 @@ class ReportGenerator:
 
     def report(
         self,
-        views: Paths | Sequence[Paths],
+        views: GivenImage | Sequence[GivenImage],
         indication: str | None = None,
         prior: str | None = None,
         shown: Sequence[str] | None = None,
@@ -43,25 +44,30 @@ class ReportGenerator:
         history: str | None = None,
         technique: str | None = None,
         comparison: str | None = None,
-        prior_images: Paths | Sequence[Paths] = (),
+        prior_images: GivenImage | Sequence[GivenImage] = (),
         prior_shown: Sequence[str] | None = None,
         gap: int | None = None,
     ) -> str:
         """The report of a study.
 
-        `views` are the files of its images in any order, `shown` what each of them shows (frontal, lateral, other,
-        unknown, or a word such as PA); without it DICOM files are asked, and of others the first is taken for a
-        frontal, the rest for laterals. Images are read, named and ordered as in the set that the checkpoint was trained
-        on, and only those are shown that it was trained to see. `prior` is the report of the study before,
-        `prior_images` and `prior_shown` are its images, `gap` is the days between the two. Raises InputError for an
-        image that cannot be read, and UsageError for what the checkpoint was not trained to be given.
+        `views` are its images in any order: files, Pillow images, or arrays (H, W) of uint8, uint16 or float. `shown`
+        is what each of them shows (frontal, lateral, other, unknown, or a word such as PA); without it DICOM files are
+        asked, and of others the first is taken for a frontal, the rest for laterals. Images are read, named and ordered
+        as in the set that the checkpoint was trained on, and only those are shown that it was trained to see. `prior`
+        is the report of the study before, `prior_images` and `prior_shown` are its images, `gap` is the days between
+        the two. Raises InputError for an image that cannot be read, and UsageError for what the checkpoint was not
+        trained to be given.
         """
-        format = self.settings.format
         given = {"indication": indication, "history": history, "technique": technique, "comparison": comparison}
         sections = {name: text for name, text in given.items() if text}
-        before = Prior(prior or None, self._views(prior_images, prior_shown) if prior_images else (), gap)
-        self._check_known(sections, before)
-        study = Study("study", "", views=self._views(views, shown), sections=sections)
+        with as_files(views) as files, as_files(prior_images) as prior_files:
+            before = Prior(prior or None, self._views(prior_files, prior_shown) if prior_files else (), gap)
+            self._check_known(sections, before)
+            study = Study("study", "", views=self._views(files, shown), sections=sections)
+            return self._written(study, before)
+
+    def _written(self, study: Study, before: Prior) -> str:
+        format = self.settings.format
         if format.view_rules not in ("", VIEW_RULES):
             say(
                 f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
@@ -79,8 +85,7 @@ class ReportGenerator:
         except InputError as error:  # its caller has named the images
             raise InputError(error.shown(show_values=True)) from None
 
-    def _views(self, images: Paths | Sequence[Paths], shown: Sequence[str] | None) -> tuple[View, ...]:
-        paths = [Path(images)] if isinstance(images, (str, os.PathLike)) else [Path(image) for image in images]
+    def _views(self, paths: Sequence[Path], shown: Sequence[str] | None) -> tuple[View, ...]:
         return order_views(views_of_study(paths, shown, self.settings.format.images))
 
     def _check_known(self, sections: Collection[str], prior: Prior) -> None:

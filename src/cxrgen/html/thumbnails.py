@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
-
 
 def thumbnail(path: Path, side: int) -> bytes | None:
     """The image as a grey JPEG of `side` pixels at most; None when the file is missing or no picture."""
+    from PIL import Image  # pages without pictures need none of it
+
     try:
         with Image.open(path) as opened:
             grey = opened.convert("L")

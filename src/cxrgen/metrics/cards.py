@@ -37,12 +37,12 @@ CARDS = {
         "Shared word runs of length 1 to 4, with a penalty for short texts (Papineni 2002); 0 to 1.",
         {
             "coco-ptb": "pycocoevalcap with its tokeniser, as captioning papers report it",
-            "coco-raw": "pycocoevalcap's scorer on words cut at white space",
+            "coco-raw": "pycocoevalcap's scorer, nltk's corpus_bleu, torchmetrics' BLEUScore; words cut at white space",
             "r2gen": "pycocoevalcap on R2Gen's cleaning for MIMIC-CXR",
             "r2gen-iu": "pycocoevalcap on R2Gen's cleaning for IU X-ray",
             "radeval": "RadEval 2.2",
-            "sacrebleu": "sacrebleu, divided by 100; HF evaluate's sacrebleu is the same program",
-            "cxr-report-metric": "CXR-Report-Metric (fast-bleu); mean of studies; nltk's sentence_bleu with method1",
+            "sacrebleu": "sacrebleu, divided by 100, which HF evaluate runs; torchmetrics' SacreBLEUScore",
+            "cxr-report-metric": "CXR-Report-Metric (fast-bleu), mean of studies; near nltk's sentence_bleu, method1",
         },
     ),
     "rouge": Card(
@@ -53,7 +53,7 @@ CARDS = {
             "r2gen": "pycocoevalcap on R2Gen's cleaning for MIMIC-CXR",
             "r2gen-iu": "pycocoevalcap on R2Gen's cleaning for IU X-ray",
             "rouge-score": "rouge-score without stemmer; HF evaluate's rouge is the same program",
-            "radeval": "rouge-score with stemmer, as in RadEval 2.2; torchmetrics with use_stemmer",
+            "radeval": "rouge-score with stemmer, as in RadEval 2.2",
         },
     ),
     "cider": Card(
@@ -76,7 +76,7 @@ CARDS = {
     ),
     "temporal": Card(
         "Words of change shared by both texts (Bannur 2023), and the share of reports that mention an earlier image.",
-        {"": "like RadEval's temporal F1, with a longer list of words"},
+        {"radeval": "RadEval 2.2's temporal F1, which has a shorter list of words"},
     ),
     "flips": Card(
         "Contradictions: findings that change sides, and findings that one text states and the other denies, of all "
@@ -94,7 +94,10 @@ CARDS = {
     ),
     "bertscore": Card(
         "Tokens matched by the cosine of distilroberta-base's vectors, layer 5, rescaled (Zhang 2020).",
-        {"": "bert-score 0.3.13; CXR-Report-Metric's column; HF evaluate's bertscore is the same program"},
+        {
+            "cxr-report-metric": "CXR-Report-Metric's column; bert-score 0.3.13, which HF evaluate's bertscore runs",
+            "radeval": "RadEval 2.2",
+        },
         "the folder of distilroberta-base (--encoder DIR)",
     ),
     "bertscore_minilm": Card(
@@ -113,7 +116,7 @@ CARDS = {
     ),
     "ratescore": Card("RaTEScore (Zhao 2024): medical entities matched by meaning.", {"": "RadEval 2.2"}, _RADEVAL),
     "green": Card("GREEN (Ostmeier 2024): errors as a 7B language model counts them.", {"": "RadEval 2.2"}, _RADEVAL),
-    "srr": Card("F1 of SRR-BERT's 163 labels (Delbrouck 2025).", {"": "RadEval 2.2"}, _RADEVAL),
+    "srr": Card("F1 of SRR-BERT's 163 labels (Delbrouck 2025).", {"leaves-with-statuses": "RadEval 2.2"}, _RADEVAL),
     "radcliq": Card(
         "RadCliQ (Yu 2023): a mix of radgraph_combined, bertscore, chexbert_similarity and BLEU-2 that was fitted to "
         "radiologists' error counts; lower is better.",
@@ -127,7 +130,7 @@ _NAMES = (  # pattern of a score's name, the plain name
     (r"rouge_(\d|l)", r"ROUGE-\1"),
     (r"cider", "CIDEr-D"),
     (r"meteor", "METEOR"),
-    (r"(rule|chexbert)_f1_(micro|macro|weighted)_(\d+)", r"\1 F1, \2 over \3 findings"),
+    (r"(rule|chexbert)_f1_(micro|macro|weighted|samples)_(\d+)", r"\1 F1, \2 over \3 findings"),
     (r"(rule|chexbert)_f1_(\w+)", r"\1 F1, \2"),
     (r"rule_similarity", "Rule-label similarity"),
     (r"chexbert_similarity", "CheXbert similarity"),

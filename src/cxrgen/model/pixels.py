@@ -63,7 +63,7 @@ def image_size(path: Path, format: Format) -> tuple[int, int]:
 def _size_by_header(path: Path, longest_side: int) -> tuple[int, int] | None:
     """The size of a grey or coloured picture that is taken as it is; None where it must be read to be known."""
     modes = ("L",) if longest_side else _EIGHT_BITS
-    if not os.path.isfile(path):
+    if not os.path.isfile(path):  # a pipe would be waited for
         return None
     try:
         with Image.open(path) as file:

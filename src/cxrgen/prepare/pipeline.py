@@ -20,7 +20,7 @@ from cxrgen.imaging.names import DICOM_SUFFIXES
 from cxrgen.imaging.views import view_class
 from cxrgen.prepare.image_store import ImageJob, image_key
 from cxrgen.prepare.splits import assign_splits, subject_of
-from cxrgen.prepare.targets import remarks, target_texts
+from cxrgen.prepare.targets import labels_only, remarks, target_texts
 from cxrgen.sources import Found
 
 _MISSING_LIMIT = 0.2
@@ -155,6 +155,8 @@ def record_targets(selection: Selection, settings: Settings) -> None:
     targeted = target_texts(
         selection.studies, settings.target, settings.text, settings.priors, settings.max_words, settings.too_long
     )
+    if labels_only(selection.studies):
+        selection.notes.append("no study has a report: a set of labels, for --warmup_labels dataset and --warmup_data")
     selection.record(f"have a text ({settings.target}) or are for testing", targeted.studies, targeted.rejects)
 
 

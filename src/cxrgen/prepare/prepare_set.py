@@ -7,6 +7,7 @@ came out.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from cxrgen.prepare.stored_views import after_images
 from cxrgen.prepare.summary import codes, plan, print_result, shown_columns
 from cxrgen.prepare.write import input_hashes, write_recipe, write_set
 from cxrgen.sources import SOURCES, Found, SourceOptions, detect_source, own_options, read
+from cxrgen.sources.column_table import describe_table, lines_of
 from cxrgen.sources.text_table import add_texts
 
 
@@ -49,6 +51,8 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
     if not options.dry_run:
         refuse_to_mix(out, recorded, defaults, options.force)
     say(f"{options.source}: {kind} ({reason})")
+    if options.dry_run and (columns := _columns(options, kind)):
+        print("\n".join(columns))
     found = _read(options, kind)
     selection = before_images(found, settings)
     if not selection.studies:
@@ -85,6 +89,10 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
 
 
 def _read(options: argparse.Namespace, kind: str) -> Found:
+    if options.text_file and os.path.isdir(options.text_file):
+        raise UsageError(
+            f"--text-file {options.text_file}: a folder; give a CSV with study_id and report, findings or impression"
+        )
     source_options = SourceOptions(
         image_folder=options.image_folder,
         text_file=options.text_file,
@@ -98,6 +106,13 @@ def _read(options: argparse.Namespace, kind: str) -> Found:
     if options.text_file and options.text_file not in found.files:
         found = add_texts(found, options.text_file, replace(source_options, columns={}))
     return found
+
+
+def _columns(options: argparse.Namespace, kind: str) -> list[str]:
+    """The table of columns that a dry run shows, of the table of texts or of the source; [] where it has none."""
+    path = options.text_file or (options.source if kind in ("table", "course", "dicom") else None)
+    described = describe_table(path, _mapping(options.map), options.encoding) if path else []
+    return lines_of(described, options.show_values) if described else []
 
 
 def _own_options(options: argparse.Namespace, kind: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 A split the source gives is kept (train, valid, validate, val, dev, test in any case). A source without one is split
 here, by patient: patients are put in an order that only a seed and their id decide, and fill test, then valid, up to
 their shares. Adding studies later so moves few patients. Where a source has train and test alone, a twentieth of train
-becomes valid in the same way, unless its rows must stay those of a published set. A source where no study has any text
-is all for testing.
+becomes valid in the same way, unless its rows must stay those of a published set. A source where no study has text or
+labels is all for testing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import SPLITS, Study
+from cxrgen.prepare.targets import labels_only
 
 _SYNONYMS = {
     "train": ("train", "training", "tr"),
@@ -64,8 +65,8 @@ def assign_splits(
             f"{len(words) - len(given)} of {len(words)} studies have no split; fill the column, or draw all with "
             "--resplit"
         )
-    if not any(study.sections for study in studies):
-        return dict.fromkeys(words, "test"), "all for testing: no study has text"
+    if not any(study.sections for study in studies) and not labels_only(studies):
+        return dict.fromkeys(words, "test"), "all for testing: no study has text or labels"
     split_of = draw_splits(Counter(map(subject_of, studies)), valid_share, test_share, seed)
     drawn = {study.study_id: split_of[subject_of(study)] for study in studies}
     return drawn, f"drawn by patient, seed {seed}: valid {valid_share:.0%}, test {test_share:.0%}"

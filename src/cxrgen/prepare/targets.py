@@ -58,6 +58,12 @@ class Targeted:
     rejects: list[Reject]
 
 
+def labels_only(studies: Sequence[Study]) -> bool:
+    """Whether a set has labels and no report text at all, as ChestX-ray14: it can teach a vision encoder alone."""
+    texts = (stated(study.sections.get(name)) for study in studies for name in _REPORTING)
+    return any(study.labels for study in studies) and not any(texts)
+
+
 def target_texts(
     studies: Sequence[Study],
     target: str,
@@ -69,11 +75,13 @@ def target_texts(
     """Each study with its `report` and flags; training studies without one are rejected.
 
     `priors` is "keep", "drop" (what texts say of earlier studies is taken out) or "match" (only where the study has no
-    prior). A report above `max_words` (0: no limit) is left out as one that is not there ("reject"), or ends with the
-    last sentence that fits and is flagged ("cut"); then test reports stay whole, for a score is against what was
-    written. Raises InputError when the headers of too many reports were not recognised.
+    prior). In a set of labels alone every labelled study stays. A report above `max_words` (0: no limit) is left out as
+    one that is not there ("reject"), or ends with the last sentence that fits and is flagged ("cut"); then test reports
+    stay whole, for a score is against what was written. Raises InputError when the headers of too many reports were not
+    recognised.
     """
     _check_headers(studies)
+    without_text = labels_only(studies)
     targeted, rejects = [], []
     for study in studies:
         findings, impression, flags = _parts(study, target)
@@ -92,7 +100,8 @@ def target_texts(
                 code, hint = "too-long", f"more than {max_words} words (--max-words){_LONG_HINT[too_long]}"
             else:
                 flags += ("cut",)
-        if code and study.split != "test":
+        taught_by_labels = without_text and bool(study.labels)
+        if code and study.split != "test" and not taught_by_labels:
             rejects.append(Reject(f"study {study.study_id}", study.study_id, code, hint))
             continue
         if code:

@@ -34,7 +34,7 @@ def write_set(out: Path, studies: Sequence[Study], rejects: Sequence[Reject], pr
         items = [
             llava_item(study_conversation(study, rule, priors.get(study.study_id)))
             for study in studies
-            if study.split == split and study.views
+            if study.split == split and study.views and (study.report is not None or split == "test")
         ]
         write_json(out / f"{split}.json", items, private=True)
     write_rejects(out / REJECTS, rejects)

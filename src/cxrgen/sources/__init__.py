@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,9 @@ SOURCES: dict[str, str] = {
     "mimic": "cxrgen.sources.mimic",
     "openi": "cxrgen.sources.openi",
     "rexgradient": "cxrgen.sources.rexgradient",
+    "taix-ray": "cxrgen.sources.taix_ray",
+    "padchest-gr": "cxrgen.sources.padchest_gr",
+    "srrg": "cxrgen.sources.srrg",
     "llava": "cxrgen.sources.llava",
     "dicom": "cxrgen.sources.dicom",
     "table": "cxrgen.sources.table",
@@ -75,7 +79,9 @@ SOURCES: dict[str, str] = {
 PUBLISHED_NAMES = re.compile(
     r"(train|valid|test)\.(csv(\.gz)?|json)|mimic[-_]cxr[-_\w.]*\.(csv(\.gz)?|zip)|cxr-record-list\.csv(\.gz)?"
     r"|patients\.csv(\.gz)?|indiana_(reports|projections)\.csv|NLMCXR_reports\.(tgz|tar\.gz)"
-    r"|(train|valid|test)_metadata(_view_position)?\.json"
+    r"|(train|valid|test)_metadata(_view_position)?\.json|annotation\.csv|master_table\.csv"
+    r"|grounded_reports_\d{8}\.json|(train|validate|test|test_reviewed)-\d{5}-of-\d{5}\.parquet"
+    r"|df_chexpert_plus_\d{6}\.csv|(report|findings|impression)_fixed\.json|PADCHEST_chest_x_ray_images_[\w.]+\.csv(\.gz)?"
 )
 
 
@@ -103,7 +109,23 @@ def detect_source(path: Path, kind: str = "auto") -> tuple[str, str]:
         reason = source(name).recognise(path)
         if reason:
             return name, reason
-    raise InputError(f"{path}: no kind of source is recognised; choose one of {', '.join(SOURCES)} with --kind")
+    raise InputError(
+        f"{path}: no kind of source is recognised{_unread(path)}; choose one of {', '.join(SOURCES)} with --kind"
+    )
+
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+_TEXTS = (".hl7", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".txt", ".html", ".htm", ".xml", ".xlsx", ".xls")
+
+
+def _unread(path: Path) -> str:
+    """What a path that no source knows holds, and the table that is needed beside it."""
+    names = [path.name] if path.is_file() else os.listdir(path) if path.is_dir() else []
+    images, texts = (sum(name.lower().endswith(endings) for name in names) for endings in (_IMAGES, _TEXTS))
+    if not images + texts:
+        return ""
+    needed = "a CSV with a row an image (study_id, image, report)"
+    return f": {images} images, {texts} texts and no table that says what belongs together; write {needed}"
 
 
 def read(kind: str, path: Path, options: SourceOptions) -> Found:

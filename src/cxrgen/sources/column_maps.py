@@ -6,6 +6,7 @@ Names that could not be checked against the data themselves stand beside the usu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ class ColumnMap:
     only_in_test: tuple[str, str] | None = None  # (column, value) that rows of the test split must have
     first_text_counts: bool = False  # images of one study have several versions of its text
     notes: tuple[str, ...] = ()
+    file: str = ""  # what the table is called, among others in the folder that is published
+    image_folders: tuple[str, ...] = ()  # where images may start, below the table's folder
+    labels_file: tuple[str, ...] = ()  # JSON lines of labels beside the table, and the column that joins them
 
 
 COLUMN_MAPS = (
@@ -46,6 +50,9 @@ COLUMN_MAPS = (
         study_parts=2,
         first_text_counts=True,
         notes=("patient_report_date_order is no date and is not used to find prior studies",),
+        file=r"df_chexpert_plus_\d{6}\.csv",
+        image_folders=("PNG", "PNG/PNG", "DICOM/Uncompressed", "DICOM/Compressed", "DICOM"),
+        labels_file=("report_fixed.json", "path_to_image"),
     ),
     ColumnMap(
         "padchest",
@@ -63,6 +70,7 @@ COLUMN_MAPS = (
         folder="ImageDir",
         birth_year="PatientBirth",
         notes=("reports are Spanish, lower-case and stemmed",),
+        file=r"PADCHEST_chest_x_ray_images_labels_[\w.]+\.csv(\.gz)?",
     ),
     ColumnMap(
         "rexgradient",
@@ -105,6 +113,11 @@ COLUMN_MAPS = (
         notes=("items whose text a language model made are left out of test",),
     ),
 )
+
+
+def is_published_table(name: str) -> bool:
+    """Whether a file is called as the table of a published set is."""
+    return any(dataset.file and re.fullmatch(dataset.file, name) for dataset in COLUMN_MAPS)
 
 
 def find_map(columns: tuple[str, ...]) -> ColumnMap | None:

@@ -27,6 +27,7 @@ from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.dicom_texts import KINDS_OF_KEY, Keys, only_table, table_of_texts, text_files
 from cxrgen.sources.image_paths import is_there, locator
 from cxrgen.sources.printed_lists import several
+from cxrgen.sources.report_files import is_table
 from cxrgen.sources.rows import FIELDS, order_key
 from cxrgen.sources.text_table import add_texts
 from cxrgen.sources.texts import ReportText
@@ -94,13 +95,15 @@ def read(path: Path, options: SourceOptions) -> Found:
         raise InputError(f"{path}: no DICOM image in it; {len(rejects)} files were refused")
     by_study = _one_patient_each(images, rejects)
     keys = {uid: [Keys(image.file.parent, image.keys) for image in members] for uid, members in by_study.items()}
-    table = table_of_texts(keys, options.text_file or only_table(path), options, notes)
-    texts = {} if table else text_files(keys, _files(path), options, notes, rejects)
+    given = options.text_file if options.text_file and not is_table(options.text_file) else None  # files of reports
+    table = None if given else table_of_texts(keys, options.text_file or only_table(path), options, notes)
+    files = _files(given or path) if given is None or given.is_dir() else iter([given])
+    texts = {} if table else text_files(keys, files, options, notes, rejects)
     studies = [
         _study(uid, members, table.names if table else {}, texts.get(uid, ReportText({})))
         for uid, members in by_study.items()
     ]
-    found = Found(studies, rejects, notes)
+    found = Found(studies, rejects, notes, files=(given,) if given and given.is_file() else ())
     if table is None:
         return found
     return add_texts(found, table.file, replace(options, columns={**options.columns, "study_id": table.id_column}))

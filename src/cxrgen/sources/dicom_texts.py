@@ -1,8 +1,8 @@
-"""The texts of a folder of DICOM files: .txt files or one table, joined by whatever id they go by.
+"""The texts of a folder of DICOM files: files or one table, joined by whatever id they go by.
 
-Files are named by study UID, accession number, study ID, patient ID, folder or image, or lie alone beside a study's
-images; a table has a column with any of these. Which of them it is, is decided once for the folder, by which fits most
-texts.
+Texts (plain, RTF, HTML) are named by study UID, accession number, study ID, patient ID, folder or image, or lie alone
+beside a study's images; a table has a column with any of these. Which of them it is, is decided once for the folder, by
+which fits most texts. Messages (HL7, FHIR) say themselves whose they are.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from cxrgen.core.records import Reject
 from cxrgen.core.tables import CsvTable, find_column, read_csv
 from cxrgen.sources import SourceOptions
 from cxrgen.sources.ids import clean_id, match_ids
+from cxrgen.sources.report_files import NAMED_TEXTS, match_reports, messages_of
 from cxrgen.sources.rows import FIELDS
 from cxrgen.sources.texts import ReportText, read_text, split_report
 
 KINDS_OF_KEY = ("study UID", "accession number", "study ID", "folder", "image", "patient ID")
-_OTHER_TEXTS = (".hl7", ".rtf", ".doc", ".docx", ".odt", ".pdf", ".html", ".htm", ".xml")
-_OTHERS_SAID = "HL7, RTF, Word, PDF, HTML, XML"
+_OTHER_TEXTS = (".doc", ".docx", ".odt", ".pdf", ".xml")
+_OTHERS_SAID = "Word, PDF, XML"
 _TABLES = ("*.csv", "*.csv.gz", "*.tsv", "*.tsv.gz")
 
 
@@ -89,14 +90,14 @@ def best_key(studies: KeysOfStudies, names: Collection[str]) -> tuple[str, dict[
     """(kind of key, name -> study UID) of the kind by which most names are found; the first kind wins ties."""
     fits = {}
     for kind in KINDS_OF_KEY:
-        owners = _owners(studies, kind)
+        owners = owners_of(studies, kind)
         matched, _ = match_ids(names, owners)
         fits[kind] = {name: owners[value] for name, value in matched.items()}
     best = max(KINDS_OF_KEY, key=lambda kind: len(fits[kind]))
     return best, fits[best]
 
 
-def _owners(studies: KeysOfStudies, kind: str) -> dict[str, str]:
+def owners_of(studies: KeysOfStudies, kind: str) -> dict[str, str]:
     """Value of a kind of key -> study UID, without values that several studies share."""
     owners: dict[str, set[str]] = defaultdict(set)
     for study_uid, images in studies.items():
@@ -110,10 +111,14 @@ def text_files(
 ) -> dict[str, ReportText]:
     """Study UID -> its text."""
     listed = list(files)
-    texts = [file for file in listed if file.suffix.lower() == ".txt"]
+    reports, with_messages = messages_of(listed, options.encoding, notes, rejects)
+    messages, remarks = match_reports(reports, {kind: owners_of(studies, kind) for kind in KINDS_OF_KEY})
+    notes += remarks
+    texts = [file for file in listed if file.suffix.lower() in NAMED_TEXTS and file not in with_messages]
     others = sum(file.suffix.lower() in _OTHER_TEXTS for file in listed)
     if others:
-        notes.append(f"{others} files ({_OTHERS_SAID}) are not read; export report texts as .txt or as one CSV")
+        forms = ".txt, .rtf, .html, HL7, FHIR or one CSV"
+        notes.append(f"{others} files ({_OTHERS_SAID}) are not read; export report texts as {forms}")
     kind, owners = best_key(studies, [file.stem for file in texts])
     text_of = {owners[file.stem]: file for file in reversed(texts) if file.stem in owners}
     if text_of:
@@ -126,7 +131,14 @@ def text_files(
     unused = len(texts) - len(text_of)
     notes += [f"{unused} texts belong to no study"] if unused else []
     read = {}
+    for study_uid, report in messages.items():
+        try:
+            read[study_uid] = split_report(report.text, options.section_style)
+        except RejectError as error:
+            rejects.append(Reject(f"study {study_uid}", study_uid, "text-unreadable", error.hint))
     for study_uid, file in text_of.items():
+        if study_uid in read:
+            continue
         try:
             with open(file, "rb") as opened:
                 read[study_uid] = split_report(read_text(opened, options.encoding), options.section_style)

@@ -15,15 +15,13 @@ and is not read; neither are the boxes of interstitial patterns.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import is_file
 from cxrgen.core.records import FRONTAL, OTHER, Reject, View
 from cxrgen.core.tables import read_json
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
@@ -31,10 +29,10 @@ from cxrgen.sources.column_maps import find_map
 from cxrgen.sources.image_paths import locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
 from cxrgen.sources.printed_lists import several
+from cxrgen.sources.published import files_below
 from cxrgen.sources.rows import FIELDS, RowReader, map_columns, read_rows
 
 _NAME = re.compile(r"(train|valid|test)_metadata(_view_position)?\.json")
-_DEPTH = 3  # ReXGradient-160K/download/metadata
 _IMAGES = "deid_png"
 _CLASSES = {"SUPINE": FRONTAL, "KUB": OTHER, "AP (KUB)": OTHER}
 _ABSENT = ("none", "nan")
@@ -81,20 +79,11 @@ def read(path: Path, options: SourceOptions) -> Found:
 
 def _tables(path: Path) -> list[Path]:
     """A table a split, that with views before that without; in the order of the splits."""
-    files = [path] if is_file(path) and _NAME.fullmatch(path.name) else list(_below(path)) if path.is_dir() else []
+    files = list(files_below(path, _NAME, skip=(_IMAGES,)))
     of_split: dict[str, Path] = {}
     for file in sorted(files, key=lambda file: ("view_position" not in file.name, len(file.parts), file)):
         of_split.setdefault(file.name.partition("_")[0], file)
     return [of_split[split] for split in ("train", "valid", "test") if split in of_split]
-
-
-def _below(path: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(path):
-        depth = len(Path(folder).relative_to(path).parts)
-        folders[:] = sorted(name for name in folders if name != _IMAGES and depth < _DEPTH and name[:1] != ".")
-        yield from (
-            Path(folder) / name for name in sorted(names) if _NAME.fullmatch(name) and is_file(Path(folder, name))
-        )
 
 
 def _rows(file: Path, encoding: str) -> Rows:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from cxrgen.core.errors import RejectError, unknown
+from cxrgen.core.errors import InputError, RejectError, unknown
 from cxrgen.core.records import UNKNOWN, Reject, View
-from cxrgen.core.tables import missing_column
+from cxrgen.core.tables import letters_of, missing_column
 from cxrgen.sources.demographics import read_age, read_sex
 from cxrgen.sources.ids import clean_id
 from cxrgen.sources.image_paths import Locate
@@ -28,16 +28,43 @@ from cxrgen.text.marks import without_excel_marks
 
 # Field -> names that columns of published tables and of ordinary exports have, in any case.
 FIELDS: dict[str, tuple[str, ...]] = {
-    "study_id": ("study_id", "study", "studyid", "study_instance_uid", "uid", "accession", "id"),
-    "subject_id": ("subject_id", "patient_id", "patientid", "deid_patient_id", "patient", "subject"),
+    "study_id": (
+        "study_id",
+        "study",
+        "studyid",
+        "study_instance_uid",
+        "study_uid",
+        "uid",
+        "accession",
+        "accession_number",
+        "accession_no",
+        "acc_no",
+        "exam_no",
+        "exam_number",
+        "exam_id",
+        "order_number",
+        "id",
+    ),
+    "subject_id": ("subject_id", "patient_id", "deid_patient_id", "patient", "subject", "mrn", "patient_number"),
     "image": ("image", "images", "path", "image_path", "imagepath", "path_to_image", "filename", "file"),
     "view": ("view", "views", "viewposition", "view_position", "projection", "frontal_lateral"),
     "split": ("split", "fold", "partition"),
-    "date": ("date", "studydate", "study_date", "order_key", "offset_days"),
+    "date": ("date", "study_date", "order_key", "offset_days", "exam_date"),
     "time": ("time", "studytime", "study_time"),
-    "sex": ("sex", "gender", "patient_sex", "patientsex", "patientsex_dicom"),
+    "sex": ("sex", "gender", "sex_gender", "patient_sex", "patientsex_dicom"),
     "age": ("age", "patient_age", "patientage", "age_years"),
-    "report": ("report", "text", "report_text"),
+    "report": (
+        "report",
+        "text",
+        "report_text",
+        "findings_impression",
+        "radiology_report",
+        "full_report",
+        "narrative",
+        "result_text",
+        "befund",
+        "befundtext",
+    ),
     "findings": ("findings", "section_findings"),
     "impression": ("impression", "section_impression", "conclusion"),
     "indication": ("indication", "reason", "section_indication"),
@@ -75,17 +102,25 @@ def map_columns(
     not found: with the number of columns and of the nearest one.
     """
     names_there = list(columns_of_table)
-    folded = {column.strip().lower(): column for column in names_there if column.strip()}
+    folded = {letters_of(column): column for column in reversed(names_there) if column.strip()}
+    folded |= {column.strip().lower(): column for column in names_there if column.strip()}
     columns: dict[str, str] = {}
     for name, column in given.items():
         if name not in FIELDS:
             raise unknown("field of --map", name, FIELDS)
+        if numbered := re.fullmatch(r"#([1-9]\d{0,4})", column.strip()):
+            number = int(numbered[1])
+            if number > len(names_there):
+                raise InputError(f"{table}: --map {name}={column}: the table has {len(names_there)} columns")
+            columns[name] = names_there[number - 1]
+            continue
         if column.strip().lower() not in folded:
             raise missing_column(table, f"that --map {name}= names", column, names_there)
         columns[name] = folded[column.strip().lower()]
     for name, candidates in names.items():
         if name not in columns:
-            matching = [folded[candidate.lower()] for candidate in candidates if candidate.lower() in folded]
+            spellings = (spelling for each in candidates for spelling in (each.lower(), letters_of(each)))
+            matching = [folded[spelling] for spelling in spellings if spelling in folded]
             free = [column for column in matching if column not in columns.values()]
             if free:
                 columns[name] = free[0]

@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.files import is_file
 from cxrgen.core.records import Reject
 from cxrgen.core.tables import read_csv, read_json
 from cxrgen.sources import ArgumentGroup, Found, SourceOptions
-from cxrgen.sources.column_maps import ColumnMap, find_map
+from cxrgen.sources.column_maps import ColumnMap, find_map, is_published_table
 from cxrgen.sources.demographics import age_in_year
 from cxrgen.sources.image_paths import locator
 from cxrgen.sources.merge_rows import StudyRow, merge_rows
@@ -35,11 +36,11 @@ def recognise(path: Path) -> str:
     """A file that is named like a table, or a folder with one; which dataset it is if its columns say so."""
     if path.name.lower().endswith(_ARCHIVES):
         raise InputError(f"{path}: an archive; unpack it first and give the folder or table")
-    file = _file(path)
+    file = file_of(path)
     if file is None:
         return ""
     try:
-        columns, _, _ = _rows(file)
+        columns, _, _ = rows_of(file)
     except InputError:  # reading it with the user's options says what is wrong
         return "a file named like a table"
     dataset = find_map(columns)
@@ -52,20 +53,25 @@ def add_arguments(parser: ArgumentGroup) -> None:
 
 def read(path: Path, options: SourceOptions) -> Found:
     """All rows; raises InputError when the table has no column for study or image, or none that holds text."""
-    file = _file(path)
+    file = file_of(path)
     if file is None:
         raise InputError(f"{path}: neither a table nor a folder with a single one")
     name = "" if file == path else "the table"  # its own name was typed by nobody
     path = file
-    columns, rows, notes = _rows(path, options.encoding, name)
+    columns, rows, notes = rows_of(path, options.encoding, name)
     dataset = find_map(columns)
+    labels_file = path.with_name(dataset.labels_file[0]) if dataset and dataset.labels_file else None
+    if dataset and labels_file and is_file(labels_file):
+        columns, rows = _with_labels(columns, rows, labels_file, dataset.labels_file[1])
+        notes.append(f"{labels_file.name}: labels are carried")
     names = {**FIELDS, **dataset.columns} if dataset else FIELDS
     mapped = map_columns(columns, options.columns, name or str(path), names)
     if "image" not in mapped and "study_id" not in mapped:
         map_columns(columns, options.columns, name or str(path), names, needed=("image",))
     rows = [(row_ref, _as_mapped(cells, mapped, dataset)) for row_ref, cells in rows]
     images = [name for _, cells in rows for name in several(cells.get(mapped.get("image", "")))]
-    folders = [options.image_folder] if options.image_folder else [path.parent, path.parent / "images"]
+    below = ("", "images", *(dataset.image_folders if dataset else ()))
+    folders = [options.image_folder] if options.image_folder else [path.parent / folder for folder in below]
     locate, remark = locator(images, folders)
     reader = RowReader(
         mapped,
@@ -95,19 +101,21 @@ def read(path: Path, options: SourceOptions) -> Found:
     notes += [f"{merged.repeats} rows repeat others"] if merged.repeats else []
     if not any(name in mapped for name in (*SECTIONS[:2], "report")):
         notes.append("no column holds report text; name it with --map findings=COLUMN, or --text-file")
-    return Found(merged.studies, rejects + merged.rejects, notes, mapped, (path,))
+    files = (path, labels_file) if labels_file and is_file(labels_file) else (path,)
+    return Found(merged.studies, rejects + merged.rejects, notes, mapped, files)
 
 
-def _file(path: Path) -> Path | None:
-    """The table at a path: the file itself, or the only one of its folder."""
+def file_of(path: Path) -> Path | None:
+    """The table at a path: the file itself, or the only one of its folder, or the one called as a published table."""
     endings = (*_CSV, *_JSON)
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.name.lower().endswith(endings) and file.is_file()]
-        return files[0] if len(files) == 1 else None
+        files = sorted(file for file in path.iterdir() if file.name.lower().endswith(endings) and file.is_file())
+        published = [file for file in files if is_published_table(file.name)]
+        return files[0] if len(files) == 1 else published[0] if published else None
     return path if path.is_file() and path.name.lower().endswith(endings) else None
 
 
-def _rows(path: Path, encoding: str = "", name: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
+def rows_of(path: Path, encoding: str = "", name: str = "") -> tuple[tuple[str, ...], Rows, list[str]]:
     """(columns, rows as (row_ref, cells), remarks) of a table of either form."""
     if path.name.lower().endswith(_CSV):
         table = read_csv(path, encoding, name)
@@ -115,6 +123,21 @@ def _rows(path: Path, encoding: str = "", name: str = "") -> tuple[tuple[str, ..
     rows = list(_objects(read_json(path, encoding, name), name or path.name))
     columns = tuple(dict.fromkeys(key for _, cells in rows for key in cells))
     return columns, rows, []
+
+
+def _with_labels(columns: tuple[str, ...], rows: Rows, file: Path, key: str) -> tuple[tuple[str, ...], Rows]:
+    """The rows with the labels that a file of JSON lines has for them; cells of their own count before."""
+    lines = read_json(file, name=file.name)
+    labels = (
+        {str(line.get(key)): line for line in lines if isinstance(line, Mapping)} if isinstance(lines, list) else {}
+    )
+    names = dict.fromkeys(name for line in labels.values() for name in line)
+    more = [name for name in label_columns(names).values() if name not in columns]
+    joined = [
+        (row_ref, {**{name: labels.get(str(cells.get(key)), {}).get(name) for name in more}, **cells})
+        for row_ref, cells in rows
+    ]
+    return (*columns, *more), joined
 
 
 def _objects(value: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,21 +1,25 @@
 """Report texts that live in a table of their own (`--text-file`), joined to studies by id.
 
-The table has study_id and either a raw `report` or section columns. What it says counts before what the source has.
+The table has study_id and either a raw `report` or section columns. What it says counts before what the source has. A
+file of messages (HL7, FHIR) is joined by the study's id or the patient's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, RejectError
 from cxrgen.core.records import Reject, Study
 from cxrgen.core.tables import missing_column, read_csv
 from cxrgen.sources import Found, SourceOptions
 from cxrgen.sources.ids import match_ids
 from cxrgen.sources.merge_rows import merge_rows
+from cxrgen.sources.report_files import is_table, match_reports, read_reports
 from cxrgen.sources.rows import FIELDS, SECTIONS, RowReader, map_columns, read_rows
+from cxrgen.sources.texts import split_report
 
 _TEXTS = {name: FIELDS[name] for name in ("study_id", "report", *SECTIONS)}
 
@@ -25,6 +29,8 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
 
     Raises InputError when the table has no ids or no text, or when not one of its ids is a study's.
     """
+    if not is_table(file):
+        return _add_messages(found, file, options)
     named = file == options.text_file
     table = read_csv(file, options.encoding, "" if named else "the table")
     short = file.name if named else table.name
@@ -48,6 +54,29 @@ def add_texts(found: Found, file: Path, options: SourceOptions) -> Found:
     notes += [f"{short}: {unused} texts belong to no study"] if unused else []
     rejects = [*found.rejects, *rejects, *merged.rejects]
     return replace(found, studies=studies, rejects=rejects, notes=found.notes + notes, files=(*found.files, file))
+
+
+def _add_messages(found: Found, file: Path, options: SourceOptions) -> Found:
+    """The studies with the reports of a file of messages; raises InputError where not one is of a study."""
+    try:
+        reports = read_reports(file, options.encoding)
+    except RejectError as error:
+        raise InputError(f"{file}: {error.hint}") from None
+    patients = Counter(study.subject_id for study in found.studies)
+    by_study = {study.study_id: study.study_id for study in found.studies}
+    by_patient = {study.subject_id: study.study_id for study in found.studies if patients[study.subject_id] == 1}
+    owners = {"study UID": by_study, "accession number": by_study, "study ID": by_study, "patient ID": by_patient}
+    matched, notes = match_reports(reports, owners)
+    if not matched:
+        raise InputError(f"{file}: none of its {len(reports)} reports (HL7 or FHIR) is of a study; look at the ids")
+    texts = {name: split_report(report.text, options.section_style) for name, report in matched.items()}
+    studies = [
+        replace(study, sections={**study.sections, **text.sections}, flags=study.flags + text.flags)
+        if (text := texts.get(study.study_id))
+        else study
+        for study in found.studies
+    ]
+    return replace(found, studies=studies, notes=found.notes + notes, files=(*found.files, file))
 
 
 def _joined(studies: Sequence[Study], matched: Mapping[str, str], texts: Mapping[str, Study]) -> list[Study]:

@@ -23,14 +23,14 @@ class ReportText:
     flags: tuple[str, ...] = ()
 
 
-def read_text(file: IO[bytes], encoding: str = "") -> str:
-    """A report's text from an open file.
+def read_text(file: IO[bytes], encoding: str = "", largest: int = LARGEST_TEXT) -> str:
+    """A report's text from an open file, or as many as `largest` bytes of texts.
 
-    Raises RejectError for one over 256 kB, which is no report, and for a code page that is not known.
+    Raises RejectError for a larger one (256 kB), which is no report, and for a code page that is not known.
     """
-    data = file.read(LARGEST_TEXT + 1)
-    if len(data) > LARGEST_TEXT:
-        raise RejectError("text-too-large", "the file is larger than 256 kB, so it is no report")
+    data = file.read(largest + 1)
+    if len(data) > largest:
+        raise RejectError("text-too-large", f"the file is larger than {largest >> 10} kB, so it is no report")
     try:
         return decoded(data, "its text", encoding)[0]
     except InputError as error:

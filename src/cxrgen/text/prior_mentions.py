@@ -31,12 +31,15 @@ _NO_PRIOR = re.compile(
     r"\b(?:no|without|unavailable)\s+(?:\w+\s+){0,2}?(?:prior|previous|earlier|comparisons?)\b[^.]*"
     r"|\b(?:prior|previous|comparison)\s+(?:\w+\s+){0,3}?(?:not|un)\s*available[^.]*"
 )
+_IN_NO_PRIOR = ("prior", "previous", "earlier", "comparison")  # one of them is in whatever it matches
 
 
 def speaks_of_prior(text: str) -> bool:
     """Whether a text says something that only an earlier examination can tell."""
     words = " ".join(text.lower().split())
-    return _PRIOR.search(_NO_PRIOR.sub(" ", words)) is not None
+    if any(word in words for word in _IN_NO_PRIOR):
+        words = _NO_PRIOR.sub(" ", words)
+    return _PRIOR.search(words) is not None
 
 
 def without_priors(text: str) -> str:

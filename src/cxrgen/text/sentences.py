@@ -14,7 +14,9 @@ another ("no", "left"), or the next begins with a small letter, or the next word
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 _STOP = re.compile(
@@ -66,14 +68,22 @@ def sentence_ends(text: str) -> list[int]:
 
     What stands before the first place, and between two of them, is a sentence. Empty for a blank text.
     """
+    return list(_kept_ends(text))
+
+
+@lru_cache(1 << 18)  # several readers ask for the same text, and references are read again with every baseline
+def _kept_ends(text: str) -> array[int]:
+    """The places as an array, four bytes each."""
     length = len(text.rstrip())
-    ends = {*_stops(text, length), *_list_ends(text), *_section_ends(text), *_line_ends(text, length)}
-    return sorted({*ends, length}) if length else []
+    ends = {*_stops(text, length), *_list_ends(text), *_section_ends(text)}
+    if "\n" in text or "\r" in text:
+        ends.update(_line_ends(text, length))
+    return array("i", sorted({*ends, length}) if length else [])
 
 
 def sentences(text: str) -> list[str]:
     """The text's sentences without outer blanks."""
-    ends = sentence_ends(text)
+    ends = _kept_ends(text)
     return [text[start:end].strip() for start, end in zip([0, *ends], ends)]
 
 

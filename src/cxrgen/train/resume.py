@@ -102,15 +102,17 @@ def _listing(hashes: Mapping[str, str]) -> str:
     return "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
 
 
-def _changed_images(out: Path, data: SftData) -> str:
-    """Which images differ from those that the run began with."""
+def _changed_images(out: Path, data: SftData) -> tuple[str, str]:
+    """Which images differ from those that the run began with, by their lines in images.sha256; and their names."""
     if not (out / IMAGES).is_file():
-        return "images have changed since the run began"
+        return "images have changed since the run began", ""
     before = {line[66:]: line[:64] for line in (out / IMAGES).read_text(encoding="utf-8").splitlines()}
     now = image_hashes(data, from_files=True)
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    lines = [number for number, name in enumerate(before, 1) if name in changed]
+    which = f"the image of line {lines[0]} in {IMAGES}" if lines else "an image"
     others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return f"{changed[0] if changed else 'an image'}{others} changed since the run began; restore the files"
+    return f"{which}{others} changed since the run began; restore the files", ", ".join(changed[:20])
 
 
 def resume_point(
@@ -140,7 +142,8 @@ def resume_point(
     point = read_resume_point(present[-1][1])
     changed = differences(point.fingerprint, {**fingerprint, **_start_contents(out)})
     if len(changed) == 1 and changed[0].startswith("images sha256"):
-        raise InputError(f"{point.path}: {_changed_images(out, data)}, or give another --output_dir")
+        said, names = _changed_images(out, data)
+        raise InputError(f"{point.path}: {said}, or give another --output_dir", detail=names)
     if changed:
         raise InputError(
             f"{point.path}: settings or data of this run differ: {'; '.join(changed)}; "

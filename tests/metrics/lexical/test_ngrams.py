@@ -27,7 +27,7 @@ def test_matches_and_totals(at_once: int, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ngrams, "_PAIRS_AT_ONCE", at_once)
     hyp, ref = texts(0), texts(1)
     for part in ngrams.parts(blanks, hyp, ref):
-        for number, order in enumerate(ngrams.orders(part, 4), 1):
+        for number, order in ((number, part.order(number)) for number in (1, 2, 3, 4)):
             sides = [[grams(text, number) for text in side[part.rows]] for side in (hyp, ref)]
             assert order.matches().tolist() == [(one & other).total() for one, other in zip(*sides)]
             assert [total.tolist() for total in order.totals()] == [[each.total() for each in side] for side in sides]
@@ -38,7 +38,16 @@ def test_numbers_too_large_to_stand_beside_a_study_are_numbered_again() -> None:
     ngram = np.array([1 << 60, 7, 5, 1 << 60, 1 << 60, 5])
     order = ngrams.counted(text, ngram, 2)
     assert order.matches().tolist() == [1, 1]
-    assert order.hyp.ngram.tolist() == [7, 1 << 60, 5]
+    assert order.ngram[order.of_ref == 0].tolist() == [7, 1 << 60, 5]
+
+
+def test_pairs_of_tokens_too_large_to_stand_beside_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = [token_table.token_table(blanks).numbered(texts(seed)) for seed in (4, 5)]
+    usual = ngrams.Ngrams(*sides)
+    monkeypatch.setattr(ngrams, "_NUMBER_BITS", 8)
+    apart = ngrams.Ngrams(*sides)
+    assert usual.bigrams.tolist() == apart.bigrams.tolist() == sorted(set(apart.bigrams.tolist()))
+    assert usual.of_order(2)[1].tolist() == apart.of_order(2)[1].tolist()
 
 
 @pytest.mark.parametrize("at_once", [3, 4096])

@@ -34,7 +34,7 @@ class Tally:
     def add(self, text: str) -> None:
         words, own = text.lower().split(), sentences(text)
         self.lengths.append(len(words))
-        self.repeats.append(repeated_trigrams(text))
+        self.repeats.append(repeated_trigrams(words))
         self.texts_with.update(set(own))
         self.sentences += len(own)
         self.empty += not words

@@ -22,7 +22,7 @@ from cxrgen.evaluate.page.errors import errors
 from cxrgen.evaluate.page.findings import no_finding, per_finding
 from cxrgen.evaluate.page.orders import ranks
 from cxrgen.evaluate.page.repetition import degeneration
-from cxrgen.evaluate.page.strata import groups, strata
+from cxrgen.evaluate.page.strata import Mask, groups, strata
 from cxrgen.evaluate.page.studies import Shown, needs_script, studies_section, viewer
 from cxrgen.evaluate.page.top import About, identity, summary
 from cxrgen.evaluate.pairs import Pairs
@@ -50,6 +50,7 @@ class Scored:
     notes: Sequence[str]
     about: About
     shown: Shown = field(default_factory=Shown)
+    by: Mapping[str, Mask] = field(default_factory=dict)  # groups that were asked for
 
 
 def write_report(path: Path, scored: Scored) -> None:
@@ -62,7 +63,7 @@ def write_report(path: Path, scored: Scored) -> None:
         scoreboard(scores, scored.baselines, scored.limits, scored.notes),
         per_finding(found, scores.groups, hyp, ref),
         studies_section(pairs, scores, found, scored.studies, scored.prepared, scored.shown),
-        strata(scores, scored.subjects, masks),
+        strata(scores, scored.subjects, {**masks, **scored.by}),
         degeneration(pairs.hypotheses, pairs.references, scored.shown.texts),
         _correlations(scores),
         cards(scores),

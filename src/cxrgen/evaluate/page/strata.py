@@ -6,12 +6,15 @@ because neither their values nor their intervals are reliable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrgen.core.errors import UsageError
 from cxrgen.core.records import LATERAL, Study
 from cxrgen.evaluate.intervals import intervals
 from cxrgen.evaluate.scores import Scores
@@ -22,6 +25,9 @@ from cxrgen.metrics import MetricResult
 from cxrgen.metrics.cards import plain_name
 
 SMALL = 30  # studies
+_MOST = 12  # groups of one column
+_OF_STUDIES = ("sex", "split", "source")
+_KNOWN = ", ".join(_OF_STUDIES)
 Mask = NDArray[np.bool_]
 
 
@@ -45,6 +51,27 @@ def groups(
         if mask.any() and not mask.all():
             result |= {yes: mask, no: ~mask}
     return result
+
+
+def groups_by(
+    names: Sequence[str], columns: Mapping[str, Sequence[str]], study_ids: Sequence[str], studies: Mapping[str, Study]
+) -> dict[str, Mask]:
+    """A group for each value of each named column, from the reference file or else from the prepared set.
+
+    Raises UsageError for a column that neither has, and for one with too many values to be shown.
+    """
+    found: dict[str, Mask] = {}
+    for name in names:
+        values = columns.get(name)
+        if values is None and name in _OF_STUDIES and studies:
+            values = [getattr(studies[study], name) if study in studies else "" for study in study_ids]
+        if values is None:
+            raise UsageError(f"--by {name}: no such column in the reference file; of a prepared set {_KNOWN} are known")
+        of = {value: np.array([own == value for own in values]) for value in sorted(set(values))}
+        if len(of) > _MOST:
+            raise UsageError(f"--by {name}: {len(of)} different values; a column with {_MOST} or fewer can be shown")
+        found |= {f"{name}: {value or 'unknown'}": mask for value, mask in of.items()}
+    return found
 
 
 def strata(scores: Scores, subjects: Sequence[str], masks: Mapping[str, Mask]) -> Section | None:
@@ -79,6 +106,16 @@ def values_by_group(
             values, ends = part.aggregate(part.counts.sum(axis=0)), intervals(part, cluster)
         result.update({name: (float(value), ends[name].ends) for name, value in values.items()})
     return result
+
+
+def of_group(scores: Scores, subjects: Sequence[str], mask: Mask) -> dict[str, Any]:
+    """A group of studies in scores.json: how many, and the scores to look at first with their intervals."""
+    found = values_by_group(scores.measured, subjects, mask)
+    numbers = {
+        name: {"value": value if math.isfinite(value) else None, "ci95": list(ends) if ends else None}
+        for name, (value, ends) in ((name, found[name]) for name in headline(scores.metrics, len(scores.metrics)))
+    }
+    return {"n": int(mask.sum()), "metrics": numbers}
 
 
 def _value_text(value: float, ends: tuple[float, float] | None) -> str:

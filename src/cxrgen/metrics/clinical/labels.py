@@ -40,6 +40,7 @@ _RIGHT = re.compile(r"\bright(?:-sided)?\b|\bmiddle lobe\b")
 _BOTH = re.compile(r"\bbilateral\w*|\bbibasilar\b|\bboth\b|\bbi\w*basal\b")
 _UNSIDED = ("No Finding", "Cardiomegaly", "Enlarged Cardiomediastinum", "Support Devices")
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
+_COLUMN = {name: column for column, name in enumerate(OBSERVATIONS)}
 _FIVE_COLUMNS = [OBSERVATIONS.index(name) for name in FIVE]
 
 
@@ -67,9 +68,16 @@ def read_report(text: str) -> tuple[bytes, bytes]:
     """The labels and the sides of a text's observations, a byte each, in the order of OBSERVATIONS."""
     stated = tuple(statements(text))
     labels, sides = label_of(text, stated), one_sided(stated)
-    rows = ([of.get(name, empty) for name in OBSERVATIONS] for of, empty in ((labels, BLANK), (sides, 0)))
-    label_row, side_row = (np.array(row, dtype=np.int8).tobytes() for row in rows)
-    return label_row, side_row
+    return _row(labels, BLANK), _row(sides, 0)
+
+
+def _row(values: Mapping[str, int], empty: int) -> bytes:
+    """A byte for each observation: its value, or `empty` where it has none."""
+    row = bytearray([empty & 0xFF]) * len(OBSERVATIONS)
+    for name, value in values.items():
+        if name in _COLUMN:  # "other" takes part in sentences only
+            row[_COLUMN[name]] = value & 0xFF
+    return bytes(row)
 
 
 def one_sided(statements: Iterable[tuple[str, tuple[tuple[str, int], ...]]]) -> dict[str, int]:

@@ -20,7 +20,7 @@ import numpy as np
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import Cut, orders, parts
+from cxrgen.metrics.lexical.ngrams import Cut, parts
 
 ORDERS = (1, 2, 3, 4)
 _ABOVE, _BELOW = 1e-15, 1e-9  # the COCO scorer's guards against 0/0; they show in values of short texts
@@ -129,7 +129,8 @@ def counted(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> F
     """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of texts."""
     counts = np.ones((len(hypotheses), 10))
     for part in parts(cut, hypotheses, references):
-        for column, order in enumerate(orders(part, max(ORDERS))):
+        for column, number in enumerate(ORDERS):
+            order = part.order(number)
             counts[part.rows, column] = order.matches()
             counts[part.rows, 4 + column] = order.totals()[0]
         counts[part.rows, 8] = part.ref.lengths

@@ -17,7 +17,7 @@ import numpy as np
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import Counted, Cut, Ngrams, Part, counted, parts, slices
+from cxrgen.metrics.lexical.ngrams import Cut, Ngrams, Part, counted, parts, slices
 from cxrgen.metrics.lexical.token_table import Ints, token_table
 
 _ORDERS = 4
@@ -56,26 +56,19 @@ def cider_d(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> F
 def _of_part(part: Part, documents: DocumentCounts, log_studies: float) -> Floats:
     studies = len(part.hyp.lengths)
     value = np.zeros(studies)
-    ngrams = Ngrams(part.hyp, part.ref)
-    bigrams = documents.numbers_of(ngrams.bigrams)
+    bigrams = documents.numbers_of(part.ngrams.bigrams)
     for number in range(1, _ORDERS + 1):
-        order = counted(*ngrams.of_order(number), studies)
-        hyp, ref = (
-            side.times * (log_studies - np.log(documents.of(number, ngrams.packed(number, side.ngram, bigrams))))
-            for side in (order.hyp, order.ref)
-        )
-        first, second = order.shared
-        products = np.minimum(hyp[first], ref[second]) * ref[second]
-        shared = np.bincount(order.hyp.text[first], products, studies)
-        lengths = _norms(order.hyp, hyp, studies) * _norms(order.ref, ref, studies)
+        order = part.order(number)
+        keys = part.ngrams.packed(number, order.ngram, bigrams)
+        weights = order.times * (log_studies - documents.log_of(number, keys))
+        hyp, ref = weights[order.pairs], weights[order.pairs + 1]
+        shared = np.bincount(order.study[order.pairs], np.minimum(hyp, ref) * ref, studies)
+        hyp_length, ref_length = map(np.sqrt, order.summed(weights**2))
+        lengths = hyp_length * ref_length
         value += np.divide(shared, lengths, out=np.zeros(studies), where=lengths > 0)
     # The original counts bigrams to tell how long a text is.
     longer = np.maximum(part.hyp.lengths, 1) - np.maximum(part.ref.lengths, 1)
     return np.asarray(10 / _ORDERS * value * np.exp(-(longer**2) / (2 * _SIGMA**2)))
-
-
-def _norms(side: Counted, weights: Floats, studies: int) -> Floats:
-    return np.sqrt(np.bincount(side.text, weights**2, studies))
 
 
 @dataclass(frozen=True)
@@ -83,22 +76,23 @@ class DocumentCounts:
     """In how many references each of their n-grams occurs.
 
     By order, `keys` are n-grams as `Ngrams.packed` gives them, sorted. Those of orders 1 and 2 are numbers of tokens
-    and positions in `bigrams`, so `counts` has one for each number from 0 on.
+    and positions in `bigrams`, so `logs` has one for each number from 0 on; the last is that of an n-gram that no
+    reference has, which the original counts once.
     """
 
     bigrams: Ints  # packed and sorted
     keys: tuple[Ints | None, ...] = ()
-    counts: tuple[Ints, ...] = ()
+    logs: tuple[Floats, ...] = ()  # of the counts
 
     def numbers_of(self, bigrams: Ints) -> Ints:
         """The positions of packed bigrams in `bigrams`, -1 for one that no reference has."""
         return _positions(self.bigrams, bigrams)
 
-    def of(self, order: int, keys: Ints) -> Ints:
-        """The counts of n-grams; 1 for one that no reference has, as the original counts it."""
-        table, counts = self.keys[order - 1], self.counts[order - 1]
-        positions = np.where(keys < len(counts), keys, -1) if table is None else _positions(table, keys)
-        return np.where(positions < 0, 1, np.maximum(1, counts[positions])) if len(counts) else np.ones_like(keys)
+    def log_of(self, order: int, keys: Ints) -> Floats:
+        """The logarithm of the counts of n-grams."""
+        table, logs = self.keys[order - 1], self.logs[order - 1]
+        last = len(logs) - 1
+        return logs[np.where((keys >= 0) & (keys < last), keys, last) if table is None else _positions(table, keys)]
 
 
 @lru_cache(maxsize=1)  # the references are the same for every baseline
@@ -114,11 +108,12 @@ def document_counts(cut: Cut, references: tuple[str, ...]) -> DocumentCounts:
         ngrams = Ngrams(texts)
         numbers = bigrams.numbers_of(ngrams.bigrams)
         for order, of_order in enumerate(found, 1):
-            once = counted(*ngrams.of_order(order), len(texts.lengths)).hyp.ngram
+            once = counted(*ngrams.of_order(order), len(texts.lengths)).ngram
             of_order.append(np.unique(ngrams.packed(order, once, numbers), return_counts=True))
     keys, counts = zip(*(_merged(of_order) for of_order in found))
-    dense = [np.bincount(keys[order], counts[order]).astype(np.int64) for order in (0, 1)]
-    return DocumentCounts(bigrams.bigrams, (None, None, *keys[2:]), (*dense, *counts[2:]))
+    dense = [np.bincount(keys[order], counts[order]) for order in (0, 1)]
+    logs = tuple(np.log(np.append(np.maximum(1, table), 1)) for table in (*dense, *counts[2:]))
+    return DocumentCounts(bigrams.bigrams, (None, None, *keys[2:]), logs)
 
 
 def _merged(counts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:

@@ -9,7 +9,8 @@ Everything is exact: numbers are assigned, nothing is hashed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -20,52 +21,75 @@ Cut = Callable[[str], Sequence[str]]
 _PAIRS_AT_ONCE = 4_096
 _CHARACTERS_AT_ONCE = 8_000_000
 _PACKED = 31  # bits of a token's number beside another one
-
-
-@dataclass(frozen=True)
-class Counted:
-    """The distinct n-grams of one order in texts: text `text[i]` has n-gram `ngram[i]` `times[i]` times."""
-
-    text: Ints
-    ngram: Ints
-    times: Ints
+_NUMBER_BITS = 63
 
 
 @dataclass(frozen=True)
 class Order:
-    """The n-grams of one order of N studies, in the reports and the references; `shared` are pairs of rows of both."""
+    """The distinct n-grams of one order in the texts of N studies.
 
-    hyp: Counted
-    ref: Counted
-    shared: tuple[Ints, Ints]
+    Row i says that study `study[i]` has n-gram `ngram[i]` `times[i]` times, in its report or, where `of_ref[i]` is 1,
+    its reference. Rows of one study's n-gram stand together: the report's at `pairs`, the reference's right behind.
+    """
+
+    study: Ints
+    ngram: Ints
+    times: Ints
+    of_ref: Ints
+    pairs: Ints
     studies: int
+
+    def summed(self, values: Floats | Ints) -> tuple[Floats, Floats]:
+        """A value of each row summed over each report and over each reference, shape (N,) each."""
+        sums: Floats = np.bincount(self.study << 1 | self.of_ref, values, 2 * self.studies).astype(np.float64)
+        return sums[::2], sums[1::2]
 
     def totals(self) -> tuple[Floats, Floats]:
         """How many n-grams each report and each reference has, shape (N,) each."""
-        hyp, ref = (np.bincount(side.text, side.times, self.studies) for side in (self.hyp, self.ref))
-        return hyp.astype(np.float64), ref.astype(np.float64)
+        return self.summed(self.times)
 
     def matches(self) -> Floats:
         """Clipped matches of each study, shape (N,)."""
-        first, second = self.shared
-        clipped = np.minimum(self.hyp.times[first], self.ref.times[second])
-        return np.bincount(self.hyp.text[first], clipped, self.studies).astype(np.float64)
+        clipped = np.minimum(self.times[self.pairs], self.times[self.pairs + 1])
+        return np.bincount(self.study[self.pairs], clipped, self.studies).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some thousand pairs of texts: `rows` of the set, and their tokens."""
+    """Some thousand pairs of texts: `rows` of the set, and their tokens; n-grams are counted when first asked for."""
 
     rows: slice
     hyp: Numbered
     ref: Numbered
+    _orders: dict[int, Order] = field(default_factory=dict)
+
+    @cached_property
+    def ngrams(self) -> Ngrams:
+        return Ngrams(self.hyp, self.ref)
+
+    def order(self, number: int) -> Order:
+        """The n-grams of an order from 1 to 4."""
+        if number not in self._orders:
+            self._orders[number] = counted(*self.ngrams.of_order(number), len(self.hyp.lengths))
+        return self._orders[number]
 
 
 def parts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Iterator[Part]:
     """The pairs of a set, some thousands at a time, cut by a tokenizer."""
+    rows = list(slices([len(hyp) + len(ref) for hyp, ref in zip(hypotheses, references)]))
+    if len(rows) == 1:
+        yield _only_part(cut, tuple(hypotheses), tuple(references))
+        return
     table = token_table(cut)
-    for rows in slices([len(hyp) + len(ref) for hyp, ref in zip(hypotheses, references)]):
-        yield Part(rows, table.numbered(hypotheses[rows]), table.numbered(references[rows]))
+    for some in rows:
+        yield Part(some, table.numbered(hypotheses[some]), table.numbered(references[some]))
+
+
+@lru_cache(maxsize=3)  # several metrics ask for the n-grams of a set and of two baselines
+def _only_part(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Part:
+    """A set that is small enough to be one part, kept for the next metric."""
+    table = token_table(cut)
+    return Part(slice(0, len(hypotheses)), table.numbered(hypotheses), table.numbered(references))
 
 
 def slices(characters: Sequence[int]) -> Iterator[slice]:
@@ -91,12 +115,29 @@ class Ngrams:
         self.word = np.concatenate([side.flat for side in sides])
         self.text = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
         self._left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(self.word))  # tokens from here to the end
+        self._word_bits = int(self.word.max(initial=0)).bit_length()
         first = np.flatnonzero(self._left >= 2)
-        self.bigrams, numbers = np.unique(self.word[first] << _PACKED | self.word[first + 1], return_inverse=True)
+        self.bigrams, numbers = self._numbered(self.word[first], self.word[first + 1])
         self._bigram = np.zeros(len(self.word), dtype=np.int64)
         self._bigram[first] = numbers
-        self._word_bits = int(self.word.max(initial=0)).bit_length()
         self._bigram_bits = len(self.bigrams).bit_length()
+
+    def _numbered(self, first: Ints, second: Ints) -> tuple[Ints, Ints]:
+        """The distinct pairs of tokens, packed and sorted, and the position of each pair among them.
+
+        Where a pair and its place fit in one number, sorting those is faster than sorting places by pairs.
+        """
+        place_bits = len(first).bit_length()
+        if 2 * self._word_bits + place_bits > _NUMBER_BITS:
+            packed, numbers = np.unique(first << _PACKED | second, return_inverse=True)
+            return packed, numbers.astype(np.int64)
+        keys = np.sort((first << self._word_bits | second) << place_bits | np.arange(len(first), dtype=np.int64))
+        pairs, places = keys >> place_bits, keys & ((1 << place_bits) - 1)
+        new = np.diff(pairs, prepend=-1) != 0
+        numbers = np.empty(len(first), dtype=np.int64)
+        numbers[places] = np.cumsum(new) - 1
+        distinct = pairs[new]
+        return distinct >> self._word_bits << _PACKED | distinct & ((1 << self._word_bits) - 1), numbers
 
     def of_order(self, order: int) -> tuple[Ints, Ints]:
         """Text and number of each n-gram of an order from 1 to 4."""
@@ -125,29 +166,20 @@ class Ngrams:
         return np.where((begin < 0) | (end < 0), -1, begin << _PACKED | end)
 
 
-def orders(part: Part, highest: int) -> Iterator[Order]:
-    """The n-grams of a part of a set, order 1 to `highest`."""
-    ngrams = Ngrams(part.hyp, part.ref) if highest else None
-    for order in range(1, highest + 1):
-        if ngrams is not None:
-            yield counted(*ngrams.of_order(order), len(part.hyp.lengths))
-
-
 def counted(text: Ints, ngram: Ints, studies: int) -> Order:
     """Count n-grams; texts from `studies` on are references. One sort puts both sides of a study's n-gram together."""
     names = None
     bits = int(ngram.max(initial=0)).bit_length() + 1
-    if bits + studies.bit_length() > 63:
+    if bits + studies.bit_length() > _NUMBER_BITS:
         names, ngram = np.unique(ngram, return_inverse=True)
         bits = len(names).bit_length() + 1
-    side = text >= studies
-    keys = np.sort((text - side * studies) << bits | ngram << 1 | side)
+    numbers = np.arange(studies, dtype=np.int64) << bits
+    keys = np.concatenate([numbers, numbers | 1])[text]
+    keys |= ngram << 1
+    keys.sort()
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     times, keys = np.diff(starts, append=len(keys)), keys[starts]
-    of_ref = (keys & 1).astype(bool)
-    study, number = keys >> bits, (keys & ((1 << bits) - 1)) >> 1
-    number = number if names is None else names[number]
-    hyp, ref = (Counted(study[of], number[of], times[of]) for of in (~of_ref, of_ref))
-    pairs = np.flatnonzero((keys[1:] == keys[:-1] + 1) & of_ref[1:])
-    row = np.where(of_ref, np.cumsum(of_ref), np.cumsum(~of_ref)) - 1
-    return Order(hyp, ref, (row[pairs], row[pairs + 1]), studies)
+    number = (keys & ((1 << bits) - 1)) >> 1
+    of_ref = keys & 1
+    pairs = np.flatnonzero((keys[1:] == keys[:-1] + 1) & (of_ref[1:] == 1))
+    return Order(keys >> bits, number if names is None else names[number], times, of_ref, pairs, studies)

@@ -10,6 +10,7 @@ copied: a line break inside a report is always a blank here, so a report can nev
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from cxrgen.metrics.lexical.ptb_rules import BEFORE_NUMBERS, DOTTED, SPLIT_WORDS, STARTS, Rule, rules
@@ -20,9 +21,11 @@ _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 # number, not in "No. 5", "type A. The" or spaced dots, where rules look beyond it.
 _NUMBER_WORD = "|".join(rf"(?<={word}\. )" for word in BEFORE_NUMBERS.split("|"))
 _LONE_LETTER = r"(?:(?<=[A-Za-z]\. )(?<![A-Za-z]{2}\. )|(?<=[A-Za-z]\.  )(?<![A-Za-z]{2}\.  ))"
-_CUT = re.compile(
-    rf" (?![\t\u00a0\u2000-\u200a\u3000]|(?<=\. )\.|(?<=[\d)] )\d|(?i:{_NUMBER_WORD})\d|{_LONE_LETTER} *(?:{STARTS}|<))"
+_NO_CUT = (
+    rf"[\t\u00a0\u2000-\u200a\u3000]|(?<=\. )\.|(?<=[\d)] )\d|(?i:{_NUMBER_WORD})\d|{_LONE_LETTER} *(?:{STARTS}|<)"
 )
+_CUT = re.compile(f" (?!{_NO_CUT})")
+_CUT_BEHIND_STOP = re.compile(rf"\. (?!{_NO_CUT})")
 _PLAIN = re.compile(r"([A-Za-z]+)([,.]?)")  # no rule but the one for words can match these
 
 
@@ -36,21 +39,38 @@ def tokens(text: str) -> list[str]:
 
 def cached_tokens(text: str) -> tuple[str, ...]:
     """The same as a tuple, kept for the next time."""
-    joined = _joined_tokens(text)
+    joined = joined_tokens(text)
     return tuple(joined.split("\n")) if joined else ()
 
 
 @lru_cache(1 << 18)  # references are read again with every baseline, and several metrics ask for the same text
-def _joined_tokens(text: str) -> str:
+def joined_tokens(text: str) -> str:
     """The tokens with line breaks between them, which no token holds: a tenth of the memory of separate strings."""
     line = _LINE_BREAKS.sub(" ", text)
     if "   " in line:
         line = re.sub(" {3,}", "  ", line)
-    pieces = [line] if "<" in line and ">" in line else _CUT.split(line)  # a tag can hold blanks
-    cut = [token for piece in pieces if piece for token in _lexed(piece)]
-    if cut and cut[-1][-1].isspace():  # the original strips its whole line, no-break spaces too
-        cut[-1] = cut[-1].rstrip()
-    return "\n".join(cut)
+    whole = "<" in line and ">" in line  # a tag can hold blanks
+    joined = "\n".join(filter(None, map(_sentence_tokens, [line] if whole else _behind_stops(line))))
+    if joined and joined[-1].isspace():  # the original strips its whole line, no-break spaces too
+        before, line_break, last = joined.rpartition("\n")
+        joined = before + line_break + last.rstrip()
+    return joined
+
+
+def _behind_stops(line: str) -> Iterator[str]:
+    """The line cut at those blanks behind a stop at which it can be: mostly its sentences, which repeat."""
+    start = 0
+    for stop in _CUT_BEHIND_STOP.finditer(line):
+        yield line[start : stop.end() - 1]
+        start = stop.end()
+    yield line[start:]
+
+
+@lru_cache(1 << 16)
+def _sentence_tokens(line: str) -> str:
+    """The tokens of a line, or of a part between blanks that no rule can look out of, with line breaks between them."""
+    pieces = [line] if "<" in line and ">" in line else _CUT.split(line)
+    return "\n".join([token for piece in pieces if piece for token in _lexed(piece)])
 
 
 @lru_cache(1 << 16)  # a report's words have all been seen before
@@ -74,7 +94,7 @@ def _one_token(line: str, position: int, found: list[str]) -> int:
     best: re.Match[str] | None = None
     best_rule: Rule | None = None
     reach = position
-    for rule in rules():
+    for rule in rules(line.isascii()):
         match = rule.pattern.match(line, position)
         if match and match.end(match.lastindex or 0) > reach:
             best, best_rule, reach = match, rule, match.end(match.lastindex or 0)

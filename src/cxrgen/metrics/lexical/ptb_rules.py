@@ -246,10 +246,17 @@ def _signs() -> Iterable[tuple[str, str, Render]]:
     yield rf"{_SPACE}+|[\u200b\u200e\u200f\ufeff]|&(?i:nbsp);", "", _always("")
 
 
-@lru_cache(maxsize=1)
-def rules() -> tuple[Rule, ...]:
-    """All rules, earlier ones first on a tie."""
-    kinds = {number: unicodedata.category(chr(number)) for number in range(min(0x10000, sys.maxunicode))}
+_CHARACTERS = min(0x10000, sys.maxunicode)  # whose classes are known to the rules
+
+
+@lru_cache(maxsize=2)
+def rules(ascii_only: bool = False) -> tuple[Rule, ...]:
+    """All rules, earlier ones first on a tie.
+
+    Those for lines of ASCII characters alone match the same in these and are made in a fraction of the time: the
+    classes of all letters are hundreds of ranges in every rule.
+    """
+    kinds = {number: unicodedata.category(chr(number)) for number in range(0x80 if ascii_only else _CHARACTERS)}
     spans = {
         _LETTERS: _ranges(number for number, kind in kinds.items() if kind[0] == "L"),
         _UPPER: _ranges(number for number, kind in kinds.items() if kind == "Lu"),

@@ -15,7 +15,7 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.lcs import common_lengths
-from cxrgen.metrics.lexical.ngrams import Part, orders, parts
+from cxrgen.metrics.lexical.ngrams import Part, parts
 from cxrgen.metrics.lexical.ptb import cached_tokens
 
 _BETA = 1.2  # weighs recall over precision
@@ -80,7 +80,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
 
 def _of_part(part: Part, chosen: Preset) -> Iterator[Floats]:
     """The scores of each pair: ROUGE-n of the preset's orders, then ROUGE-L."""
-    for order in orders(part, max(chosen.ngrams, default=0)):
+    for order in map(part.order, chosen.ngrams):
         yield chosen.joined(order.matches(), *order.totals())
     lengths = (side.lengths.astype(np.float64) for side in (part.hyp, part.ref))
     yield chosen.joined(common_lengths(part.hyp, part.ref), *lengths)

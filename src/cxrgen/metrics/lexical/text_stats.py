@@ -19,16 +19,16 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
     `repetition` is the share of a report's trigrams that occurred in it before, over all trigrams of the set.
     `length_ratio` is the words of all reports by the words of all references; 1 is best, and NaN without any.
     """
-    known = {text: (*repeated_trigrams(text), len(text.split())) for text in set(hypotheses)}
+    words_of = {text: text.lower().split() for text in set(hypotheses)}
+    known = {text: (*repeated_trigrams(words), len(words)) for text, words in words_of.items()}
     rows = [(*known[hyp], len(ref.split())) for hyp, ref in zip(hypotheses, references)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
     signature = "form|tokens:white space|case:lower|runs of 3 words|level:corpus"
     return MetricResult(counts, _rates, signature, frozenset({"repetition"}), frozenset({"length_ratio"}))
 
 
-def repeated_trigrams(text: str) -> tuple[int, int]:
-    """How many of a text's word trigrams occurred in it before, and how many trigrams it has; case does not count."""
-    words = text.lower().split()
+def repeated_trigrams(words: Sequence[str]) -> tuple[int, int]:
+    """How many trigrams of a text's words, lower case, occurred in it before, and how many it has."""
     total = max(0, len(words) - 2)
     return total - len(set(zip(words, words[1:], words[2:]))), total
 

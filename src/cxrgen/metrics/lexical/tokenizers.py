@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from cxrgen.metrics.lexical.porter import stem
-from cxrgen.metrics.lexical.ptb import cached_tokens
+from cxrgen.metrics.lexical.ptb import joined_tokens
 from cxrgen.text.cleaning import r2gen_iu, r2gen_mimic
 
 _KEPT = 1 << 15
@@ -23,7 +23,7 @@ _LETTERS_AND_DIGITS = re.compile(r"[a-z0-9]+")
 
 def treebank(text: str) -> tuple[str, ...]:
     """Treebank tokens, cut again at no-break spaces, as the COCO scorers split the tokeniser's line."""
-    return tuple(" ".join(cached_tokens(text)).split())
+    return tuple(joined_tokens(text).split())
 
 
 def blanks(text: str) -> list[str]:
