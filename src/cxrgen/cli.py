@@ -40,6 +40,7 @@ COMMANDS = {
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),
     "metrics": ("cxrgen.evaluate.metrics_list", "which scores there are, what they need and equal"),
+    "meta": ("cxrgen.evaluate.meta", "how far scores agree with errors that radiologists counted"),
     "demo": ("cxrgen.demo.run", "all of it on synthetic studies"),
     "doctor": ("cxrgen.doctor.run", "what is installed, what a checkpoint is, and what either lacks"),
 }

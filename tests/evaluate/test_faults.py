@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from cxrgen.cli import main
+from cxrgen.core.files import write_csv
+from cxrgen.core.tables import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,12 @@ def test_one_study_has_the_value_of_a_set(faults: Path, tmp_path: Path) -> None:
     folder = faults / "one_study_sacrebleu"
     found = scores(folder / "one_pred.csv", folder / "one_gt.csv", tmp_path / "out", "bleu.sacrebleu")
     assert found["bleu_4.sacrebleu"] == 0
+
+
+def test_temporal_f1_as_radeval_computes_it(faults: Path, tmp_path: Path) -> None:
+    for number, row in enumerate(read_csv(faults / "temporal_f1_radeval.csv").rows):
+        for name in ("prediction", "reference"):
+            write_csv(tmp_path / f"{name}.csv", ("study_id", "report"), [("s1", row.cells[name])])
+        out = tmp_path / str(number)
+        found = scores(tmp_path / "prediction.csv", tmp_path / "reference.csv", out, "temporal_f1.radeval")
+        assert found["temporal_f1.radeval"] == pytest.approx(float(row.cells["RadEval temporal_f1"]), abs=1e-6)

@@ -26,6 +26,7 @@ from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.page.strata import groups_by, of_group
 from cxrgen.evaluate.page.studies import Shown
 from cxrgen.evaluate.pairs import Pairs, read_limits, read_pairs, read_reports, read_truth
+from cxrgen.evaluate.published import given_published
 from cxrgen.evaluate.report_files import column_map
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scores import ARROWS, Scores, chosen_metrics, evaluate_sets
@@ -82,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     inputs.add_argument("--by", metavar="COLUMNS", help="comma-separated columns of --gt that make groups of studies")
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
+    inputs.add_argument(
+        "--published", type=Path, metavar="CSV", help="published values (docs/published.csv), for --set and --section"
+    )
+    inputs.add_argument("--set", metavar="NAME", help="the test set, as --published calls it: mimic-cxr-findings, ...")
+    inputs.add_argument("--section", metavar="NAME", help="what the references are, as --published calls it: findings")
     scoring = parser.add_argument_group("scores")
     scoring.add_argument(
         "--metrics",
@@ -153,6 +159,7 @@ def _score(
     subjects, patient_note = _subjects(pairs, studies)
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
+    published = given_published(options.published, options.set, options.section)
     by = groups_by(_by(options), pairs.columns, pairs.study_ids, studies)
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
@@ -176,7 +183,7 @@ def _score(
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
     add_arguments(parser := argparse.ArgumentParser())
-    write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options), by))
+    write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options), by, published))
     write_results(options.out, scores, subjects, content)
     if options.json:
         shown = content if options.show_values else {**content, "left_out": pairs.rows_left_out}

@@ -93,9 +93,12 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     redraw = _context_dropout(config, checkpoint, data, samples)
     del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
     subset = _subset(config.eval, config.data, checkpoint)
+    joined = not config.model.model_name_or_path and mode_of(config.trainable.train_modules).adapters
+    if joined:  # adapters name the folder that they belong to
+        checkpoint.model.name_or_path = str(run.out / START)
     if run.processes.is_main:
         new = _has_warm_up(config) or not config.model.model_name_or_path
-        if fresh and new and config.checkpoint.save_strategy != "no":
+        if fresh and new and (joined or config.checkpoint.save_strategy != "no"):
             write_checkpoint(run.out / START, checkpoint)
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)

@@ -22,8 +22,12 @@ _FOR_LLAVA = (
 def check_run(config: TrainConfig) -> None:
     """Raises UsageError or InputError for a run that cannot start."""
     mode = config.trainable.train_modules
-    if mode in ("lora", "qlora") and not config.model.model_name_or_path:
-        raise UsageError(f"--train_modules {mode} needs a checkpoint as --model_name_or_path")
+    if mode == "qlora" and not config.model.model_name_or_path:
+        raise UsageError("--train_modules qlora needs a checkpoint as --model_name_or_path")
+    if mode == "lora" and not (config.model.model_name_or_path or config.model.language_model):
+        raise UsageError(
+            "--train_modules lora needs a checkpoint as --model_name_or_path, or a --language_model to join"
+        )
     if config.data.cache_features and (config.trainable.train_tower != "frozen" or mode == "full"):
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":

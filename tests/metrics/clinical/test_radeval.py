@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,8 @@ def test_version_and_snapshot_are_in_the_signature(
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert "green|radeval:2.2.1|weights:not known|" in measure("green", ["a"], ["a"]).signature
-    assert radeval_process.lacking("green") == "needs StanfordAIMI/GREEN-radllama2-7b (14 GB)"
+    missing = radeval_process.lacking("green")
+    assert re.match(r"needs StanfordAIMI/GREEN-radllama2-7b \(14 GB\), not found; bring them.* --fetch green`", missing)
     plant(tmp_path, "StanfordAIMI/GREEN-radllama2-7b", "0123456789abcdef")
     expected = "green|radeval:2.2.1|weights:StanfordAIMI/GREEN-radllama2-7b@0123456789ab|unreadable answer:0|"
     assert expected in measure("green", ["a"], ["a"]).signature

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cxrgen.evaluate.baselines import best_baseline
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.findings import folded
+from cxrgen.evaluate.published import Published, measured_too
 from cxrgen.evaluate.scores import ARROWS, Score, Scores, loss
 from cxrgen.evaluate.suites import SUMS, headline
 from cxrgen.evaluate.verdicts import RULE, Ends, against_baseline, gain, gain_ends
@@ -108,7 +109,9 @@ def _verdict(line: _Line) -> Html:
 def _tile(line: _Line) -> Html:
     ends = ends_text(line.score.interval, line.score.no_interval)
     beside = f"best baseline {number(line.best[1].value)}, {line.best[0]}" if line.best else "no baseline"
-    limits = [tag("div", f"{name} {number(value)}", class_="soft") for name, value in line.limits.items()]
+    limits = [
+        tag("div", f"{name.replace('_', ' ')} {number(value)}", class_="soft") for name, value in line.limits.items()
+    ]
     return tag(
         "div",
         tag("div", _name(line), _tick(line, True), class_="label"),
@@ -175,6 +178,23 @@ def _copying() -> Html:
     shown = tag("textarea", readonly="", hidden="", id="copied", rows="6", aria_label="what was copied")
     words = tag("span", "the ticked scores", class_="soft", id="copy-status", role="status")
     return tag("div", *buttons, " ", words, shown, class_="copying needs-script")
+
+
+def beside_published(scores: Scores, published: Sequence[Published]) -> Section | None:
+    """Published values of the same test set and section beside this run's; None where there are none."""
+    rows = [
+        [plain_name(each.score), number(scores.metrics[each.score].value), each.system, number(each.value), each.n]
+        + [each.definition, each.source]
+        for each in measured_too(list(published), scores.values())
+    ]
+    if not rows:
+        return None
+    columns = ("score", "this run", "system", "published", "n", "definition", "source")
+    words = (
+        "Values as their sources print them, of the same test set and section. Nothing was tested: without the reports "
+        "themselves a difference may be chance, another list of studies, or another program."
+    )
+    return Section("Published values", [table(columns, rows, (0, 2, 5, 6))], words)
 
 
 def cards(scores: Scores) -> Section:

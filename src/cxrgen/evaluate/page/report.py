@@ -17,7 +17,7 @@ import numpy as np
 from cxrgen.core import __version__
 from cxrgen.core.files import write_text
 from cxrgen.core.records import Study
-from cxrgen.evaluate.page.board import cards, scoreboard
+from cxrgen.evaluate.page.board import beside_published, cards, scoreboard
 from cxrgen.evaluate.page.errors import errors
 from cxrgen.evaluate.page.findings import no_finding, per_finding
 from cxrgen.evaluate.page.orders import ranks
@@ -26,6 +26,7 @@ from cxrgen.evaluate.page.strata import Mask, groups, strata
 from cxrgen.evaluate.page.studies import Shown, needs_script, studies_section, viewer
 from cxrgen.evaluate.page.top import About, identity, summary
 from cxrgen.evaluate.pairs import Pairs
+from cxrgen.evaluate.published import Published
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.suites import headline
 from cxrgen.html import Section, heat_map, paragraph, render, tag
@@ -51,6 +52,7 @@ class Scored:
     about: About
     shown: Shown = field(default_factory=Shown)
     by: Mapping[str, Mask] = field(default_factory=dict)  # groups that were asked for
+    published: Sequence[Published] = ()
 
 
 def write_report(path: Path, scored: Scored) -> None:
@@ -61,6 +63,7 @@ def write_report(path: Path, scored: Scored) -> None:
     found = errors(scores, pairs.hypotheses, pairs.references)
     sections = [
         scoreboard(scores, scored.baselines, scored.limits, scored.notes),
+        beside_published(scores, scored.published),
         per_finding(found, scores.groups, hyp, ref),
         studies_section(pairs, scores, found, scored.studies, scored.prepared, scored.shown),
         strata(scores, scored.subjects, {**masks, **scored.by}),

@@ -86,7 +86,7 @@ def lacking(metric: str, python: Path | None = None) -> str:
     """What the metric cannot run without, as one line; empty where radeval and the weights are there."""
     try:
         with radeval(metric, python) as process:
-            return "" if process.weights else f"needs {radeval_runner.WEIGHTS[metric]}"
+            return "" if process.weights else _needed(metric, "not found", process.program)
     except InputError as error:
         return str(error)
 
@@ -127,8 +127,11 @@ def _way_out(metric: str, result: Mapping[str, str], program: str) -> str:
             f"radeval/bin/python with --radeval; it will need {needed}"
         )
     if result["stage"] == "load":
-        return (
-            f"needs {needed}, not found or not usable ({result['error']}); bring them, with a network, by "
-            f"`{program} {_SCRIPT} --fetch {metric}`"
-        )
+        return _needed(metric, f"not found or not usable ({result['error']})", program)
     return f"radeval failed on these reports ({result['error']})"
+
+
+def _needed(metric: str, state: str, program: str) -> str:
+    """The weights that a metric needs, and the command that brings them."""
+    fetch = f"`{program} {_SCRIPT} --fetch {metric}`"
+    return f"needs {radeval_runner.WEIGHTS[metric]}, {state}; bring them, with a network, by {fetch}"

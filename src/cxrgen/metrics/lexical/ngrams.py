@@ -18,7 +18,7 @@ from cxrgen.metrics import Floats
 from cxrgen.metrics.lexical.token_table import Ints, Numbered, token_table
 
 Cut = Callable[[str], Sequence[str]]
-_PAIRS_AT_ONCE = 4_096
+_PAIRS_AT_ONCE = 2_048  # a set of up to twice as many is taken whole
 _CHARACTERS_AT_ONCE = 8_000_000
 _PACKED = 31  # bits of a token's number beside another one
 _NUMBER_BITS = 63
@@ -95,8 +95,9 @@ def _only_part(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...
 def slices(characters: Sequence[int]) -> Iterator[slice]:
     """Rows to be counted together: some thousands, fewer where they are long."""
     start = total = 0
+    at_once = max(_PAIRS_AT_ONCE, len(characters) if len(characters) <= 2 * _PAIRS_AT_ONCE else 0)
     for row, length in enumerate(characters):
-        if row > start and (row - start == _PAIRS_AT_ONCE or total + length > _CHARACTERS_AT_ONCE):
+        if row > start and (row - start == at_once or total + length > _CHARACTERS_AT_ONCE):
             yield slice(start, row)
             start, total = row, 0
         total += length

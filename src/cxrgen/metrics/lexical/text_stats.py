@@ -19,12 +19,15 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
     `repetition` is the share of a report's trigrams that occurred in it before, over all trigrams of the set.
     `length_ratio` is the words of all reports by the words of all references; 1 is best, and NaN without any.
     """
-    words_of = {text: text.lower().split() for text in set(hypotheses)}
-    known = {text: (*repeated_trigrams(words), len(words)) for text, words in words_of.items()}
+    known = {text: _counts(text.lower().split()) for text in set(hypotheses)}
     rows = [(*known[hyp], len(ref.split())) for hyp, ref in zip(hypotheses, references)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
     signature = "form|tokens:white space|case:lower|runs of 3 words|level:corpus"
     return MetricResult(counts, _rates, signature, frozenset({"repetition"}), frozenset({"length_ratio"}))
+
+
+def _counts(words: Sequence[str]) -> tuple[int, int, int]:
+    return (*repeated_trigrams(words), len(words))
 
 
 def repeated_trigrams(words: Sequence[str]) -> tuple[int, int]:
