@@ -10,7 +10,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from cxrgen.core.errors import InputError
 from cxrgen.model.conversation import Format, recorded_format
-from cxrgen.model.pixels import grey_pixels, image_pixels, normalise, open_image
+from cxrgen.model.pixels import grey_pixels, image_pixels, image_size, normalise, open_image
 
 PROCESSOR = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
 SQUARE, BLACK = Format(aspect="square"), Format(aspect="black")
@@ -39,7 +39,7 @@ def test_grey_pixels_normalise_to_the_processors_values(wide_image: Path) -> Non
 
 
 def test_bad_files_are_named(tmp_path: Path, wide_image: Path) -> None:
-    with pytest.raises(InputError, match="no such image"):
+    with pytest.raises(InputError, match="no such"):
         open_image(tmp_path / "absent.png", SQUARE)
     whole = wide_image.read_bytes()
     wide_image.write_bytes(whole[: len(whole) // 2])
@@ -76,3 +76,20 @@ def test_a_record_of_images_that_cannot_be_is_refused(tmp_path: Path, wrong: str
     (tmp_path / "cxrgen.json").write_text(wrong)
     with pytest.raises(InputError, match=r"cxrgen\.json"):
         recorded_format(tmp_path / "cxrgen.json")
+
+
+@pytest.mark.parametrize("format", [Format(), Format(longest_side=100), Format(longest_side=100, aspect="black")])
+def test_the_size_of_an_image_is_that_of_what_is_opened(format: Format, tmp_path: Path) -> None:
+    """Read from the header or not: grey, coloured, larger than the set's, turned by EXIF, of 16 bits."""
+    grey = np.random.default_rng(0).integers(0, 256, (80, 72), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "colour.png")
+    Image.fromarray(np.repeat(grey, 3, axis=0)).save(tmp_path / "large.png")
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(grey).save(tmp_path / "turned.jpg", exif=turned)
+    for file in sorted(tmp_path.iterdir()):
+        assert image_size(file, format) == open_image(file, format).size, file.name
+    with pytest.raises(InputError, match="no such"):
+        image_size(tmp_path / "gone.png", format)

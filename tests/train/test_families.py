@@ -111,8 +111,9 @@ def test_adapters_of_any_kind_are_opened_as_they_were_trained(model: Path, prepa
     """Rank-stabilised, by direction and length, layers computed again; validated on the way; merged or not."""
     settings: dict[str, Any] = {"train_modules": "lora", "lora_rank": 2, "use_rslora": True, "use_dora": True}
     settings |= {"gradient_checkpointing": True, "learning_rate": 1e-2, "lr_scheduler_type": "constant"}
-    settings |= {"eval_strategy": "steps", "eval_steps": 3, "eval_studies": 2, "eval_max_new_tokens": 4}
-    train(run_of(model, prepared, tmp_path / "apart", **settings))
+    settings |= {"save_strategy": "no", "max_steps": 2}
+    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "eval_studies": 2, "eval_max_new_tokens": 4}
+    train(run_of(model, prepared, tmp_path / "apart", **settings, **evaluated))
     train(run_of(model, prepared, tmp_path / "merged", **settings, merge_adapter=True))
     config = json.loads((tmp_path / "apart" / "adapter_config.json").read_text())
     assert (config["use_rslora"], config["use_dora"], config["r"]) == (True, True, 2)
@@ -158,7 +159,7 @@ def first_gradients(out: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sharding"),
-    [("gemma3", ()), ("qwen3_vl", ("--fsdp", "full_shard")), ("idefics3", ("--fsdp", "full_shard"))],
+    [("gemma3", ()), ("qwen3_vl", ("--fsdp", "full_shard"))],
 )
 def test_two_processes_are_one(name: str, sharding: tuple[str, ...], prepared: Path, tmp_path: Path) -> None:
     model = TINY_MODELS[name](tmp_path / name)
@@ -169,10 +170,9 @@ def test_two_processes_are_one(name: str, sharding: tuple[str, ...], prepared: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sharding", [(), ("--fsdp", "full_shard")], ids=["ddp", "fsdp"])
-def test_text_only_batches_on_one_of_two_processes(qwen: Path, sharding: tuple[str, ...], tmp_path: Path) -> None:
+def test_text_only_batches_on_one_of_two_processes(qwen: Path, tmp_path: Path) -> None:
     data = write_conversations(tmp_path / "data", 6)
     more = ("--max_rejects", 0.5, "--image_folder", tmp_path / "data" / "images", "--per_device_train_batch_size", 1)
     cxrgen(*command(qwen, data, tmp_path / "one", *more))
-    cxrgen(*command(qwen, data, tmp_path / "two", *more, *sharding), launcher=PROCESSES)
+    cxrgen(*command(qwen, data, tmp_path / "two", *more, "--fsdp", "full_shard"), launcher=PROCESSES)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)

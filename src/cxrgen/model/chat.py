@@ -49,8 +49,9 @@ class ChatFamily:
                 f"{type(processor).__name__} has no chat template, so how a question is put to this model is not "
                 "known; take a checkpoint tuned for conversations, or put its chat_template.jinja into the folder"
             )
-        self.special = _special_ids(self.tokenizer)
-        longest_first = sorted(self.special, key=len, reverse=True)
+        special = _special_ids(self.tokenizer)
+        self.special = frozenset(special.values())
+        longest_first = sorted(special, key=len, reverse=True)
         self.words = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self.blank = copy.copy(processor)
         self.blank.image_processor = _BySize(processor.image_processor)
@@ -167,8 +168,9 @@ class ChatFamily:
     def _answer(self, messages: Messages, number: int, whole: Sequence[int]) -> tuple[int, int]:
         """From the first token of an answer to the one behind its end mark, in the ids with one token an image."""
         prompt = self._ids_of(self._rendered(messages[:number], prompt=True))
-        upto = self._ids_of(self._rendered(messages[: number + 1], prompt=False))
-        marks = [place for place in range(len(prompt), len(upto)) if upto[place] in self.special.values()]
+        last = number == len(messages) - 1
+        upto = list(whole) if last else self._ids_of(self._rendered(messages[: number + 1], prompt=False))
+        marks = [place for place in range(len(prompt), len(upto)) if upto[place] in self.special]
         stop = marks[-1] + 1 if marks else len(upto)
         if upto[: len(prompt)] != prompt or list(whole[:stop]) != upto[:stop]:
             raise InputError(
@@ -182,7 +184,7 @@ class ChatFamily:
         messages = self._messages(_PROBE, ())
         whole = self._ids_of(self._rendered(messages, prompt=False))
         start, stop = self._answer(messages, 1, whole)
-        return [token for token in whole[start:stop] if token in self.special.values()]
+        return [token for token in whole[start:stop] if token in self.special]
 
     def _rendered(self, messages: Messages, prompt: bool) -> str:
         try:

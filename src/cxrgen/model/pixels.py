@@ -67,8 +67,11 @@ def _size_by_header(path: Path, longest_side: int) -> tuple[int, int] | None:
         return None
     try:
         with Image.open(path) as file:
-            upright = file.getexif().get(_ORIENTATION, 1) == 1
-            known = file.format in ("PNG", "JPEG") and file.mode in modes and upright
+            if file.format == "JPEG":
+                upright = file.getexif().get(_ORIENTATION, 1) == 1
+            else:  # asked for EXIF, a PNG would be read whole
+                upright = file.format == "PNG" and "exif" not in file.info
+            known = file.mode in modes and upright
             return file.size if known and max(file.size) <= (longest_side or max(file.size)) else None
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None

@@ -183,13 +183,15 @@ def hold_in_bf16(model: Any) -> None:
     """Frozen matrices of linear and convolution layers in bfloat16.
 
     Autocast would make the same of them in every step, so no number changes, and a frozen 7B model takes half the
-    memory. What autocast leaves in float32 (embeddings, norms), what is trained and what shares its matrix stay.
+    memory. What autocast leaves in float32 (embeddings, norms), what is trained and what shares its matrix stay. So
+    does the first parameter: transformers calls its type the model's, and casts what images become to it.
     """
-    embeddings = model.get_input_embeddings().weight
+    kept = (model.get_input_embeddings().weight, next(model.parameters()))
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             weight = module.weight
-            if weight.dtype == torch.float32 and not weight.requires_grad and weight is not embeddings:
+            frozen = weight.dtype == torch.float32 and not weight.requires_grad
+            if frozen and all(weight is not each for each in kept):
                 weight.data = weight.data.to(torch.bfloat16)
 
 
