@@ -11,6 +11,7 @@ import torch
 from cxrgen.core.errors import UsageError
 from cxrgen.train.config import OptimConfig, make_config
 from cxrgen.train.kernels import adamw, use_kernels
+from cxrgen.train.preflight import check_run
 
 
 class Model:
@@ -84,3 +85,9 @@ def test_with_gpu_and_packages_they_are_used(
 def test_names_are_checked_before_the_run() -> None:
     with pytest.raises(UsageError, match="did you mean 'adamw_torch'"):
         make_config(optim="adamw_torh")
+
+
+def test_a_state_of_8_bits_is_not_saved(tmp_path: Path) -> None:
+    values = {"data_path": str(tmp_path), "output_dir": str(tmp_path / "run"), "optim": "adamw_8bit"}
+    with pytest.raises(UsageError, match="--save_strategy no"):
+        check_run(make_config(values))

@@ -28,6 +28,8 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError(
             "--train_modules lora needs a checkpoint as --model_name_or_path, or a --language_model to join"
         )
+    if config.optim.optim == "adamw_8bit" and config.checkpoint.save_strategy != "no":
+        raise UsageError("--optim adamw_8bit: its state cannot be saved to resume from; add --save_strategy no")
     if config.data.cache_features and (config.trainable.train_tower != "frozen" or mode == "full"):
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
