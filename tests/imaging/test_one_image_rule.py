@@ -28,9 +28,9 @@ from cxrgen.generate.decoding import prefill
 from cxrgen.imaging.names import RENDERINGS
 from cxrgen.imaging.stored import ImageRule, read_as_stored, views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
+from cxrgen.model import families
 from cxrgen.model.conversation import IGNORE
 from cxrgen.model.tower import ConvTower
-from cxrgen.train import data as train_data
 from cxrgen.train.pipeline import train
 
 LONGEST_SIDE = 120
@@ -100,7 +100,7 @@ class Seen:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Seen, Seen]]:
     """(what is seen while gradients are computed, what is seen otherwise); one study at a time."""
     learnt, other = Seen(), Seen()
-    forward, encode, encode_prompt = ConvTower.forward, train_data.encode, prefill.encode_prompt
+    forward, encode, encode_prompt = ConvTower.forward, families.encode, prefill.encode_prompt
 
     def tower(self: Any, pixel_values: torch.Tensor, **options: Any) -> Any:
         seen = learnt if torch.is_grad_enabled() else other
@@ -119,7 +119,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Seen, Seen]]:
 
     with monkeypatch.context() as patched:
         patched.setattr(ConvTower, "forward", tower)
-        patched.setattr(train_data, "encode", sample)
+        patched.setattr(families, "encode", sample)
         patched.setattr(prefill, "encode_prompt", prompt)
         yield learnt, other
 

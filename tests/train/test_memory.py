@@ -18,6 +18,10 @@ from cxrgen.train.pipeline import train
 DEVICE = torch.device("cpu")
 
 
+def sizes_of(config: TrainConfig) -> Sizes | None:
+    return model_sizes(config.model, config.trainable, config.optim)
+
+
 @pytest.fixture(scope="module")
 def seven_billion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """config.json of LLaVA-Med 7B's shapes, and nothing else."""
@@ -39,7 +43,7 @@ def run_of(folder: Path, mode: str, **changes: object) -> TrainConfig:
 def refusal(config: TrainConfig, processes: int, gigabytes: int, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(memory, "device_memory", lambda device: gigabytes * 10**9)
     try:
-        check_memory(config, model_sizes(config), processes, DEVICE)
+        check_memory(config.trainable, config.optim, sizes_of(config), processes, DEVICE)
     except UsageError as error:
         return str(error)
     return ""
@@ -47,7 +51,7 @@ def refusal(config: TrainConfig, processes: int, gigabytes: int, monkeypatch: py
 
 def test_seven_billion_parameters(seven_billion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """16 bytes a trained parameter, 20 with DDP's copy of the gradients; frozen ones 2, the vision encoder's."""
-    sizes = model_sizes(run_of(seven_billion, "projector+llm"))
+    sizes = sizes_of(run_of(seven_billion, "projector+llm"))
     assert sizes is not None
     assert round(sizes.trained / 1e9, 2) == 6.76
     assert round(sizes.frozen / 1e9, 2) == 0.30
@@ -85,5 +89,5 @@ def test_what_fits_runs(llava: Path, prepared: Path, tmp_path: Path, monkeypatch
 def test_the_others_wait_for_the_longest_save(seven_billion: Path) -> None:
     """81 GB at 200 MB/s are 405 seconds; `--ddp_timeout` is not shortened."""
     config = run_of(seven_billion, "projector+llm", ddp_timeout=60)
-    assert collective_timeout(config, model_sizes(config)) > 405
-    assert collective_timeout(config, Sizes(1000, 1000)) == collective_timeout(config, None) == 60
+    assert collective_timeout(config.ddp_timeout, sizes_of(config)) > 405
+    assert collective_timeout(config.ddp_timeout, Sizes(1000, 1000)) == collective_timeout(60, None) == 60

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.model.locate import base_of
 from cxrgen.model.parts import VISION, find_parts
-from cxrgen.train.config import TrainConfig
+from cxrgen.train.config import ModelConfig, OptimConfig, TrainableConfig
 from cxrgen.train.trainable import mode_of
 
 GB = 1e9
@@ -47,12 +47,12 @@ class Sizes:
         return 4.0 * max(self.trained * 3, self.trained + self.frozen) / _SLOWEST
 
 
-def model_sizes(config: TrainConfig) -> Sizes | None:
+def model_sizes(start: ModelConfig, trainable: TrainableConfig, optim: OptimConfig) -> Sizes | None:
     """Of the model that a run starts from; None for a new one, one in four bits, and one that cannot be opened."""
-    mode = mode_of(config.trainable.train_modules)
-    if not config.model.model_name_or_path or mode.four_bit:
+    mode = mode_of(trainable.train_modules)
+    if not start.model_name_or_path or mode.four_bit:
         return None
-    folder = Path(config.model.model_name_or_path)
+    folder = Path(start.model_name_or_path)
     try:
         settings = AutoConfig.from_pretrained(base_of(folder) or folder, local_files_only=True)
         with torch.device("meta"):
@@ -65,8 +65,8 @@ def model_sizes(config: TrainConfig) -> Sizes | None:
         part = parts.part_of(name)
         counts[part if part in mode.parts and part != VISION else ""] += parameter.numel()
     trained = sum(counts.values()) - counts[""]
-    moments = 2 if config.optim.optim == "adamw_8bit" else 8
-    return Sizes(trained, counts[""], moments, config.optim.bf16)
+    moments = 2 if optim.optim == "adamw_8bit" else 8
+    return Sizes(trained, counts[""], moments, optim.bf16)
 
 
 def device_memory(device: torch.device) -> int | None:
@@ -74,16 +74,18 @@ def device_memory(device: torch.device) -> int | None:
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
-def check_memory(config: TrainConfig, sizes: Sizes | None, processes: int, device: torch.device) -> None:
+def check_memory(
+    trainable: TrainableConfig, optim: OptimConfig, sizes: Sizes | None, processes: int, device: torch.device
+) -> None:
     """Raises UsageError for a run that a device's memory cannot hold, with what would fit."""
     there = device_memory(device)
     if sizes is None or there is None:
         return
-    sharded = bool(config.optim.fsdp) and processes > 1
+    sharded = bool(optim.fsdp) and processes > 1
     needed = sizes.bytes_each(processes, sharded)
     if needed > there:
         raise UsageError(
-            f"--train_modules {config.trainable.train_modules}: {_gb(needed)} on each device at least (weights, "
+            f"--train_modules {trainable.train_modules}: {_gb(needed)} on each device at least (weights, "
             f"gradients, optimiser), it has {_gb(there)}; {_way_out(sizes, processes, there)}"
         )
 
@@ -107,6 +109,6 @@ def _gb(amount: float) -> str:
     return f"{amount / GB:.0f} GB"
 
 
-def collective_timeout(config: TrainConfig, sizes: Sizes | None) -> float:
-    """Seconds that a collective call may take: `--ddp_timeout`, or more where the others wait longer for a save."""
-    return max(config.ddp_timeout, _MARGIN * sizes.longest_save if sizes else 0.0)
+def collective_timeout(ddp_timeout: int, sizes: Sizes | None) -> float:
+    """Seconds that a collective call may take: `ddp_timeout`, or more where the others wait longer for a save."""
+    return max(ddp_timeout, _MARGIN * sizes.longest_save if sizes else 0.0)
