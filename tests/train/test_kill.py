@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -91,8 +92,10 @@ def while_writing(step: int) -> Moment:
     """Its files are being written, and the one that makes them a checkpoint is not there yet."""
 
     def moment(out: Path) -> bool:
-        folder = out / f".checkpoint-{step}.tmp"
-        return folder.is_dir() and any(folder.iterdir()) and not (folder / STATE).exists()
+        folders = list(out.glob(f".checkpoint-{step}.*.tmp"))
+        with contextlib.suppress(FileNotFoundError):  # it has just become a checkpoint
+            return any(any(folder.iterdir()) and not (folder / STATE).exists() for folder in folders)
+        return False
 
     return moment
 
