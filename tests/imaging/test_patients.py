@@ -50,10 +50,13 @@ def test_one_call_never_mixes_two_patients(tmp_path: Path, write_image: object) 
     assert len(views_of_study([mine], None, rule)) == 1
 
 
-def test_the_command_refuses_before_it_opens_a_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("before", [[], ["--prior-images"]], ids=["of the study", "of the study before"])
+def test_the_command_refuses_before_it_opens_a_model(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], before: list[str]
+) -> None:
     mine = saved(image(PatientID="HOSPITAL-77", ViewPosition="PA"), tmp_path / "a.dcm")
     hers = saved(image(PatientID="HOSPITAL-78", ViewPosition="LL"), tmp_path / "b.dcm")
-    command = ["generate", "--model-name", str(tmp_path / "no-model"), "--images", str(mine), str(hers)]
+    command = ["generate", "--model-name", str(tmp_path / "no-model"), "--images", str(mine), *before, str(hers)]
     assert main(command) == 1
     said = capfd.readouterr().err
     assert "a.dcm and" in said

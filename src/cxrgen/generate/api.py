@@ -16,7 +16,7 @@ from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.given_images import GivenImage, as_files
 from cxrgen.generate.run_checkpoint import ready_folder
 from cxrgen.generate.settings import Settings, named_folder, read_format, with_options
-from cxrgen.imaging.stored import views_of_study
+from cxrgen.imaging.stored import refuse_two_patients, views_of_study
 from cxrgen.imaging.views import VIEW_RULES, order_views
 from cxrgen.text.context import NOTHING, Prior
 from cxrgen.text.prompts import study_conversation
@@ -63,6 +63,8 @@ class ReportGenerator:
         with as_files(views) as files, as_files(prior_images) as prior_files:
             before = Prior(prior or None, self._views(prior_files, prior_shown) if prior_files else (), gap)
             self._check_known(sections, before)
+            if prior_files:
+                refuse_two_patients([*files, *prior_files])
             study = Study("study", "", views=self._views(files, shown), sections=sections)
             return self._written(study, before)
 

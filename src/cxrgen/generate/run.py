@@ -200,7 +200,7 @@ def _from_training(options: argparse.Namespace) -> int:
 def _one_study(options: argparse.Namespace) -> int:
     from cxrgen.imaging.stored import refuse_two_patients
 
-    refuse_two_patients(options.images)  # before a model is opened, which takes minutes
+    refuse_two_patients([*options.images, *options.prior_images])  # before a model is opened, which takes minutes
     from cxrgen.generate.api import ReportGenerator  # brings torch
     from cxrgen.generate.settings import settings_of
 

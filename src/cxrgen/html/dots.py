@@ -1,7 +1,7 @@
 """A dot with whiskers on a line of its own, to the right of the middle where it is better than a reference.
 
 Every line has its own scale, so that what the eye sees is how far the dot and its interval are from the reference:
-values of different scores share no unit, and on one common scale the small ones could not be told from it. The shape
+values of different scores share no unit, and on one common scale the small ones could not be seen. The shape
 of the dot says the verdict as well as its colour does.
 """
 

@@ -93,7 +93,7 @@ def refuse_two_patients(paths: Sequence[Path], tags: Sequence[Mapping[str, str] 
     pair = first_of_two_patients([each or {} for each in tags])
     if pair:
         one, other = (paths[place] for place in pair)
-        raise InputError(f"{one} and {other} are of two patients by their tags; give the images of one study")
+        raise InputError(f"{one} and {other} are of two patients by their tags; give images of one patient")
 
 
 def _said(word: str) -> tuple[str, str]:

@@ -25,10 +25,11 @@ def test_greedy_takes_the_likeliest() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_logits_that_are_no_numbers_stop_with_the_study_named(temperature: float, value: float) -> None:
+def test_logits_that_are_no_numbers_stop_with_the_study_as_the_detail(temperature: float, value: float) -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, value, 1.0]])
-    with pytest.raises(InputError, match="study b: the model's logits are NaN or infinite"):
+    with pytest.raises(InputError, match="the model's logits are NaN or infinite") as caught:
         make_sampler(temperature)(logits, ["a", "b"], [0, 0])
+    assert caught.value.detail == "study 'b'"
 
 
 def test_draws_follow_the_probabilities() -> None:

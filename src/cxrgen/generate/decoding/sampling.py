@@ -33,7 +33,7 @@ def make_sampler(temperature: float, top_p: float = 1.0, seed: int = 0) -> Sampl
 
 
 def greedy(logits: torch.Tensor, studies: Sequence[str], steps: Sequence[int]) -> list[int]:
-    """The most probable token. Raises InputError, naming the study, for logits that are NaN or infinite."""
+    """The most probable token. Raises InputError for logits that are NaN or infinite; the study is its detail."""
     _check_finite(logits.amax(dim=-1), studies)
     chosen: list[int] = logits.argmax(dim=-1).tolist()
     return chosen
@@ -64,7 +64,8 @@ def _check_finite(largest: torch.Tensor, studies: Sequence[str]) -> None:
     if not bool(finite.all()):
         study = studies[int((~finite).nonzero()[0])]
         raise InputError(
-            f"study {study}: the model's logits are NaN or infinite; its weights are damaged, or --dtype is too narrow"
+            "the model's logits are NaN or infinite; its weights are damaged, or --dtype is too narrow",
+            detail=f"study {study!r}",
         )
 
 
