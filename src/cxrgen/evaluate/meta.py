@@ -1,8 +1,8 @@
 """How far scores agree with radiologists: Kendall's tau of each score with errors that people counted.
 
 The table has a row for a report, an error category of it, or a reader of it, with the columns study_id and errors; the
-columns rater and case are optional. Errors of one report are added over its rows and averaged over its readers. Reports of
-one case (several candidates for one reference) are not independent, so the interval resamples cases. A tau above 0
+columns rater and case are optional. Errors of one report are added over its rows and averaged over its readers. Reports
+of one case (several candidates for one reference) are not independent, so the interval resamples cases. A tau above 0
 means that better values go with fewer errors, whichever way the score runs.
 """
 
