@@ -44,6 +44,7 @@ def test_one_call_never_mixes_two_patients(tmp_path: Path, write_image: object) 
         views_of_study([mine, hers], None, rule)
     said = f"{refused.value} {refused.value.detail}"
     assert f"{mine} and {hers} are of two patients" in said
+    said = said.replace(str(tmp_path), "")  # the folder's own name may hold any number
     assert not any(secret in said for secret in ("HOSPITAL", "77", "78", "Doe", "Roe"))
     with pytest.raises(InputError, match="two patients"):
         views_of_study([mine, hers], ["frontal", "lateral"], rule)
