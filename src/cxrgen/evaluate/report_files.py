@@ -8,6 +8,7 @@ is missing, its own program puts the word None into the reference; here the sect
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ JSON_ENDINGS, EXCEL_ENDINGS = (".json", ".jsonl"), (".xlsx", ".xlsm")
 ENDINGS = (".csv", ".tsv", ".gz", *JSON_ENDINGS, *EXCEL_ENDINGS)
 _PREDICTION = "model_prediction"
 _SECTIONS = {"Findings": "section_findings", "Impression": "section_impression"}
-NAMES = ("study_id", "report", "subject_id")  # that --map can give
+NAMES = ("study_id", "report", "subject_id")  # that --map can give, and report_2, report_3, ...
+_FURTHER = re.compile(r"report_([1-9]\d*)", re.IGNORECASE)
 
 
 def read_table(path: Path, columns: Mapping[str, str] | None = None) -> CsvTable:
@@ -43,10 +45,16 @@ def column_map(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for word in given:
         name, equals, column = word.partition("=")
-        if not equals or not column or name not in NAMES:
+        if not equals or not column or not (name in NAMES or _FURTHER.fullmatch(name)):
             raise UsageError(f"--map {word!r}: write it as NAME=COLUMN; NAME is one of {', '.join(NAMES)}")
         found[name] = column
     return found
+
+
+def further_columns(columns: Iterable[str]) -> list[str]:
+    """The columns with further references of a study, report_2 and so on, in the order of their numbers."""
+    found = {column: _FURTHER.fullmatch(column.strip()) for column in columns}
+    return sorted((name for name, match in found.items() if match), key=lambda name: int(name.strip()[7:]))
 
 
 def _renamed(table: CsvTable, columns: Mapping[str, str]) -> CsvTable:
@@ -66,12 +74,21 @@ def _from_objects(path: Path, content: Any) -> CsvTable:
         content = [_of_rexrank(name, study) for name, study in content.items()]
     if not isinstance(content, list) or not content or not all(isinstance(row, dict) for row in content):
         raise InputError(f"{path}: not a table; needed are objects with study_id and report, or ReXrank's file")
+    content = [_apart(row) for row in content]
     columns = tuple(dict.fromkeys(str(name) for row in content for name in row))
     rows = (
         CsvRow(f"{path.name}:{number}", {name: _cell(row.get(name)) for name in columns})
         for number, row in enumerate(content, 1)
     )
     return CsvTable(path, columns, tuple(rows), ())
+
+
+def _apart(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose report is a list of several has them in columns of their own."""
+    reports = row.get("report")
+    if not isinstance(reports, list) or not reports:
+        return row
+    return {**row, "report": reports[0], **{f"report_{place}": text for place, text in enumerate(reports[1:], 2)}}
 
 
 def _of_rexrank(name: str, study: Mapping[str, Any]) -> dict[str, Any]:
