@@ -50,14 +50,16 @@ def read_pairs(
     allow_missing: bool = False,
     columns: Mapping[str, str] | None = None,
     by: Collection[str] = (),
+    form: str = "auto",
 ) -> Pairs:
     """Join two tables with the columns study_id and report; the order of their rows may differ.
 
-    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies.
+    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies,
+    `form` is the files' format.
     Raises InputError for wrong columns, an empty id, no common id, and, unless `allow_missing`, for ids that are
     missing from the predictions, extra in them, or doubled in either file. A doubled id is left out altogether.
     """
-    predicted, referenced = _read(predictions, columns), _read(references, columns, by, several=True)
+    predicted, referenced = _read(predictions, columns, form=form), _read(references, columns, by, True, form)
     doubled = {**predicted.doubled, **referenced.doubled}
     left_out = {
         "missing": [name for name in referenced.rows if name not in predicted.rows and name not in doubled],
@@ -193,17 +195,21 @@ class _Reports:
 
 
 def _read(
-    path: Path, columns: Mapping[str, str] | None = None, by: Collection[str] = (), several: bool = False
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    by: Collection[str] = (),
+    references: bool = False,
+    form: str = "auto",
 ) -> _Reports:
-    """The rows of a table by study; with `several`, also the columns report_2 and so on."""
-    table = read_table(path, columns)
+    """The rows of a table by study; of `references` also the columns report_2 and so on."""
+    table = read_table(path, columns, references, form)
     kept = {name: column for name in by if (column := find_column(table, name, needed=False))}
     id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
     rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
     if not rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
-    more = further_columns(table.columns) if several else []
+    more = further_columns(table.columns) if references else []
     reports: dict[str, _Row] = {}
     doubled: dict[str, str] = {}
     for row in rows:

@@ -62,7 +62,9 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     metrics = with_sums(metrics) if names is None else metrics
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
-    pairs = read_pairs(options.pred, options.gt, options.allow_missing, column_map(options.map), _by(options))
+    pairs = read_pairs(
+        options.pred, options.gt, options.allow_missing, column_map(options.map), _by(options), options.format
+    )
     if pairs.further:
         metrics = with_several(metrics, named=names is not None)
     with locked(options.out, "wait for it, or give another --out"):  # refused before the work, if it has to be

@@ -18,6 +18,7 @@ from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.core.records import Conversation, Prediction, Reject
 from cxrgen.core.rejects import check_share, write_rejects
+from cxrgen.generate.answer_files import write_predictions, write_references
 from cxrgen.generate.distributed import (
     Event,
     Job,
@@ -28,7 +29,7 @@ from cxrgen.generate.distributed import (
     write_as_launched,
     write_in_processes,
 )
-from cxrgen.generate.questions import Questions, read_questions, references, write_answers, write_reports_csv
+from cxrgen.generate.questions import Questions, read_questions, references, write_answers
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
 from cxrgen.generate.settings import Settings, settings_of
 from cxrgen.text.prior_mentions import speaks_of_prior, without_priors
@@ -159,9 +160,10 @@ def _write_files(
     predictions: Path = options.answers_file_pred
     numbers = sorted(finished)
     try:
+        truth = references(conversations)
+        images = {each.id: each.images for each in conversations}
         if options.answers_file_gt:
-            truth = references(conversations)
-            write_reports_csv(options.answers_file_gt, truth)
+            write_references(options.answers_file_gt, options.answers_format, truth, images)
             if len(truth) < len(conversations):
                 say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
         written = [finished[number] for number in numbers]
@@ -170,7 +172,7 @@ def _write_files(
         if predictions.suffix == ".jsonl":
             write_answers(predictions, [conversations[number] for number in numbers], written, options.model_name.name)
         else:
-            write_reports_csv(predictions, written)
+            write_predictions(predictions, options.answers_format, written, truth, images)
     except OSError as error:
         raise InputError(f"{error.filename or predictions}: {error.strerror}; make room and run again") from None
     print(predictions)
