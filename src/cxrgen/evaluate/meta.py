@@ -13,14 +13,16 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import write_json
 from cxrgen.core.progress import say
 from cxrgen.core.tables import read_csv
+from cxrgen.evaluate.agreement import Agreement
 from cxrgen.evaluate.error_tables import Columns, counted_errors, write_pairs
 from cxrgen.evaluate.results import Results, read_results
 from cxrgen.evaluate.scores import loss
@@ -34,20 +36,10 @@ examples:
   cxrgen meta errors.csv scores --errors num_errors --case study_number
   cxrgen meta reader_study.csv --pairs pairs
   cxrgen evaluate --pred pairs/pred.csv --gt pairs/gt.csv --out scores
-  cxrgen meta reader_study.csv scores --significant
+  cxrgen meta reader_study.csv scores --significant --out agreement.json
 """
 _DRAWS = 1_000
 _FEWEST = 5  # reports
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Kendall's tau-b of one score over `n` reports, with its 95 % interval; None where it is undefined."""
-
-    score: str
-    tau: float | None
-    ci95: tuple[float, float] | None
-    n: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     columns.add_argument("--rater", default="rater", metavar="COLUMN", help="who counted (default rater)")
     outputs = parser.add_argument_group("interval and output")
     outputs.add_argument("--seed", type=int, default=0, help="of resampling (default 0)")
+    outputs.add_argument("--out", type=Path, metavar="JSON", help="file for `cxrgen evaluate --agreement`")
     outputs.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -83,12 +76,12 @@ def run(options: argparse.Namespace) -> int:
         return 0
     found = agreements(read_results(options.scores), counted.errors, counted.case_of, options.seed)
     which = "significant" if options.significant else "all"
-    if options.json:
-        signature = f"tau-b|draws:{_DRAWS}|seed:{options.seed}|by case|errors:{which}|layout:{counted.layout}"
-        content = {"schema": 1, "signature": signature, "notes": list(counted.notes)}
-        print(json.dumps({**content, "agreement": [asdict(row) for row in found]}, indent=2))
-    else:
-        print(_as_text(found))
+    signature = f"tau-b|draws:{_DRAWS}|seed:{options.seed}|by case|errors:{which}|layout:{counted.layout}"
+    content = {"schema": 1, "signature": signature, "notes": list(counted.notes)}
+    content["agreement"] = [asdict(row) for row in found]
+    if options.out:
+        write_json(options.out, content)
+    print(json.dumps(content, indent=2) if options.json else _as_text(found))
     return 0
 
 
