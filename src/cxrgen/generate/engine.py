@@ -101,7 +101,8 @@ def _halving_on_memory(
         try:
             asked = [left[number] for number in numbers]
             for index, prediction in write_reports(
-                checkpoint, asked, folder, size, settings.max_new_tokens, sampler, ngrams, drop
+                *(checkpoint, asked, folder, size, settings.max_new_tokens, sampler, ngrams, drop),
+                scored=settings.samples > 0,
             ):
                 del left[numbers[index]]
                 yield numbers[index], prediction
