@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrgen.core.records import Study
+from cxrgen.evaluate.defaults import IMAGE_SIZE
 from cxrgen.evaluate.page.aligned import aligned
 from cxrgen.evaluate.page.errors import KINDS, Errors, in_words
 from cxrgen.evaluate.page.orders import flaw, orders
@@ -32,7 +33,7 @@ _MARK_CELLS = {kind: tag("td", tag("b", mark), " ", kind, class_="mark") for kin
 class Shown:
     """What the page holds of a study: the longest side of images in pixels, 0 for none; and whether the texts."""
 
-    image_size: int = 320
+    image_size: int = IMAGE_SIZE
     texts: bool = True
 
 
