@@ -17,6 +17,9 @@ from cxrgen.core.files import write_csv, write_text
 from cxrgen.core.tables import read_json
 
 FILE_NAME = "predictions.jsonl"
+WAYS = ("consensus", "likeliest")  # to choose
+DEFAULT_UTILITY = "bleu_4"
+UTILITY_HELP = f"a score, rule, sum, or a mix as in rule+2*rouge_l (default: {DEFAULT_UTILITY})"
 _DIGITS = 4  # of probabilities; further ones depend on the batch that a report was written in
 
 

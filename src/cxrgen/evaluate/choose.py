@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cxrgen.core.candidates import Chosen, pooled, write_chosen
+from cxrgen.core.candidates import DEFAULT_UTILITY, UTILITY_HELP, WAYS, Chosen, pooled, write_chosen
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_csv
 from cxrgen.core.progress import say
 from cxrgen.evaluate import metric_options
 from cxrgen.metrics import load
-from cxrgen.metrics.consensus import DEFAULT_UTILITY, UTILITY_HELP, WAYS, choose, read_utility
 
 _EXAMPLES = """examples:
   cxrgen choose runs/a/predictions.jsonl --out pred.csv
@@ -41,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from cxrgen.metrics.consensus import choose, read_utility
+
     if options.utility and options.choose != "consensus":
         raise UsageError(f"--utility is for --choose consensus, not for {options.choose}")
     utility = read_utility(options.utility or DEFAULT_UTILITY)

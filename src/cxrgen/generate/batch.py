@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cxrgen.core.candidates import FILE_NAME, write_candidates, write_chosen
+from cxrgen.core.candidates import DEFAULT_UTILITY, FILE_NAME, WAYS, write_candidates, write_chosen
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.core.records import Conversation, Prediction, Reject
@@ -33,7 +33,7 @@ from cxrgen.generate.questions import Questions, read_questions, references, wri
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
 from cxrgen.generate.samples import as_candidates, by_study, sampled
 from cxrgen.generate.settings import Settings, settings_of
-from cxrgen.metrics.consensus import DEFAULT_UTILITY, WAYS, choose, read_utility
+from cxrgen.metrics.consensus import choose, read_utility
 from cxrgen.text.prior_mentions import speaks_of_prior, without_priors
 
 Written = Mapping[int, Sequence[Prediction]]  # the number of a question, and its reports

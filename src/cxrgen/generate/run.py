@@ -14,12 +14,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxrgen.core.candidates import DEFAULT_UTILITY, UTILITY_HELP, WAYS
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Prediction, read_studies
 from cxrgen.core.rejects import share
 from cxrgen.generate.questions import write_reports_csv
-from cxrgen.metrics import load
-from cxrgen.metrics.consensus import DEFAULT_UTILITY, UTILITY_HELP, WAYS, read_utility
 from cxrgen.text.context import NOTHING, PARTS, SECTIONS
 from cxrgen.text.prior_mentions import without_priors
 
@@ -198,6 +197,9 @@ def _check_choice(options: argparse.Namespace) -> None:
         raise UsageError("--samples: name a CSV as --answers-file-pred; predictions.jsonl is written beside it")
     if options.choose == "likeliest" and options.utility:
         raise UsageError("--utility is for --choose consensus")
+    from cxrgen.metrics import load
+    from cxrgen.metrics.consensus import read_utility
+
     for metric in read_utility(options.utility or DEFAULT_UTILITY).metrics:
         if load(metric).lacks({}):
             raise UsageError(f"--utility: {metric} needs files that `cxrgen choose` takes; choose with that afterwards")

@@ -33,9 +33,6 @@ NAMES = {  # of utilities that are no score's own name
     "rule": ((1.0, RULE),),
     "sum": (*((1.0, f"bleu_{order}") for order in bleu.ORDERS), (1.0, "bertscore"), (1.0, "chexbert_similarity")),
 }
-WAYS = ("consensus", "likeliest")  # to choose
-DEFAULT_UTILITY = "bleu_4"
-UTILITY_HELP = f"a score, rule, sum, or a mix as in rule+2*rouge_l (default: {DEFAULT_UTILITY}); the more, the better"
 _PAIRS_AT_ONCE = 20_000  # measured in one call
 
 
