@@ -28,6 +28,7 @@ from cxrgen.evaluate.scoreboard import board_lines, scoreboard
 from cxrgen.evaluate.scores import chosen_metrics, evaluate_sets
 from cxrgen.evaluate.self_test import as_text, noticed
 from cxrgen.evaluate.suites import BOARDS, boards_lack, with_sums
+from cxrgen.evaluate.unscored import unscored_in, unscored_remarks
 
 _ALLOCATIONS = 1_000_000  # between two searches for cycles of unused objects
 
@@ -93,12 +94,18 @@ def _score(
         subjects,
         metrics,
         truth=truth,
-        settings=settings,
+        settings=metric_options.kept_in(settings, metrics, options.out),
         without_weights=baselines.AUTOMATIC if options.auto_baselines == "cheap" else (),
     )
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
+    unscored = unscored_in(scores, scored)
+    for remark in unscored_remarks(unscored):
+        say(f"note: {remark}")
+    notes += unscored_remarks(unscored)
     boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in names}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
+    if unscored:
+        content["unscored"] = unscored
     if by:
         content["groups"] = {group: of_group(scores, subjects, mask) for group, mask in by.items()}
     if pairs.confidences is not None:

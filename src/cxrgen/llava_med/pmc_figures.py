@@ -29,8 +29,9 @@ from cxrgen.core.errors import InputError, TooManyRejects
 from cxrgen.core.files import is_file, make_folder, replacing, write_csv
 from cxrgen.core.journal import Journal, read_journal
 from cxrgen.core.progress import track
+from cxrgen.core.retries import RetryPolicy, short
 from cxrgen.core.tables import read_text
-from cxrgen.llava_med.http import RetryPolicy, SourceFailed, open_url, refusal, short
+from cxrgen.llava_med.http import SourceFailed, open_url, refusal
 
 ALLOWED_HOSTS = ("ftp.ncbi.nlm.nih.gov", "www.ncbi.nlm.nih.gov")
 MANIFEST, MISSING = "manifest.jsonl", "missing.csv"
