@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": GROUND | {"text", "phantom"},
     "model": GROUND | {"imaging", "text"},
     "llava_med": GROUND | {"imaging", "text", "model"},
-    "generate": GROUND | {"imaging", "text", "model", "llava_med"},
+    "generate": GROUND | {"imaging", "text", "metrics", "model", "llava_med"},
     "train": GROUND | {"imaging", "text", "metrics", "model", "llava_med", "generate"},
     "prepare": GROUND | {"imaging", "text", "sources"},
     "evaluate": GROUND | {"text", "metrics"},
