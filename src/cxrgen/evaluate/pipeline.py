@@ -19,6 +19,7 @@ from cxrgen.evaluate import baselines, metric_options
 from cxrgen.evaluate.agreement import read_agreement
 from cxrgen.evaluate.described import described
 from cxrgen.evaluate.group_table import group_columns
+from cxrgen.evaluate.page.abstention import abstentions
 from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.page.strata import groups_by, of_group
 from cxrgen.evaluate.page.studies import Shown
@@ -119,6 +120,8 @@ def _score(
         content["unscored"] = unscored
     if by:
         content["groups"] = {group: of_group(scores, subjects, mask) for group, mask in by.items()}
+    if pairs.confidences is not None:
+        content["abstention"] = abstentions(scores, subjects, pairs.confidences)
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
     about = described(options, parser, studies.values())
