@@ -114,7 +114,8 @@ def _answers(
         new = sorted((item for item in items if item not in found), key=lambda item: _key(item[1:]))
         if new:
             leave = "are sent to" if endpoint.address.local else "leave this machine for"
-            to = f"{leave} {endpoint.address.shown}, model {endpoint.model}"
+            limit = "" if endpoint.calls is None else f", in {endpoint.calls} calls at most"
+            to = f"{leave} {endpoint.address.shown}, model {endpoint.model}{limit}"
             say(f"judge: the texts of {len(new)} pairs {to}; {len(found)} answers kept from before")
         for item, answer in track(_asked(new, endpoint, at_once), "judge", len(new)) if new else ():
             found[item] = answer
