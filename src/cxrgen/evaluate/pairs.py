@@ -38,8 +38,8 @@ class Pairs:
     notes: tuple[str, ...] = ()
     rows_left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the reference file, those asked for
-    further: tuple[tuple[str, ...], ...] = ()  # references of each study after the first, where any study has some
     confidences: tuple[float, ...] | None = None  # from a column of the predictions, where each is a number
+    further: tuple[tuple[str, ...], ...] = ()  # references of each study after the first, where any study has some
 
     def all_references(self) -> list[tuple[str, ...]]:
         """Every reference of each study."""
@@ -99,11 +99,12 @@ def read_pairs(
     notes = (*predicted.notes, *referenced.notes, *_remarks(pairs), *remark)
     asked = referenced.rows[kept[0]].others
     others = {name: tuple(referenced.rows[study].others[name] for study in kept) for name in asked}
-    further = tuple(referenced.rows[name].further for name in kept)
     sure = [_number(predicted.rows[name].confidence) for name in kept]
     confidences = None if None in sure else tuple(value for value in sure if value is not None)
-    pairs = replace(pairs, rows_left_out=rows, columns=others, further=further if any(further) else ())
-    return replace(pairs, notes=(*notes, *_several(pairs)), confidences=confidences)
+    further = tuple(referenced.rows[name].further for name in kept)
+    further = further if any(further) else ()
+    pairs = replace(pairs, rows_left_out=rows, columns=others, further=further, confidences=confidences)
+    return replace(pairs, notes=(*notes, *_several(pairs)))
 
 
 def _several(pairs: Pairs) -> Iterable[str]:
@@ -234,8 +235,8 @@ def _read(
             doubled[name] = row.row_ref
         subject = row.cells[subject_column] if subject_column else ""
         others = {key: row.cells[column].strip() for key, column in kept.items()}
-        first, *further = _given([row.cells[column] for column in (report_column, *more)])
         confidence = row.cells[confidence_column] if confidence_column else ""
+        first, *further = _given([row.cells[column] for column in (report_column, *more)])
         reports[name] = _Row(first, subject, row.row_ref, others, confidence, tuple(further))
     headers = len(table.rows) - len(rows)
     notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]

@@ -1,7 +1,7 @@
 """One question to a chat endpoint of OpenAI's form, which many programs offer, on this machine or elsewhere.
 
 Report texts are in the question: it goes to the address that was given, through no proxy on the way to this machine,
-and never where a server redirects to. Messages hold addresses and numbers of HTTP, nothing of what was sent or answered.
+and never where a server redirects to. Messages hold addresses and numbers of HTTP, nothing that was sent or answered.
 """
 
 from __future__ import annotations
