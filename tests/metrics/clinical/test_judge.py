@@ -14,7 +14,7 @@ from tests.metrics.clinical.judge_server import Judge, Reply, judging
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.retries import RetryPolicy
-from cxrgen.metrics import MetricResult, measure_nothing
+from cxrgen.metrics import MetricResult, measure_nothing, measure_several
 from cxrgen.metrics.clinical import judge as judge_of
 from cxrgen.metrics.clinical.judge_address import address_of
 from cxrgen.metrics.clinical.judge_prompt import INSTRUCTIONS, PROMPT, prompt_hash, read_answer
@@ -89,6 +89,24 @@ def test_errors_are_counted_by_kind_and_each_different_pair_is_asked_once(server
 def test_another_wording_of_the_question_needs_another_name() -> None:
     assert (PROMPT, prompt_hash()) == ("cxrgen-judge-1", "49ec77525b42c6ab"), "name the new prompt, then its hash here"
     assert "KIND_LIST" not in INSTRUCTIONS
+
+
+def test_of_several_references_the_one_with_the_fewest_errors_counts(server: Judge, retry: RetryPolicy) -> None:
+    server.by_report.clear()
+    server.by_reference = {"a": WRONG, "b": Reply(), "c": Reply("broken"), "d": WRONG}
+    options = {"url": server.url, "model": "small", "retry": retry}
+    found = measure_several("judge", ["x", "y", "z"], [["a", "b"], ["c", "d"], ["c"]], **options)
+    assert found.per_study()["judge_errors"].tolist()[:2] == [0, 3]
+    assert [len(noted) for noted in found.noted] == [0, 3, 0]
+    assert found.unscored is not None
+    assert found.unscored(found.counts)["broken answer"] == 1
+    assert {(of["candidate"], of["reference"]) for of in server.texts()} == {
+        ("x", "a"),
+        ("x", "b"),
+        ("y", "c"),
+        ("y", "d"),
+        ("z", "c"),
+    }
 
 
 GOOD = '{"matched": [], "errors": [{"kind": "wrong_severity", "finding": "edema", "urgent": false}]}'
