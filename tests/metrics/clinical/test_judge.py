@@ -324,10 +324,11 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
-    with pytest.raises(UsageError, match="CXRGEN_JUDGE_KEY") as raised:
-        judge_of.check({"url": "http://me:hidden@localhost/v1", "model": "small"})
-    assert "hidden" not in str(raised.value)
-    assert address_of("http://localhost:1/v1?key=hidden").shown == "http://localhost:1"
+    for url in ("http://me:hidden@localhost/v1", "http://localhost/v1?Key=hidden", "http://localhost/?a=1&api-token="):
+        with pytest.raises(UsageError, match="CXRGEN_JUDGE_KEY") as raised:
+            judge_of.check({"url": url, "model": "small"})
+        assert "hidden" not in str(raised.value)
+    assert address_of("http://localhost:1/v1?api-version=hidden").shown == "http://localhost:1"
 
 
 @pytest.mark.parametrize(
