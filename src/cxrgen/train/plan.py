@@ -232,11 +232,12 @@ def _host(run: _Run, material: Material) -> tuple[Line, ...]:
 
 def _step_time(run: _Run, image_seconds: float) -> tuple[Line, ...]:
     """Seconds of one step by what they go into; reading ahead by workers, and sending, lie beside computing."""
-    cost, optim, on_gpu = run.fake.cost(run.usual), run.config.optim, run.device.name != CPU
-    operations = run.accumulation * cost.operations(run.again)
+    cost, optim, on_gpu = run.fake.cost(run.longest), run.config.optim, run.device.name != CPU
+    share_of_longest = run.usual.positions / run.longest.positions
+    operations = run.accumulation * share_of_longest * cost.operations(run.again)
     rate = run.device.products * (_PRODUCTS * _precision(optim) if on_gpu else 1.0)
     traffic = run.device.traffic * (_TRAFFIC if on_gpu else 1.0)
-    moved = run.accumulation * _PASSES * (cost.kept() + _logits_of(run, run.usual)) if on_gpu else 0.0
+    moved = run.accumulation * share_of_longest * _PASSES * (cost.kept() + _logits(run)) if on_gpu else 0.0
     share = run.count if run.sharded else 1
     stepping = OPTIMIZER_BYTES * run.fake.sizes.trained / share
     computing = operations / rate + moved / traffic
@@ -252,10 +253,6 @@ def _step_time(run: _Run, image_seconds: float) -> tuple[Line, ...]:
         Line("sending", max(0.0, sending - computing), how),
         Line("reading images", waits, f"{images} x {image_seconds:.4f} s, {workers} workers"),
     )
-
-
-def _logits_of(run: _Run, shape: BatchShape) -> float:
-    return _FLOAT * shape.rows * shape.learnt * run.vocabulary
 
 
 def _precision(optim: OptimConfig) -> float:
