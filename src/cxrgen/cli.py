@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError, unknown
-from cxrgen.core.files import NO_ROOM
+from cxrgen.core.files import NO_ROOM, disk_is_full
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -38,6 +38,7 @@ COMMANDS = {
     "recipes": ("cxrgen.train.recipes_command", "the packaged training recipes"),
     "export": ("cxrgen.train.export_command", "a run's checkpoint as a ready model folder"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
+    "choose": ("cxrgen.evaluate.choose", "of several reports of each study, keep one"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),
@@ -108,6 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(name, error, words)
     except MemoryError:
         return _say(name, "there is not enough memory; end other programs, or take a machine with more", 1)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        return _say(name, "a file cannot be written (no space left on the device); make room and run it again", 1)
 
 
 def _run(name: str, words: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import pytest
 from cxrgen.cli import main
 from cxrgen.core.files import write_csv
 from cxrgen.evaluate import evaluate
-from cxrgen.evaluate.metrics_list import candidates, presets_of
+from cxrgen.evaluate.explain import candidates, presets_of
 from cxrgen.metrics import METRICS, load, scores_of
 from cxrgen.metrics.cards import CARDS, equal_to, plain_name
 

@@ -127,7 +127,7 @@ def test_nothing_to_measure_is_wrong_usage(csvs: Path, names: str, capsys: pytes
 def test_a_place_that_cannot_be_written_is_said_before_the_work(
     csvs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxrgen.evaluate.run.evaluate_sets", None)  # not reached
+    monkeypatch.setattr("cxrgen.evaluate.pipeline.evaluate_sets", None)  # not reached
     for out, message in ((csvs / "gt.csv", "cannot be made a folder"), (csvs / "gt.csv" / "out", "cannot be made")):
         assert _evaluate(csvs, "--out", str(out)) == 1
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cxrgen evaluate")]

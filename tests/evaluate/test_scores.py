@@ -8,7 +8,7 @@ import pytest
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.evaluate import evaluate
 from cxrgen.evaluate.baselines import best_baseline
-from cxrgen.evaluate.run import scoreboard
+from cxrgen.evaluate.scoreboard import scoreboard
 from cxrgen.evaluate.scores import Score, chosen_metrics
 from cxrgen.evaluate.suites import SUMS, headline, totals, with_sums
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from cxrgen.core.errors import InputError
+from cxrgen.evaluate.defaults import PERMUTATIONS
 from cxrgen.evaluate.intervals import Interval, intervals
-from cxrgen.evaluate.paired import PERMUTATIONS, Gap, gaps, p_values
+from cxrgen.evaluate.paired import Gap, gaps, p_values
 from cxrgen.evaluate.results import Results
 from cxrgen.evaluate.scores import loss
 from cxrgen.evaluate.statistics import clusters, total_of

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cxrgen.evaluate.defaults import PERMUTATIONS
 from cxrgen.evaluate.intervals import FEW_CASES, FEW_PATIENTS, Interval, gap_interval, gap_of_intervals, intervals
 from cxrgen.evaluate.scores import loss
 from cxrgen.evaluate.statistics import Clusters, influences, total_of, values_of
 from cxrgen.metrics import Better, Floats, MetricResult
 
-PERMUTATIONS = 10_000
 _SIGNS_AT_ONCE = 4_000_000  # as floats: 32 MB
 _TAIL = 0.99  # quantile of a score's own permutations by which its t is divided before t of all scores are compared
 _CURVE = 0.5  # of the correction; Hall's (1992) 1/3 still calls 10 % of equal log-normal pairs of 20 patients unlike

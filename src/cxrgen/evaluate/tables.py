@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
+from cxrgen.evaluate.defaults import TABLE_FORMATS
 from cxrgen.evaluate.differences import Standing
 from cxrgen.evaluate.scores import ARROWS
 from cxrgen.html import number
@@ -63,7 +64,7 @@ def as_csv(standing: Sequence[Standing], names: Sequence[str]) -> str:
     return out.getvalue()
 
 
-FORMATS: dict[str, Writer] = {"text": as_text, "markdown": as_markdown, "latex": as_latex, "csv": as_csv}
+FORMATS: dict[str, Writer] = dict(zip(TABLE_FORMATS, (as_text, as_markdown, as_latex, as_csv)))
 
 
 def _cells(standing: Sequence[Standing], place: int, bold: str) -> list[str]:
