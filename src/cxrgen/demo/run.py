@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     run_command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
     run_command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
     given: list[str | Path] = []
-    for name in ("frequent", "nearest"):
+    for name in ("frequent", "medoid", "nearest"):
         csv = other / f"{name}.csv"
         run_command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
         given += ["--baseline", f"{name}={csv}"]
@@ -83,14 +83,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> dict[str, Path]:
     """What a perfect reader and a linear probe score, with both images and with the frontal alone: a file for each."""
-    from cxrgen.demo.tower_probe import linear_probe_scores
+    from cxrgen.demo.tower_probe import limits_table, linear_probe_scores
 
     optimum = read_json(phantom / "optimum.json")["optimum"]
     probe = linear_probe_scores(model, prepared, phantom / "findings.csv")
     paths = {}
     for views in ("both", "frontal"):
         paths[views] = other / f"limits_{views}.json"
-        write_json(paths[views], {"optimum": optimum[views], "linear_probe": probe[views]})
+        write_json(paths[views], {"optimum": optimum[views], **probe[views]})
+    print(limits_table(probe["both"]))
     return paths
 
 

@@ -2,7 +2,9 @@
 
 A linear reader (`cxrgen.phantom.linear_probe`) is fitted on the training images' features and the table of true
 findings, and read on the test images. A report writer that scores below it loses what its encoder has seen; one that
-scores above knows more than its images tell. It sees no text.
+scores above knows more than its images tell. It sees no text. Its F1 alone misleads where a finding is common: to say
+"present" of every study without looking has an F1 too. So beside it stand that blind F1, what the reader has over it,
+the F1 at threshold 0.5, and the area under the ROC curve, which is 0.5 for whoever does not see the finding.
 Run: python -m cxrgen.demo.tower_probe MODEL PREPARED FINDINGS.csv
 """
 
@@ -26,18 +28,20 @@ from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import image_pixels
 from cxrgen.phantom.findings import NAMES, NINE
-from cxrgen.phantom.linear_probe import best_f1, probe
+from cxrgen.phantom.linear_probe import auroc, best_f1, probe
 
 VIEW_SETS = {"frontal": (FRONTAL,), "lateral": (LATERAL,), "both": (FRONTAL, LATERAL)}
 _SLICE = 64  # images
 _FEW = 50  # studies below which the valid split sets no thresholds
 
 
-def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, dict[str, float]]:
-    """View set -> score name -> F1 on split test of the reader fitted on split train.
+Limits = dict[str, dict[str, float]]  # name of a limit -> name of a score -> value, as `cxrgen evaluate` takes them
 
-    The threshold of each finding is the best one on split valid, or on train where valid is small. Raises InputError
-    for a study without truth or a table without a finding's column.
+
+def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, Limits]:
+    """View set -> limits on split test of the reader fitted on split train; see `linear_limits`.
+
+    Raises InputError for a study without truth or a table without a finding's column.
     """
     checkpoint = open_checkpoint(model)
     studies = {split: read_studies(prepared, split) for split in ("train", "valid", "test")}
@@ -51,27 +55,60 @@ def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, d
     scores = {}
     for views, kinds in VIEW_SETS.items():
         joined = {split: np.concatenate([features[kind][split] for kind in kinds], axis=1) for split in studies}
-        scores[views] = linear_f1(joined, labels)
+        scores[views] = linear_limits(joined, labels)
     return scores
 
 
-def linear_f1(features: Mapping[str, NDArray[np.float64]], labels: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
-    """Scores of the reader, from features (N, D) and presence (N, findings) of the splits train, valid and test."""
+def linear_limits(features: Mapping[str, NDArray[np.float64]], labels: Mapping[str, NDArray[np.bool_]]) -> Limits:
+    """What the reader scores, from features (N, D) and presence (N, findings) of the splits train, valid and test.
+
+    `linear_probe` is F1 at each finding's best threshold on split valid, or on train where valid is small;
+    `linear_probe_at_half` F1 at 0.5; `blind` the F1 of "present" for every study; `linear_probe_over_blind` the first
+    less the third; `linear_probe_auc` the area under the ROC curve. Findings that no test study has are left out.
+    """
     tuning = "valid" if len(labels["valid"]) >= _FEW else "train"
     asked = np.concatenate([features[tuning], features["test"]])
     scores = probe(features["train"], labels["train"].astype(np.float64), asked)
     tuned, tested = scores[: len(features[tuning])], scores[len(features[tuning]) :]
-    f1 = {}
+    found: dict[str, dict[str, float]] = {}
     for column, name in enumerate(NAMES):
-        _, limit = best_f1(tuned[:, column], labels[tuning][:, column])
-        said, there = tested[:, column] >= limit, labels["test"][:, column]
+        there = labels["test"][:, column]
         if there.any():
-            f1[name] = float(2 * (said & there).sum() / (said.sum() + there.sum()))
-    return {
-        "finding_f1_macro": float(np.mean(list(f1.values()))),
-        "finding_f1_macro_9": float(np.mean([f1[name] for name in NINE if name in f1])),
-        **{f"finding_f1_{name}": value for name, value in f1.items()},
-    }
+            _, limit = best_f1(tuned[:, column], labels[tuning][:, column])
+            f1, at_half, blind = (_f1(tested[:, column] >= least, there) for least in (limit, 0.5, -np.inf))
+            auc = auroc(tested[:, column], there)
+            found[name] = {"": f1, "_at_half": at_half, "_over_blind": f1 - blind, "_auc": auc, "blind": blind}
+    limits: Limits = {}
+    for kind in ("", "_at_half", "blind", "_over_blind", "_auc"):
+        values = {name: of[kind] for name, of in found.items()}
+        key = kind if kind == "blind" else f"linear_probe{kind}"
+        limits[key] = {f"finding_{'auc' if kind == '_auc' else 'f1'}_{name}": value for name, value in values.items()}
+        if kind in ("", "_at_half"):
+            limits[key] |= {"finding_f1_macro": float(np.mean(list(values.values())))}
+            limits[key] |= {"finding_f1_macro_9": float(np.mean([values[name] for name in NINE if name in values]))}
+    return limits
+
+
+def limits_table(limits: Mapping[str, Mapping[str, float]]) -> str:
+    """The findings as rows, from what is seen best to what is seen least."""
+    columns = (
+        *(("AUC", "linear_probe_auc"), ("F1", "linear_probe"), ("F1 at .5", "linear_probe_at_half")),
+        *(("blind F1", "blind"), ("F1 over blind", "linear_probe_over_blind")),
+    )
+    names = sorted(
+        (key.removeprefix("finding_f1_") for key in limits["blind"]),
+        key=lambda name: (-limits["linear_probe_auc"][f"finding_auc_{name}"], name),
+    )
+    width = max(map(len, names))
+    lines = [f"{'linear probe':<{width}}" + "".join(f"  {title:>13}" for title, _ in columns)]
+    for name in names:
+        values = (limits[key][f"finding_{'auc' if key.endswith('auc') else 'f1'}_{name}"] for _, key in columns)
+        lines.append(f"{name:<{width}}" + "".join(f"  {value:>13.3f}" for value in values))
+    return "\n".join(lines)
+
+
+def _f1(said: NDArray[np.bool_], there: NDArray[np.bool_]) -> float:
+    return float(2 * (said & there).sum() / (said.sum() + there.sum()))
 
 
 def _labels(truth: Path, study_ids: Sequence[str]) -> NDArray[np.bool_]:

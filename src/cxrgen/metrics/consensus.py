@@ -135,6 +135,15 @@ def utilities(studies: Sequence[Sequence[str]], utility: Utility) -> Iterator[Fl
         start = end
 
 
+def values_of_pairs(reports: Sequence[str], references: Sequence[str], utility: Utility) -> Floats:
+    """The utility of each of N reports with its own reference, (N,); what a pair does not have counts as agreement."""
+    total = np.zeros(len(reports))
+    for weight, score in utility.terms:
+        found = measure(metric_of(score), reports, references, **utility.settings.get(metric_of(score), {}))
+        total += weight * np.nan_to_num(found.per_study()[score], nan=1.0)
+    return total
+
+
 def _matrices(score: str, studies: Sequence[Sequence[str]], utility: Utility) -> list[Floats]:
     pairwise = _pairwise(score)
     if pairwise is not None:
