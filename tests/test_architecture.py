@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": GROUND | {"text", "metrics"},
     "doctor": GROUND | {"imaging", "text", "model", "llava_med", "generate", "train"},
     "demo": GROUND | {"imaging", "text", "phantom", "metrics", "model", "llava_med", "generate", "train", "evaluate"},
-    "ablate": GROUND | {"text"},
+    "ablate": GROUND | {"text", "phantom"},
     "cli": {"core", "phantom"},
     "__main__": {"cli"},
     "__init__": {"core", "generate"},

@@ -7,7 +7,8 @@ import pytest
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
-from cxrgen.demo.tower_probe import limits_table, linear_limits, linear_probe_scores
+from cxrgen.core.tables import read_csv
+from cxrgen.demo.tower_probe import limits_table, linear_limits, linear_probe_scores, nearest_reports, read_set
 from cxrgen.demo.tower_probe import main as probe
 from cxrgen.phantom.findings import NAMES
 
@@ -29,7 +30,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_f1_of_every_finding_from_either_view_and_both(trained: Path) -> None:
-    scores = linear_probe_scores(trained / "model", trained / "prepared", trained / "phantom" / "findings.csv")
+    read = read_set(trained / "model", trained / "prepared")
+    scores = linear_probe_scores(read, trained / "phantom" / "findings.csv")
+    out = trained / "nearest.csv"
+    given = ("--model-name", trained / "model", "--question-file", trained / "prepared", "--answers-file-pred", out)
+    assert main(["generate", "--baseline", "nearest", *map(str, given)]) == 0
+    assert [row.cells["report"] for row in read_csv(out).rows] == [each.report for each in nearest_reports(read)]
     assert set(scores) == {"frontal", "lateral", "both"}
     for limits in scores.values():
         values = limits["linear_probe"]
@@ -64,6 +70,6 @@ def test_a_study_without_truth_is_named(trained: Path, tmp_path: Path, capsys: p
     short = tmp_path / "findings.csv"
     short.write_text("\n".join(table[:5]) + "\n")
     with pytest.raises(InputError, match="no truth for"):
-        linear_probe_scores(trained / "model", trained / "prepared", short)
+        linear_probe_scores(read_set(trained / "model", trained / "prepared"), short)
     assert probe([str(trained / "model"), str(trained / "prepared"), str(short)]) == 1
     assert "no truth for" in capsys.readouterr().err

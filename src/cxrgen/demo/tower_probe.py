@@ -14,49 +14,73 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.progress import track
-from cxrgen.core.records import FRONTAL, LATERAL, Study, read_studies
+from cxrgen.core.records import FRONTAL, LATERAL, Prediction, Study, read_studies
 from cxrgen.core.tables import find_column, read_csv
-from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
-from cxrgen.model.features import in_slices, tower_features
-from cxrgen.model.pixels import image_pixels
+from cxrgen.generate.baselines import Rows
+from cxrgen.generate.image_features import nearest_by_rows, study_features
+from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.phantom.findings import NAMES, NINE
 from cxrgen.phantom.linear_probe import auroc, best_f1, probe
 
 VIEW_SETS = {"frontal": (FRONTAL,), "lateral": (LATERAL,), "both": (FRONTAL, LATERAL)}
-_SLICE = 64  # images
 _FEW = 50  # studies below which the valid split sets no thresholds
 
 
 Limits = dict[str, dict[str, float]]  # name of a limit -> name of a score -> value, as `cxrgen evaluate` takes them
 
 
-def linear_probe_scores(model: Path, prepared: Path, truth: Path) -> dict[str, Limits]:
-    """View set -> limits on split test of the reader fitted on split train; see `linear_limits`.
+@dataclass(frozen=True)
+class ReadSet:
+    """A prepared set's studies of each split, and of each view the features (N, T, C) that a vision encoder gives."""
 
-    Raises InputError for a study without truth or a table without a finding's column.
-    """
+    studies: Mapping[str, Sequence[Study]]
+    features: Mapping[str, Mapping[str, Rows]]
+
+
+def read_set(model: Path, prepared: Path) -> ReadSet:
+    """Read all images once. Raises InputError for a set without the splits train and test."""
     checkpoint = open_checkpoint(model)
     studies = {split: read_studies(prepared, split) for split in ("train", "valid", "test")}
     if not studies["train"] or not studies["test"]:
         raise InputError(f"{prepared}: the probe needs studies in the splits train and test")
-    labels = {split: _labels(truth, [study.study_id for study in each]) for split, each in studies.items()}
-    features = {
-        view: {split: _features(checkpoint, each, prepared, view) for split, each in studies.items()}
-        for view in (FRONTAL, LATERAL)
-    }
+    return ReadSet(
+        studies,
+        {
+            view: {split: study_features(checkpoint, each, prepared, view) for split, each in studies.items()}
+            for view in (FRONTAL, LATERAL)
+        },
+    )
+
+
+def linear_probe_scores(read: ReadSet, truth: Path) -> dict[str, Limits]:
+    """View set -> limits on split test of the reader fitted on split train; see `linear_limits`.
+
+    Raises InputError for a study without truth or a table without a finding's column.
+    """
+    labels = {split: _labels(truth, [study.study_id for study in each]) for split, each in read.studies.items()}
     scores = {}
     for views, kinds in VIEW_SETS.items():
-        joined = {split: np.concatenate([features[kind][split] for kind in kinds], axis=1) for split in studies}
+        joined = {
+            split: np.concatenate([read.features[kind][split].reshape(len(each), -1) for kind in kinds], axis=1)
+            for split, each in read.studies.items()
+        }
         scores[views] = linear_limits(joined, labels)
     return scores
+
+
+def nearest_reports(read: ReadSet) -> list[Prediction]:
+    """The baseline `nearest` by these features: for each test study a training report."""
+    train_rows, test_rows = (
+        {kind: of[split].mean(axis=1) for kind, of in read.features.items()} for split in ("train", "test")
+    )
+    return nearest_by_rows(train_rows, test_rows, read.studies["train"], read.studies["test"])
 
 
 def linear_limits(features: Mapping[str, NDArray[np.float64]], labels: Mapping[str, NDArray[np.bool_]]) -> Limits:
@@ -124,28 +148,6 @@ def _labels(truth: Path, study_ids: Sequence[str]) -> NDArray[np.bool_]:
     return np.array(present, dtype=np.bool_).reshape(len(study_ids), len(NAMES))
 
 
-@torch.inference_mode()
-def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, kind: str) -> NDArray[np.float64]:
-    """All tokens of each study's first image of a kind side by side, (N, T * C); zeros where it has none."""
-    paths = {
-        row: folder / view.path
-        for row, study in enumerate(studies)
-        for view in [next((view for view in study.views if view.view == kind), None)]
-        if view is not None
-    }
-    found: list[tuple[int, NDArray[np.float64]]] = []
-    slices = list(in_slices(list(paths.items()), _SLICE))
-    for some in track(slices, f"reading {kind} images", len(slices)):
-        pixels = image_pixels([path for _, path in some], checkpoint.processor.image_processor, checkpoint.format)
-        values = tower_features(checkpoint.model, pixels).flatten(1).double().numpy()
-        found += zip((row for row, _ in some), values)
-    width = len(found[0][1]) if found else 1
-    matrix = np.zeros((len(studies), width))
-    for row, values in found:
-        matrix[row] = values
-    return matrix
-
-
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cxrgen.demo.tower_probe", description=__doc__)
     parser.add_argument("model", type=Path, help="checkpoint folder")
@@ -153,7 +155,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("truth", type=Path, help="findings.csv of the phantoms")
     options = parser.parse_args(words)
     try:
-        print(json.dumps(linear_probe_scores(options.model, options.prepared, options.truth), indent=2, sort_keys=True))
+        scores = linear_probe_scores(read_set(options.model, options.prepared), options.truth)
+        print(json.dumps(scores, indent=2, sort_keys=True))
     except InputError as error:
         print(f"tower_probe: {error}", file=sys.stderr)
         return error.exit_code

@@ -25,7 +25,7 @@ from cxrgen.evaluate.published import given_published
 from cxrgen.evaluate.report_files import column_map
 from cxrgen.evaluate.results import document, write_results
 from cxrgen.evaluate.scoreboard import board_lines, scoreboard
-from cxrgen.evaluate.scores import chosen_metrics, evaluate_sets
+from cxrgen.evaluate.scores import chosen_metrics, evaluate_sets, with_several
 from cxrgen.evaluate.self_test import as_text, noticed
 from cxrgen.evaluate.suites import BOARDS, boards_lack, with_sums
 from cxrgen.evaluate.unscored import unscored_in, unscored_remarks
@@ -63,7 +63,11 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     metrics = with_sums(metrics) if names is None else metrics
     if not metrics:
         raise UsageError("--metrics is empty; leave it out for those that need no weights")
-    pairs = read_pairs(options.pred, options.gt, options.allow_missing, column_map(options.map), _by(options))
+    pairs = read_pairs(
+        options.pred, options.gt, options.allow_missing, column_map(options.map), _by(options), options.format
+    )
+    if pairs.further:
+        metrics = with_several(metrics, named=names is not None)
     with locked(options.out, "wait for it, or give another --out"):  # refused before the work, if it has to be
         return _score(options, parser, pairs, names or (), metrics, lacking, settings)
 
@@ -95,6 +99,7 @@ def _score(
         metrics,
         truth=truth,
         settings=metric_options.kept_in(settings, metrics, options.out),
+        further=pairs.further,
         without_weights=baselines.AUTOMATIC if options.auto_baselines == "cheap" else (),
     )
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)

@@ -6,7 +6,7 @@ nothing from writing. A study is the mean feature of its first frontal beside th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,20 @@ def nearest_by_features(
     whose features before the projector are not known."""
     if not family_of(checkpoint).caches_features:
         raise UsageError("--baseline nearest: the features of this class are not known; leave --model-name out")
-    checkpoint.model.eval()
+    train_rows, test_rows = (
+        {kind: study_features(checkpoint, studies, folder, kind, pooled=True)[:, 0] for kind in (FRONTAL, LATERAL)}
+        for studies in (training, test)
+    )
+    return nearest_by_rows(train_rows, test_rows, training, test)
+
+
+def nearest_by_rows(
+    of_training: Mapping[str, Rows], of_test: Mapping[str, Rows], training: Sequence[Study], test: Sequence[Study]
+) -> list[Prediction]:
+    """The same from features (N, C) of each kind of image, zeros where a study has none."""
     sides: list[list[Rows]] = [[], []]
-    for kind in (FRONTAL, LATERAL):
-        train_rows, test_rows = (_features(checkpoint, studies, folder, kind) for studies in (training, test))
+    for kind, train_rows in of_training.items():
+        test_rows = of_test[kind]
         there = train_rows.any(axis=1)
         centre = train_rows[there].mean(axis=0) if there.any() else 0.0
         for side, rows in zip(sides, (train_rows, test_rows)):
@@ -44,8 +54,14 @@ def nearest_by_features(
 
 
 @torch.inference_mode()
-def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, kind: str) -> Rows:
-    """The mean over tokens of each study's first image of a kind, (N, C); zeros where it has none."""
+def study_features(
+    checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, kind: str, pooled: bool = False
+) -> Rows:
+    """The vision encoder's features of each study's first image of a kind, (N, T, C); zeros where it has none.
+
+    `pooled` gives the mean over tokens as the only one (T = 1), which is all that large sets have memory for.
+    """
+    checkpoint.model.eval()
     images = [next((view.path for view in study.views if view.view == kind), None) for study in studies]
     rows = [row for row, path in enumerate(images) if path is not None]
     model, processor = checkpoint.model, checkpoint.processor.image_processor
@@ -53,7 +69,10 @@ def _features(checkpoint: Checkpoint, studies: Sequence[Study], folder: Path, ki
     slices = list(in_slices(rows, _SLICE))
     for some in track(slices, f"reading {kind} images", len(slices)):
         pixels = image_pixels([folder / str(images[row]) for row in some], processor, checkpoint.format)
-        features = tower_features(model, pixels.to(model.device, model.dtype)).mean(dim=1)
+        features = tower_features(model, pixels.to(model.device, model.dtype))
+        features = features.mean(dim=1, keepdim=True) if pooled else features
         found.update(zip(some, features.double().cpu().numpy()))
-    width = len(next(iter(found.values()))) if found else 1
-    return np.stack([found.get(row, np.zeros(width)) for row in range(len(studies))])
+    matrix = np.zeros((len(studies), *(next(iter(found.values())).shape if found else (1, 1))))
+    for row, values in found.items():
+        matrix[row] = values
+    return matrix

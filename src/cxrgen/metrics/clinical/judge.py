@@ -29,6 +29,7 @@ from cxrgen.metrics import Floats, Metric, MetricResult, Option, always
 from cxrgen.metrics.clinical.judge_endpoint import BudgetSpent, Endpoint, NoAnswer, address_of
 from cxrgen.metrics.clinical.judge_prompt import KINDS, PROMPT, Answer, as_answer, messages, prompt_hash, read_answer
 from cxrgen.metrics.row_cache import CACHE
+from cxrgen.metrics.several import best_of, by_score
 
 SCORES: dict[str, tuple[str, ...]] = {  # the kinds of error that each counts; a study's mean number
     "judge_missed": ("missing_finding",),
@@ -205,6 +206,7 @@ METRIC = Metric(
     scores=_NAMES,
     weights=True,
     by_pair=always,
+    several=best_of(measure, by_score("judge_errors"), "the fewest errors"),
     headline={"judge_urgent": 15, "judge_missed": 16},
     options=(
         Option("--judge", "url", "chat endpoint of OpenAI's form that lists errors; texts are sent to it", "URL", str),
