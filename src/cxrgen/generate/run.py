@@ -204,7 +204,7 @@ def _check_choice(options: argparse.Namespace) -> None:
         raise UsageError("--samples needs a model; a baseline has one report a study")
     if options.answers_file_pred.suffix == ".jsonl":
         raise UsageError("--samples: name a CSV as --answers-file-pred; predictions.jsonl is written beside it")
-    if options.answers_format != "cxrgen":
+    if options.answers_format != "csv":
         raise UsageError(f"--answers-format {options.answers_format} has no place for samples; leave --samples out")
     if options.choose == "likeliest" and options.utility:
         raise UsageError("--utility is for --choose consensus")

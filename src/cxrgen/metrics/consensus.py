@@ -55,15 +55,23 @@ def read_utility(text: str) -> Utility:
     Raises UsageError for an unknown score, one of which less is better, and one that no single pair of texts has.
     """
     terms: dict[str, float] = {}
+    for weight, name in weighted_names(text, "--utility"):
+        for own, score in NAMES.get(name, ((1.0, name),)):
+            _check(score)
+            terms[score] = terms.get(score, 0.0) + own * weight
+    whole = sum(terms.values())
+    return Utility(tuple((weight / whole, score) for score, weight in terms.items()))
+
+
+def weighted_names(text: str, what: str) -> list[tuple[float, str]]:
+    """The parts of a mix such as `rule+2*rouge_l`. Raises UsageError for a weight that is no number above 0."""
+    found = []
     for part in text.split("+"):
         weight, star, name = part.strip().rpartition("*")
         if star and not _is_weight(weight):
-            raise UsageError(f"--utility {part.strip()!r}: write a weight as in 2*rouge_l, a number above 0")
-        for own, score in NAMES.get(name.strip(), ((1.0, name.strip()),)):
-            _check(score)
-            terms[score] = terms.get(score, 0.0) + own * float(weight or 1)
-    whole = sum(terms.values())
-    return Utility(tuple((weight / whole, score) for score, weight in terms.items()))
+            raise UsageError(f"{what} {part.strip()!r}: write a weight as in 2*rouge_l, a number above 0")
+        found.append((float(weight or 1), name.strip()))
+    return found
 
 
 def _is_weight(text: str) -> bool:
