@@ -356,6 +356,22 @@ def test_a_redirection_is_not_followed(server: Judge, retry: RetryPolicy, code: 
     assert len(server.asked) == 1
 
 
+def test_a_redirection_to_another_machine_is_not_looked_up(
+    server: Judge, retry: RetryPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.by_report.clear()
+    server.otherwise = Reply(status=302, headers={"Location": "https://judge.example.com/v1/chat/completions"})
+    look_up = socket.getaddrinfo
+    asked: list[object] = []
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more, **named: (asked.append(host), look_up(host, *more, **named))[1]
+    )
+    with pytest.raises(InputError, match="redirects to another address, which is not followed") as raised:
+        measured(server, retry)
+    assert set(asked) == {"127.0.0.1"}
+    assert "Small" not in raised.value.shown(show_values=True)
+
+
 def test_no_proxy_stands_before_this_machine(
     server: Judge, retry: RetryPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
