@@ -101,9 +101,10 @@ def resolve(given: argparse.Namespace) -> TrainConfig:
     for name, reason in WITHOUT_MEANING.items():
         if getattr(given, name) is not None:
             say(f"--{name} changes nothing here: {reason}")
-    for name in ("data_path", "output_dir"):
-        if not values.get(name):
-            raise UsageError(f"--{name.replace('_', '-')} is needed")
+    if not values.get("data_path") and not values.get("warmup_data"):
+        raise UsageError("--data-path is needed; with labels alone: --warmup-data")
+    if not values.get("output_dir"):
+        raise UsageError("--output-dir is needed")
     return make_config(values)
 
 
