@@ -30,6 +30,7 @@ from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
+from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
@@ -49,7 +50,7 @@ from cxrgen.train.stages import (
 )
 from cxrgen.train.trainable import mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
-from cxrgen.train.warmup_stages import train_encoder, warm_up
+from cxrgen.train.warmup_stages import warm_up
 from cxrgen.train.watchdog import Watchdog
 
 
@@ -92,7 +93,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     checkpoint, fresh = _start_model(run, data, bool(resumed))
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
-        warm_up(config, stage, data, run.out)
+        warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
     samples, left_out = _samples(run, checkpoint, data)
     sources, folder = data_sources(Path(config.data.data_path), data.studies), data.folder
     redraw = _context_dropout(config, checkpoint, data, samples)
