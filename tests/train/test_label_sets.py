@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.train.material import assert_equal, cxrgen, small, weights, write_llava
+from tests.train.material import assert_equal, small, weights, write_llava
 
+from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Study, View, write_studies
 from cxrgen.train.augment import augmented
@@ -91,13 +92,17 @@ def test_a_set_that_never_says_absent_lists_what_is_present(tmp_path: Path) -> N
     assert label_matrix(read_label_sets(str(tmp_path), "", "train"))[1].tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 
-def test_a_run_on_labels_alone_ends_with_an_encoder_that_the_next_takes(prepared: Path, tmp_path: Path) -> None:
+def test_a_run_on_labels_alone_ends_with_an_encoder_that_the_next_takes(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     labels = write_labels(tmp_path / "labels", blank=6)
-    words = ("train", "--warmup_data", labels, "--warmup_labels", "dataset", "--tower_steps", 30, "--threads", 1)
-    sizes = [word for name, value in SIZES.items() for word in (f"--{name}", value)]
-    result = cxrgen(*words, *sizes, "--tower_augment", "mirror", "--output_dir", tmp_path / "encoder")
-    assert result.stdout.strip() == str(tmp_path / "encoder")
-    row = next(line for line in result.stderr.splitlines() if line.startswith("Cardiomegaly")).split()
+    words = ["train", "--warmup_data", labels, "--warmup_labels", "dataset", "--tower_steps", 30, "--threads", 1]
+    words += [word for name, value in SIZES.items() for word in (f"--{name}", value)]
+    words += ["--tower_augment", "mirror", "--output_dir", tmp_path / "encoder"]
+    assert main(list(map(str, words))) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == str(tmp_path / "encoder")
+    row = next(line for line in said.err.splitlines() if line.startswith("Cardiomegaly")).split()
     assert row[1:3] == ["18", "9"]  # of 20 validation images two are blank
     assert float(row[3]) > 0.9
     kept = json.loads((tmp_path / "encoder" / "warmup.json").read_text())
@@ -106,8 +111,8 @@ def test_a_run_on_labels_alone_ends_with_an_encoder_that_the_next_takes(prepared
     page = (tmp_path / "encoder" / "training.html").read_text()
     assert "Label scores of the vision encoder" in page
     assert "Cardiomegaly" in page
-    again = cxrgen(*words, *sizes, "--output_dir", tmp_path / "encoder", code=1)
-    assert "holds a finished run" in again.stderr
+    assert main(list(map(str, words))) == 1
+    assert "holds a finished run" in capsys.readouterr().err
     encoder = tmp_path / "encoder" / "vision_tower"
     train(small(prepared, tmp_path / "model", max_steps=1, vision_tower=str(encoder)))
     assert_equal(tower(tmp_path / "model"), weights(encoder))
