@@ -8,6 +8,7 @@ numbers of columns, and the ids are the detail of an error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import NoneType
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import CsvTable, find_column, read_csv, read_json
-from cxrgen.evaluate.report_files import read_table
+from cxrgen.evaluate.report_files import further_columns, read_table
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
 _ID_COLUMNS = ("study_id", "id")
@@ -37,6 +38,12 @@ class Pairs:
     notes: tuple[str, ...] = ()
     rows_left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the reference file, those asked for
+    confidences: tuple[float, ...] | None = None  # from a column of the predictions, where each is a number
+    further: tuple[tuple[str, ...], ...] = ()  # references of each study after the first, where any study has some
+
+    def all_references(self) -> list[tuple[str, ...]]:
+        """Every reference of each study."""
+        return [(first, *more) for first, more in zip(self.references, self.further or [()] * len(self.references))]
 
 
 def read_pairs(
@@ -45,14 +52,16 @@ def read_pairs(
     allow_missing: bool = False,
     columns: Mapping[str, str] | None = None,
     by: Collection[str] = (),
+    form: str = "auto",
 ) -> Pairs:
     """Join two tables with the columns study_id and report; the order of their rows may differ.
 
-    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies.
+    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies,
+    `form` is the files' format.
     Raises InputError for wrong columns, an empty id, no common id, and, unless `allow_missing`, for ids that are
     missing from the predictions, extra in them, or doubled in either file. A doubled id is left out altogether.
     """
-    predicted, referenced = _read(predictions, columns), _read(references, columns, by)
+    predicted, referenced = _read(predictions, columns, form=form), _read(references, columns, by, True, form)
     doubled = {**predicted.doubled, **referenced.doubled}
     left_out = {
         "missing": [name for name in referenced.rows if name not in predicted.rows and name not in doubled],
@@ -66,6 +75,8 @@ def read_pairs(
     }
     kept = tuple(name for name in referenced.rows if name in predicted.rows and name not in doubled)
     hint = _hint(left_out["missing"], left_out["extra"])
+    if referenced.doubled:
+        hint += "; further references of a study go into columns report_2, report_3"
     if any(left_out.values()) and not allow_missing:
         raise InputError(
             f"{predictions} does not match {references} one to one: {listed(rows)}{hint}; "
@@ -88,7 +99,22 @@ def read_pairs(
     notes = (*predicted.notes, *referenced.notes, *_remarks(pairs), *remark)
     asked = referenced.rows[kept[0]].others
     others = {name: tuple(referenced.rows[study].others[name] for study in kept) for name in asked}
-    return replace(pairs, notes=notes, rows_left_out=rows, columns=others)
+    sure = [_number(predicted.rows[name].confidence) for name in kept]
+    confidences = None if None in sure else tuple(value for value in sure if value is not None)
+    further = tuple(referenced.rows[name].further for name in kept)
+    further = further if any(further) else ()
+    pairs = replace(pairs, rows_left_out=rows, columns=others, further=further, confidences=confidences)
+    return replace(pairs, notes=(*notes, *_several(pairs)))
+
+
+def _several(pairs: Pairs) -> Iterable[str]:
+    counts = [1 + len(more) for more in pairs.further]
+    if counts:
+        several = sum(count > 1 for count in counts)
+        yield (
+            f"{several} of {len(counts)} studies have several references, up to {max(counts)}; scores use all, "
+            "the page and the baselines each study's first"
+        )
 
 
 def read_reports(path: Path, study_ids: Sequence[str]) -> list[str]:
@@ -147,6 +173,14 @@ def listed(problems: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(parts) or "nothing left out"
 
 
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def _hint(missing: Iterable[str], extra: Iterable[str]) -> str:
     """What to do where ids of both files are the same but for what a program did to them; else empty."""
     bare = [{name.removesuffix(".0").lower().lstrip("s").lstrip("0") for name in names} for names in (missing, extra)]
@@ -161,6 +195,8 @@ class _Row:
     subject: str
     row_ref: str
     others: Mapping[str, str]  # the columns that were asked for
+    confidence: str
+    further: tuple[str, ...] = ()  # references after the first
 
 
 @dataclass(frozen=True)
@@ -172,14 +208,23 @@ class _Reports:
     notes: list[str]
 
 
-def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[str] = ()) -> _Reports:
-    table = read_table(path, columns)
+def _read(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    by: Collection[str] = (),
+    references: bool = False,
+    form: str = "auto",
+) -> _Reports:
+    """The rows of a table by study; of `references` also the columns report_2 and so on."""
+    table = read_table(path, columns, references, form)
     kept = {name: column for name in by if (column := find_column(table, name, needed=False))}
     id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
+    confidence_column = find_column(table, "confidence", needed=False)
     rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
     if not rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
+    more = further_columns(table.columns) if references else []
     reports: dict[str, _Row] = {}
     doubled: dict[str, str] = {}
     for row in rows:
@@ -190,10 +235,18 @@ def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[s
             doubled[name] = row.row_ref
         subject = row.cells[subject_column] if subject_column else ""
         others = {key: row.cells[column].strip() for key, column in kept.items()}
-        reports[name] = _Row(row.cells[report_column], subject, row.row_ref, others)
+        confidence = row.cells[confidence_column] if confidence_column else ""
+        first, *further = _given([row.cells[column] for column in (report_column, *more)])
+        reports[name] = _Row(first, subject, row.row_ref, others, confidence, tuple(further))
     headers = len(table.rows) - len(rows)
     notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]
-    return _Reports(reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table, kept.values()))
+    remarks = [f"{table.path.name}: {note}" for note in notes]
+    return _Reports(reports, doubled, remarks + _unused(table, [*kept.values(), *more]))
+
+
+def _given(texts: Sequence[str]) -> list[str]:
+    """The texts of a study that are there; an empty one where none is."""
+    return list(texts) if len(texts) == 1 else [text for text in texts if text.strip()] or [""]
 
 
 def _is_header(*cells: str) -> bool:
@@ -203,7 +256,7 @@ def _is_header(*cells: str) -> bool:
 
 
 def _unused(table: CsvTable, used: Collection[str]) -> list[str]:
-    known = {"study_id", "id", "report", "subject_id", *(column.lower() for column in used)}
+    known = {"study_id", "id", "report", "subject_id", "confidence", *(column.lower() for column in used)}
     others = sum(column.lower() not in known for column in table.columns)
     return [f"{table.path.name}: columns not used: {others}"] if others else []
 

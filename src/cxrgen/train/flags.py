@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -90,8 +90,8 @@ def _add_flag(group: Any, option: Any, kind: Any) -> None:
         group.add_argument(*names, type=_share if option.name == "max_rejects" else kind, **more)
 
 
-def resolve(given: argparse.Namespace) -> TrainConfig:
-    """The recipe's values, overridden by the flags. Raises UsageError for values that cannot be used."""
+def resolve(given: argparse.Namespace, needed: Sequence[str] = ("data_path", "output_dir")) -> TrainConfig:
+    """The recipe's values, overridden by the flags. Raises UsageError for unusable and missing values."""
     values = dict(_read_recipe(given.recipe)) if given.recipe else {}
     for option in options():
         value = getattr(given, option.name)
@@ -101,10 +101,11 @@ def resolve(given: argparse.Namespace) -> TrainConfig:
     for name, reason in WITHOUT_MEANING.items():
         if getattr(given, name) is not None:
             say(f"--{name} changes nothing here: {reason}")
-    if not values.get("data_path") and not values.get("warmup_data"):
-        raise UsageError("--data-path is needed; with labels alone: --warmup-data")
-    if not values.get("output_dir"):
-        raise UsageError("--output-dir is needed")
+    for name in needed:
+        if name == "data_path" and values.get("warmup_data"):
+            continue  # labels alone
+        if not values.get(name):
+            raise UsageError(f"--{name.replace('_', '-')} is needed")
     return make_config(values)
 
 
