@@ -74,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
         ("both images", pred, limits["both"], both),
     ):
         words = ("--pred", reports, "--limits", limit, "--out", scores, "--name", name)
-        words += ("--link", f"{_COMPARED}={compared / 'compare.html'}")
-        run_command("evaluate", "cxrgen.evaluate.run", *known, *words)
+        link = ("--link", f"{_COMPARED}={compared / 'compare.html'}")
+        run_command("evaluate", "cxrgen.evaluate.run", *known, *words, *link)
     systems = (f"frontal alone={fewer}", f"both images={both}")
     run_command("compare", "cxrgen.evaluate.compare", *systems, "--studies", prepared, "--out", compared)
     print(f"both images    {_summary(both)}\nfrontal alone  {_summary(fewer)}")
