@@ -22,6 +22,7 @@ from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.train.checkpoints import ResumePoint, load_checkpoint, prune, save_checkpoint
 from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
+from cxrgen.train.run_page import RunPage
 from cxrgen.train.trainer import Callback, FitState, StepRecord
 from cxrgen.train.validate import Subset, validate
 from cxrgen.train.watchdog import Watchdog
@@ -47,9 +48,10 @@ class RunCallback(Callback):
         validation: Validation | None = None,
         resumed: ResumePoint | None = None,
         watchdog: Watchdog | None = None,
+        page: RunPage | None = None,
     ) -> None:
         self.config, self.fingerprint, self.checkpoint, self.log = config, fingerprint, checkpoint, log
-        self.validation, self.resumed, self.watchdog = validation, resumed, watchdog
+        self.validation, self.resumed, self.watchdog, self.page = validation, resumed, watchdog, page
         self.folder = Path(config.output_dir)
         remembered = resumed.remembered if resumed else {}
         self.best_step: int | None = remembered.get("best_step")
@@ -67,6 +69,9 @@ class RunCallback(Callback):
             say(f"resuming after step {self.first_step}")
         if state.processes.is_main:
             self.log.restart(self.first_step)
+            if self.page:
+                self.page.restart(self.first_step)
+                self.page.update()
         self._clock = time.monotonic()
 
     def close(self) -> None:
@@ -114,10 +119,15 @@ class RunCallback(Callback):
     def _validate(self, state: FitState) -> bool:
         """Whether this validation is the best so far."""
         assert self.validation is not None
-        name = self.validation.subset.config.metric_for_best_model
-        values = validate(self.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
+        subset = self.validation.subset
+        name = subset.config.metric_for_best_model
+        validated = validate(self.checkpoint, subset, state.processes, self.validation.bf16)
+        values = validated.values
         if state.processes.is_main:
             self.log.add(state.step, values)
+            if self.page:
+                self.page.keep_examples(state.step, subset.conversations, validated.reports, subset.folder)
+                self.page.update()
         if not math.isfinite(values["eval_loss"]):
             raise InputError(
                 f"step {state.step}: the validation loss is {values['eval_loss']}; lower the learning rate, or look at "

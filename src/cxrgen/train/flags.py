@@ -102,6 +102,8 @@ def resolve(given: argparse.Namespace, needed: Sequence[str] = ("data_path", "ou
         if getattr(given, name) is not None:
             say(f"--{name} changes nothing here: {reason}")
     for name in needed:
+        if name == "data_path" and values.get("warmup_data"):
+            continue  # labels alone
         if not values.get(name):
             raise UsageError(f"--{name.replace('_', '-')} is needed")
     return make_config(values)

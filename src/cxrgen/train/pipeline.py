@@ -24,7 +24,6 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
-from cxrgen.model.parts import find_parts
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
@@ -32,6 +31,7 @@ from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.dpo import Preferences, encode_pairs
+from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
@@ -41,6 +41,7 @@ from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
+from cxrgen.train.run_page import RunPage
 from cxrgen.train.run_report import write_recipe, write_records
 from cxrgen.train.stages import (
     Stage,
@@ -48,11 +49,10 @@ from cxrgen.train.stages import (
     fit_settings,
     sampler_config,
     train_on_images,
-    train_on_texts,
-    train_tower,
 )
 from cxrgen.train.trainable import mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
+from cxrgen.train.warmup_stages import warm_up
 from cxrgen.train.watchdog import Watchdog
 
 
@@ -84,6 +84,8 @@ def train(config: TrainConfig) -> list[float]:
 def _train(run: Run, watchdog: Watchdog) -> list[float]:
     config, clock = run.config, time.monotonic()
     _set_up_torch(config)
+    if not config.data.data_path:  # sets of labels alone
+        return train_encoder(config, run.out, run.processes)
     sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
     data = read_sft_data(config.data)
     fingerprint = run_fingerprint(config, sampler, data, run.processes)
@@ -93,7 +95,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     checkpoint, fresh = _start_model(run, data, bool(resumed))
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
-        _warm_up(config, stage, data)
+        warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
     samples, preferences, left_out = _samples(run, checkpoint, data)
     sources, folder = data_sources(Path(config.data.data_path), data.studies), data.folder
     redraw = _context_dropout(config, checkpoint, data, samples)
@@ -117,6 +119,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
+        RunPage(run.out, fingerprint, config.log).update()
         say(f"trained on {len(samples)} {'pairs' if preferences else 'studies'} in {time.monotonic() - clock:.0f} s")
     run.processes.barrier()
     return [line["loss"] for line in lines if "loss" in line]
@@ -151,15 +154,6 @@ def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
 
 def _has_warm_up(config: TrainConfig) -> bool:
     return bool(config.warmup.tower_steps or config.warmup.text_steps)
-
-
-def _warm_up(config: TrainConfig, stage: Stage, data: SftData) -> None:
-    if config.warmup.tower_steps:
-        train_tower(stage, config.warmup, data)
-    if config.warmup.text_steps:
-        parts = find_parts(stage.checkpoint.model)
-        prefixes = [parts.prefixes(part) for part in mode_of(config.trainable.train_modules).parts]
-        train_on_texts(stage, config.optim, config.warmup.text_steps, data, sum(prefixes, ()))
 
 
 def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], Preferences | None, int]:
@@ -220,7 +214,8 @@ def _callback(
     trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
     log = RunLog(run.out, trackers, config.log.logging_steps)
     validation = Validation(subset, computes_in_bf16(config.optim)) if subset else None
-    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog)
+    page = RunPage(run.out, fingerprint, config.log)
+    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
 
 
 def _main_stage(

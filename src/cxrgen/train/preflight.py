@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import read_json
-from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig
+from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig, names_in
 from cxrgen.train.run_log import check_trackers
 
 # Fields of `ModelConfig` that only class llava has.
@@ -38,7 +38,29 @@ def check_run(config: TrainConfig) -> None:
     check_trackers(config.log.report_to)
     _check_model(config.model)
     _check_class(config)
-    _check_data(config.data, config.eval)
+    _check_label_sets(config)
+    if config.data.data_path:
+        _check_data(config.data, config.eval)
+
+
+def _check_label_sets(config: TrainConfig) -> None:
+    """Raises UsageError or InputError where the sets of --warmup_data could not be used."""
+    warmup = config.warmup
+    if warmup.warmup_label_map and not warmup.warmup_data:
+        raise UsageError("--warmup_label_map names the labels of --warmup_data, which is not given")
+    if not warmup.warmup_data:
+        return
+    if not warmup.tower_steps:
+        raise UsageError("--warmup_data is for the vision encoder's steps: --tower_steps N --warmup_labels dataset")
+    for name in names_in(warmup.warmup_data):
+        if not (Path(name) / "studies.parquet").is_file():
+            raise InputError(f"{name}: no studies.parquet; give folders that `cxrgen prepare` made as --warmup_data")
+    if warmup.warmup_label_map and not Path(warmup.warmup_label_map).is_file():
+        raise InputError(f"{warmup.warmup_label_map}: no such file; correct --warmup_label_map")
+    if not config.data.data_path and warmup.warmup_labels == "rule":
+        raise UsageError("--warmup_labels rule reads reports, which --data_path gives; use --warmup_labels dataset")
+    if not config.data.data_path and config.eval.eval_strategy != "no":
+        raise UsageError("--eval_strategy steps writes reports and needs --data_path")
 
 
 def _check_preference(config: TrainConfig) -> None:

@@ -1,7 +1,7 @@
-"""The stages of a run that train something: vision encoder on labels, language model on texts, then the reports.
+"""The stages of a run that learn texts: the language model on texts alone, then the reports with their images.
 
-Each is the same `fit` on other batches. The main stage reads images as it goes, or, where the vision encoder is frozen,
-computes the features of every image once and keeps them in memory.
+Both are the same `fit` on other batches. The main stage reads images as it goes, or, where the vision encoder is
+frozen, computes the features of every image once and keeps them in memory.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import Collator, LlavaFamily, family_of
 from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
-from cxrgen.text.localized_labels import localized_labels
-from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
+from cxrgen.train.config import DataConfig, OptimConfig
 from cxrgen.train.data import (
     Redraw,
     SamplerConfig,
@@ -38,8 +37,7 @@ from cxrgen.train.data import (
 from cxrgen.train.distributed import Processes
 from cxrgen.train.dpo import Preferences
 from cxrgen.train.trainable import hold_in_bf16
-from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, Objective, fit
-from cxrgen.train.warmup import warm_up_tower
+from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, FitState, Objective, StepRecord, fit
 
 _TEXT_RISE = 10  # steps in which the text stage's learning rate rises
 
@@ -104,24 +102,27 @@ def _has_bf16() -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
-def train_tower(stage: Stage, config: WarmupConfig, data: SftData) -> None:
-    """The vision encoder on labels, and the projector's start that fits it."""
-    if not data.studies:
-        raise UsageError("--tower_steps needs a prepared folder as --data_path")
-    if config.warmup_labels == "rule":
-        labels = [localized_labels(study.report or "") for study in data.studies]
-    else:
-        labels = [study.labels or {} for study in data.studies]
-    warm_up_tower(stage.checkpoint, data.studies, labels, data.folder, config, stage.sampler.seed)
+class _Curve(Callback):
+    """Keeps loss and learning rate of each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, float]] = []
+
+    def on_step_end(self, state: FitState, record: StepRecord) -> bool:
+        self.steps.append((record.loss, record.learning_rate))
+        return super().on_step_end(state, record)
 
 
-def train_on_texts(stage: Stage, optim: OptimConfig, steps: int, data: SftData, trained: tuple[str, ...]) -> None:
-    """The language model on the reports alone; `trained` are prefixes of parameter names."""
+def train_on_texts(
+    stage: Stage, optim: OptimConfig, steps: int, data: SftData, trained: tuple[str, ...]
+) -> list[tuple[float, float]]:
+    """The language model on the reports alone; `trained` are prefixes of parameter names. Returns loss and rate."""
     texts = [[without_images(each[0])] for each in data.variants]
     samples, _ = encode_data(stage.checkpoint, texts, stage.data.long, data.folder)
     settings = fit_settings(optim, len(samples), stage.sampler)
     settings = replace(settings, steps=steps, warmup_steps=_TEXT_RISE, train=trained)
-    _fit(stage, samples, settings, _collator(stage, data.folder), Callback())
+    _fit(stage, samples, settings, _collator(stage, data.folder), curve := _Curve())
+    return curve.steps
 
 
 def train_on_images(
