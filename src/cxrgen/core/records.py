@@ -19,8 +19,9 @@ from cxrgen.core.files import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 3
-_READ = {"1": {"sex", "age", "boxes"}, "2": {"boxes"}, "3": set[str]()}  # version -> what it did not have
+SCHEMA_VERSION = 4
+# version -> the columns that it did not have; a view's own fields have defaults
+_READ = {"1": {"sex", "age", "boxes"}, "2": {"boxes"}, "3": set[str](), "4": set[str]()}
 SPLITS = ("train", "valid", "test")
 FRONTAL, LATERAL, OTHER, UNKNOWN = "frontal", "lateral", "other", "unknown"
 
@@ -35,6 +36,7 @@ class View:
     width: int = 0
     height: int = 0
     sha256: str = ""
+    by_picture: float = 0.0  # confidence of a view that the picture gave (`prepare --views-by`); 0: the source gave it
 
 
 @dataclass(frozen=True)
