@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cxrgen.core import __version__
 from cxrgen.core.errors import InputError, UsageError, unknown
-from cxrgen.core.files import NO_ROOM
+from cxrgen.core.files import NO_ROOM, disk_is_full
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -108,6 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(name, error, words)
     except MemoryError:
         return _say(name, "there is not enough memory; end other programs, or take a machine with more", 1)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        return _say(name, "a file cannot be written (no space left on the device); make room and run it again", 1)
 
 
 def _run(name: str, words: Sequence[str]) -> int:

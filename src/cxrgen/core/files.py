@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,13 @@ from typing import Any, TextIO
 from cxrgen.core.errors import InputError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write found no room; safetensors, tokenizers and torch say so in words of their own only."""
+    known = isinstance(error, OSError) and error.errno in NO_ROOM
+    words = r"os error (27|28|122)\b|No space left|StorageFull|FileTooLarge|PytorchStreamWriter failed|unexpected pos"
+    return known or bool(re.search(words, str(error)))
 
 
 def make_folder(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import make_folder
+from cxrgen.core.files import disk_is_full, make_folder
 
 LOCK = ".lock"  # stays in the folder, since removing it could free a lock that another run is about to take
 
@@ -20,7 +21,8 @@ LOCK = ".lock"  # stays in the folder, since removing it could free a lock that 
 def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `target` that takes its name at the end, or is gone after an error.
 
-    Raises InputError when `target` is there and not empty, unless it is to be replaced.
+    Raises InputError when `target` is there and not empty, unless it is to be replaced, and OSError with the name of
+    `target` where the disk is full, in whatever words a library says so.
     """
     target = Path(target)
     if not replace and target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -34,6 +36,11 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         if target.exists():
             os.replace(target, old)
         os.replace(temporary, target)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        known = error if isinstance(error, OSError) else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(known.errno, known.strerror, str(target)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

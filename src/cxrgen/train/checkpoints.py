@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.files import NO_ROOM, sha256_file, write_json
+from cxrgen.core.files import disk_is_full, sha256_file, write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
 from cxrgen.train.distributed import copy_to_shard, full_tensor
@@ -40,12 +40,6 @@ class ResumePoint:
     step: int
     fingerprint: Mapping[str, Any]
     remembered: Mapping[str, Any]  # best step and value so far; the conversation format
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Whether a write found no room; safetensors and tokenizers say so in words of their own only."""
-    known = isinstance(error, OSError) and error.errno in NO_ROOM
-    return known or bool(re.search(r"os error (27|28|122)\b|No space left|StorageFull|FileTooLarge", str(error)))
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:

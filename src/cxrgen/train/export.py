@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from cxrgen.core.errors import InputError
 from cxrgen.model.adapters import add_rows
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.model.parts import PROJECTOR, find_parts
@@ -74,8 +73,6 @@ def save_model(
         if projector_only:
             save_file(_of_projector(checkpoint.model, state), new / PROJECTOR_FILE)
         _move_in(new, out)
-    except OSError as error:
-        raise InputError(f"{out}: the model cannot be written ({error.strerror}); make room and --resume") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

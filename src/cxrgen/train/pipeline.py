@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.files import disk_is_full
 from cxrgen.core.folders import locked
 from cxrgen.core.journal import read_journal
 from cxrgen.core.progress import say
@@ -25,7 +26,7 @@ from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.parts import find_parts
 from cxrgen.train.callbacks import RunCallback, Validation
-from cxrgen.train.checkpoints import ResumePoint, disk_is_full, load_weights
+from cxrgen.train.checkpoints import ResumePoint, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
