@@ -23,15 +23,16 @@ from cxrgen.train.checkpoints import ResumePoint, load_checkpoint, prune, save_c
 from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
 from cxrgen.train.trainer import Callback, FitState, StepRecord
-from cxrgen.train.validate import Subset, validate
+from cxrgen.train.validate import Subset, validate_sets
 from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The studies that are validated, and the precision."""
+    """The studies of each set that are validated, when, and the precision."""
 
-    subset: Subset
+    subsets: Mapping[str, Subset]
+    config: EvalConfig
     bf16: bool = False
 
 
@@ -109,13 +110,13 @@ class RunCallback(Callback):
             self.log.add(record.step, {**values, "tokens_per_second": round(speed, 1), "memory_gb": round(memory, 3)})
 
     def _validation_is_due(self, step: int) -> bool:
-        return self.validation is not None and step % self.validation.subset.config.eval_steps == 0
+        return self.validation is not None and step % self.validation.config.eval_steps == 0
 
     def _validate(self, state: FitState) -> bool:
         """Whether this validation is the best so far."""
         assert self.validation is not None
-        name = self.validation.subset.config.metric_for_best_model
-        values = validate(self.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
+        name = self.validation.config.metric_for_best_model
+        values = validate_sets(self.checkpoint, self.validation.subsets, state.processes, self.validation.bf16)
         if state.processes.is_main:
             self.log.add(state.step, values)
         if not math.isfinite(values["eval_loss"]):
@@ -132,7 +133,7 @@ class RunCallback(Callback):
         return improved
 
     def _patience_is_over(self) -> bool:
-        config = self.validation.subset.config if self.validation else EvalConfig()
+        config = self.validation.config if self.validation else EvalConfig()
         if not config.early_stopping_patience or self.since_best < config.early_stopping_patience:
             return False
         say(

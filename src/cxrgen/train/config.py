@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
@@ -85,7 +86,10 @@ class TinyModelConfig:
 class DataConfig:
     """What `data` reads, and how samples and batches are made of it."""
 
-    data_path: str = _option("", "prepared folder, or LLaVA JSON", metavar="PATH", outcome=False)
+    data_path: str | tuple[str, ...] = _option(
+        "", "prepared folder, or several, or LLaVA JSON", metavar="PATH", outcome=False
+    )
+    mix: str = _option("", "shares of several sets in what is shown, such as 2,1; default: by their sizes")
     image_folder: str = _option(
         "", "where the images of a JSON file are; default: beside it", metavar="DIR", outcome=False
     )
@@ -114,6 +118,12 @@ class DataConfig:
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
     dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every set of `data_path`."""
+        given = (self.data_path,) if isinstance(self.data_path, str) else self.data_path
+        return tuple(map(Path, given))
 
 
 @dataclass(frozen=True)

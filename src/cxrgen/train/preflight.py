@@ -10,6 +10,8 @@ import pyarrow.parquet
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import read_json
 from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig
+from cxrgen.train.mixing import parsed_mix
+from cxrgen.train.prepared_sets import check_alike
 from cxrgen.train.run_log import check_trackers
 
 # Fields of `ModelConfig` that only class llava has.
@@ -84,18 +86,27 @@ def _class_by_chat_template(config: ModelConfig) -> str:
 
 
 def _check_data(data: DataConfig, evaluation: EvalConfig) -> None:
-    path = Path(data.data_path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; give a prepared folder or LLaVA JSON as --data_path")
+    for path in data.paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; give a prepared folder or LLaVA JSON as --data_path")
+    if len(data.paths) > 1:
+        check_alike(data.paths)
+        parsed_mix(data.mix, len(data.paths))
+    elif data.mix:
+        raise UsageError(f"--mix {data.mix}: of one set there is nothing to mix; give several to --data_path")
+    if len(data.paths) > 1 and data.image_folder:
+        raise UsageError("--image_folder is for one set; prepared folders know where their images are")
     if evaluation.eval_strategy == "no":
         return
     if evaluation.eval_data_path:
         if not Path(evaluation.eval_data_path).exists():
             raise InputError(f"{evaluation.eval_data_path}: no such file or folder; correct --eval_data_path")
-    elif not path.is_dir():
-        raise UsageError("--eval_strategy steps needs --eval_data_path, or a prepared folder with a split valid")
-    elif (path / "studies.parquet").is_file() and "valid" not in _splits(path / "studies.parquet"):
-        raise InputError(f"{path}: no study in split valid; give --eval_data_path, or remove --eval_strategy steps")
+        return
+    for path in data.paths:
+        if not path.is_dir():
+            raise UsageError("--eval_strategy steps needs --eval_data_path, or a prepared folder with a split valid")
+        if (path / "studies.parquet").is_file() and "valid" not in _splits(path / "studies.parquet"):
+            raise InputError(f"{path}: no study in split valid; give --eval_data_path, or remove --eval_strategy steps")
 
 
 def _splits(file: Path) -> set[str]:

@@ -46,10 +46,10 @@ def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, 
 
 def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
     """Hashes of everything that a run reads, for their names in the fingerprint."""
-    path = Path(config.data.data_path)
+    files = [path / STUDIES if path.is_dir() else path for path in config.data.paths]
     hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
     return {
-        "data sha256": sha256_file(path / STUDIES if path.is_dir() else path),
+        "data sha256": " ".join(map(sha256_file, files)),
         "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
         **_model_contents(config.model),
     }

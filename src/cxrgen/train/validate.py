@@ -7,7 +7,7 @@ token, and a subset this small is not worth sharing out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,18 @@ def fixed_part(conversations: Sequence[Conversation], count: int) -> list[Conver
     """`count` of them, chosen by their ids alone, so that every run of every length takes the same."""
     chosen = sorted(conversations, key=lambda each: sha256(each.id.encode()).digest())[:count]
     return sorted(chosen, key=lambda each: each.id)
+
+
+def validate_sets(
+    checkpoint: Checkpoint, subsets: Mapping[str, Subset], processes: Processes, bf16: bool = False
+) -> dict[str, float]:
+    """What `validate` says of one set; of several the mean over sets, then each as `eval_loss/NAME`."""
+    found = {name: validate(checkpoint, subset, processes, bf16) for name, subset in subsets.items()}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    scores = list(dict.fromkeys(score for values in found.values() for score in values))
+    means = {score: sum(values[score] for values in found.values()) / len(found) for score in scores}
+    return means | {f"{score}/{name}": found[name][score] for name in found for score in scores}
 
 
 def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> dict[str, float]:

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="safetensors file to write")
     parser.add_argument("--test", nargs="+", type=Path, default=[], metavar="PREPARED", help="sets that only test")
     learning = parser.add_argument_group("training")
-    learning.add_argument("--steps", type=int, default=4000, help="batches of 64 images (default: 4000)")
+    learning.add_argument("--steps", type=int, default=2500, help="batches of 64 images (default: 2500)")
     learning.add_argument("--torsos", type=int, default=3000, help="drawn torsos, two images each (default: 3000)")
     learning.add_argument("--seed", type=int, default=0, help="of drawn images and weights (default: 0)")
     learning.add_argument(

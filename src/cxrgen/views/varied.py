@@ -22,7 +22,7 @@ def varied(pixels: GreyImage, generator: np.random.Generator) -> GreyImage:
     picture = _framed(Image.fromarray(pixels), generator)
     if generator.random() < 0.5:
         picture = picture.filter(ImageFilter.GaussianBlur(generator.uniform(0.3, 1.3)))
-    values: Floats = np.asarray(picture, np.float32) / 255
+    values: Floats = np.asarray(picture).astype(np.float32) / np.float32(255)
     if generator.random() < 0.5:
         values = values[:, ::-1]
     values = _lit(values, generator)
