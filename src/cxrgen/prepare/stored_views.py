@@ -28,12 +28,12 @@ def after_images(selection: Selection, images: _Images, settings: Settings) -> N
     selection.notes += _remarks(selection.studies, images, stored)
     readable = [study for study in selection.studies if stored[study.study_id] or not study.views]
     selection.record("have an image that can be read", readable, _unreadable(selection.studies, images, stored), stored)
-    if settings.no_frontal == "reject":
-        step = "have a frontal or unknown view that can be read"
-        selection.record(step, *with_frontal(selection.studies, stored), stored)
     if settings.by == "image" and settings.views_by:
         frontals = [study for study in selection.studies if stored[study.study_id][0].view == FRONTAL]
         selection.record("show a frontal by their picture", frontals, stored=stored)
+    if settings.no_frontal == "reject":
+        step = "have a frontal or unknown view that can be read"
+        selection.record(step, *with_frontal(selection.studies, stored), stored)
     shared, rejects = _shared(selection, stored, settings.on_leak)
     dropped = {reject.id for reject in rejects}
     kept = [study for study in selection.studies if study.study_id not in dropped]

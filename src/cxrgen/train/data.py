@@ -64,7 +64,7 @@ def read_sft_data(config: DataConfig) -> SftData:
         studies = [study for study in all_studies if study.split == config.split and study.report is not None]
         rule = prompt_rule(config)
         priors = priors_by_rule(all_studies, rule)
-        variants = [_variants(study, rule, config, priors.get(study.study_id)) for study in studies]
+        variants = [variants_of(study, rule, config, priors.get(study.study_id)) for study in studies]
         say_cut_images(studies, priors, rule)
     else:
         if config.context_dropout:
@@ -89,7 +89,8 @@ def prompt_rule(config: DataConfig) -> PromptRule:
     return PromptRule(config.prompt, config.views, config.context, config.prior_words, config.max_images)
 
 
-def _variants(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:
+def variants_of(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:
+    """The conversations that a study may appear in: the full one, and under view dropout that of its frontals."""
     full = study_conversation(study, rule, prior)
     frontal = study_conversation(study, replace(rule, views="frontal"), prior)
     fewer = 0 < len(frontal.images) < len(full.images)
@@ -257,7 +258,7 @@ def micro_batches(
     epoch, skipped = divmod(first_step, steps_in_epoch(len(samples), sampler))
     parts = sampler.accumulation * count
     while True:
-        shown = redraw(epoch) if redraw else _with_view_dropout(samples, sampler, epoch)
+        shown = redraw(epoch) if redraw else drawn_views(samples, sampler, epoch)
         if sampler.mix:
             shown = [shown[place] for place in mixed(sampler.sizes, sampler.mix, sampler.seed, epoch)]
         lengths = [len(sample.input_ids) for sample in shown]
@@ -268,7 +269,8 @@ def micro_batches(
         epoch, skipped = epoch + 1, 0
 
 
-def _with_view_dropout(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epoch: int) -> list[Sample]:
+def drawn_views(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epoch: int) -> list[Sample]:
+    """One variant of each item, by the view dropout of an epoch."""
     fewer = np.random.default_rng([sampler.seed, epoch, 1]).random(len(samples)) < sampler.view_dropout
     return [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
 

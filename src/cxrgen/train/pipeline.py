@@ -7,6 +7,7 @@ continues from its last checkpoint and ends in the same weights.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -51,6 +52,7 @@ from cxrgen.train.stages import (
     train_on_texts,
     train_tower,
 )
+from cxrgen.train.streaming import SCRATCH, Stream, first_studies
 from cxrgen.train.trainable import mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
 from cxrgen.train.watchdog import Watchdog
@@ -63,6 +65,11 @@ class Run:
     config: TrainConfig
     out: Path
     processes: Processes
+
+    @property
+    def scratch(self) -> Path:
+        """Where this process unpacks images of shards."""
+        return self.out / f"{SCRATCH}-{self.processes.rank}"
 
 
 def train(config: TrainConfig) -> list[float]:
@@ -79,22 +86,25 @@ def train(config: TrainConfig) -> list[float]:
             if isinstance(error, InputError) or not disk_is_full(error):
                 raise
             raise InputError(f"{run.out}: cannot be written ({error}); make room and --resume") from None
+        finally:
+            shutil.rmtree(run.scratch, ignore_errors=True)
 
 
 def _train(run: Run, watchdog: Watchdog) -> list[float]:
     config, clock = run.config, time.monotonic()
     _set_up_torch(config)
     sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
-    data = read_data(config.data)
+    data = first_studies(config.data, run.scratch) if config.data.streaming else read_data(config.data)
     fingerprint = run_fingerprint(config, sampler, data, run.processes)
     resumed = resume_point(config.checkpoint, fingerprint, data, run.processes)
-    if run.processes.is_main and not resumed:
+    if run.processes.is_main and not resumed and not config.data.streaming:
         write_image_hashes(run.out, data)
     checkpoint, fresh = _start_model(run, data, bool(resumed))
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
         _warm_up(config, stage, data)
     samples, left_out = _samples(run, checkpoint, data)
+    stream = Stream(checkpoint, config.data, run.scratch) if config.data.streaming else None
     stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
     sources, folder = data_sources(config.data.paths, data.studies), data.folder
     redraw = _context_dropout(config, checkpoint, data, samples)
@@ -110,15 +120,16 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
     use_kernels(checkpoint.model, config.optim)
-    counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
+    total = stream.total if stream else len(samples)
+    counts = {**_mark_trainable(config, checkpoint), "samples": total, "left_out": left_out}
     callback = _callback(run, checkpoint, fingerprint, subsets, resumed, watchdog)
-    _main_stage(run, stage, samples, folder, callback, redraw)
+    _main_stage(run, stage, samples, folder, callback, redraw, stream)
     with watchdog.busy():
         _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
-        say(f"trained on {len(samples)} studies in {time.monotonic() - clock:.0f} s")
+        say(f"trained on {total} studies in {time.monotonic() - clock:.0f} s")
     run.processes.barrier()
     return [line["loss"] for line in lines if "loss" in line]
 
@@ -189,7 +200,7 @@ def _subsets(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> di
     if config.eval_strategy == "no":
         return {}
     paths = config.eval_data_path or data.data_path
-    sets = read_sets(replace(data, data_path=paths, split="valid", view_dropout=0.0))
+    sets = read_sets(replace(data, data_path=paths, split="valid", view_dropout=0.0, streaming=False))
     subsets = {}
     for name, valid in sets.items():
         chosen = fixed_part([each[0] for each in valid.variants], config.eval_studies)
@@ -227,12 +238,13 @@ def _main_stage(
     folder: Path,
     callback: RunCallback,
     redraw: Redraw | None,
+    stream: Stream | None,
 ) -> None:
     config = run.config
-    settings = fit_settings(config.optim, len(samples), stage.sampler)
+    settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
-        train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16, redraw)
+        train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16, redraw, stream)
     finally:
         callback.close()
     run.processes.barrier()

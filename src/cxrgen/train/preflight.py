@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
 from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig
 from cxrgen.train.mixing import parsed_mix
@@ -36,10 +37,40 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
         raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    _check_streaming(config)
     check_trackers(config.log.report_to)
     _check_model(config.model)
     _check_class(config)
     _check_data(config.data, config.eval)
+
+
+def _check_streaming(config: TrainConfig) -> None:
+    """Raises UsageError for shards that are not streamed, and for what needs the whole set at once."""
+    data = config.data
+    sharded = [path for path in data.paths if (path / SHARDS).is_file()]
+    if not data.streaming:
+        if sharded:
+            raise UsageError(f"--data_path {sharded[0]}: a folder of shards; add --streaming")
+        return
+    if len(data.paths) > 1:
+        raise UsageError("--streaming reads one set; export several as one, or train without it")
+    if not sharded:
+        raise UsageError(
+            f"--streaming: {data.paths[0]} holds no {SHARDS}; `cxrgen export-data PREPARED --to shards --out DIR` "
+            "makes shards"
+        )
+    whole = {
+        "tower_steps": config.warmup.tower_steps,
+        "text_steps": config.warmup.text_steps,
+        "cache_features": data.cache_features,
+        "context_dropout": data.context_dropout,
+        "context prior-images": "prior-images" in data.context,
+    }
+    for name, value in whole.items():
+        if value:
+            raise UsageError(f"--{name} needs the whole set; train on the prepared folder, without --streaming")
+    if config.eval.eval_strategy != "no" and not config.eval.eval_data_path:
+        raise UsageError("--eval_strategy steps with --streaming needs --eval_data_path, the prepared folder")
 
 
 def _check_model(config: ModelConfig) -> None:

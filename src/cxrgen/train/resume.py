@@ -17,6 +17,7 @@ from typing import Any
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.progress import say
+from cxrgen.core.records import SHARDS
 from cxrgen.train.checkpoints import STATE, ResumePoint, checkpoints, clear_unfinished, differences, read_resume_point
 from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, flat_values, options
 from cxrgen.train.data import STUDIES, SamplerConfig, SftData
@@ -46,6 +47,8 @@ def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, 
 
 def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
     """Hashes of everything that a run reads, for their names in the fingerprint."""
+    if config.data.streaming:  # the list has the hash of every shard, and images are compared as they are read
+        return {"data sha256": sha256_file(config.data.paths[0] / SHARDS), **_model_contents(config.model)}
     files = [path / STUDIES if path.is_dir() else path for path in config.data.paths]
     hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
     return {

@@ -36,6 +36,7 @@ from cxrgen.train.data import (
     without_images,
 )
 from cxrgen.train.distributed import Processes
+from cxrgen.train.streaming import Stream
 from cxrgen.train.trainable import hold_in_bf16
 from cxrgen.train.trainer import Callback, FitSettings, fit
 from cxrgen.train.warmup import warm_up_tower
@@ -132,6 +133,7 @@ def train_on_images(
     first_step: int = 0,
     frozen_in_bf16: bool = False,
     redraw: Redraw | None = None,
+    stream: Stream | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
 
@@ -145,7 +147,7 @@ def train_on_images(
             stack.enter_context(precomputed_features(stage.checkpoint.model))
         if frozen_in_bf16:
             hold_in_bf16(stage.checkpoint.model)
-        _fit(stage, samples, settings, collator, callback, first_step, redraw)
+        _fit(stage, samples, settings, collator, callback, first_step, redraw, stream)
 
 
 def _collator(stage: Stage, folder: Path) -> Collator:
@@ -178,10 +180,14 @@ def _fit(
     callback: Callback,
     first_step: int = 0,
     redraw: Redraw | None = None,
+    stream: Stream | None = None,
 ) -> None:
     processes, data = stage.processes, stage.data
     count = (settings.steps - first_step) * settings.accumulation
-    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
+    if stream:
+        micro = stream.micro_batches(stage.sampler, processes.rank, processes.count, first_step)
+    else:
+        micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
     batches = with_images(islice(micro, max(0, count)), collator, workers)
