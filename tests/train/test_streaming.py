@@ -100,7 +100,7 @@ def copied(shards: Path, tmp_path: Path) -> Path:
 def test_a_shard_that_is_cut_or_missing_is_named_before_training(copied: Path) -> None:
     shard = copied / "train-00001.tar"
     shard.write_bytes(shard.read_bytes()[:-512])
-    with pytest.raises(InputError, match="train-00001.tar: missing, or not as long as shards.json says"):
+    with pytest.raises(InputError, match=r"train-00001\.tar: missing, or not as long as shards\.json says"):
         read_shards(copied, "train")
     with pytest.raises(InputError, match="no shard of split test"):
         read_shards(copied, "test")
@@ -124,7 +124,7 @@ def test_studies_that_do_not_fit_are_counted_against_the_limit(checkpoint: Any, 
     from dataclasses import replace
 
     short = replace(checkpoint, format=replace(checkpoint.format, max_length=24))
-    with pytest.raises((TooManyRejects, InputError), match="cannot be used|left out"):
+    with pytest.raises((TooManyRejects, InputError), match=r"cannot be used|left out"):
         seen(stream_of(short, shards, tmp_path, long="drop"), SamplerConfig(4), 6)
 
 
