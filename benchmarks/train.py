@@ -29,6 +29,7 @@ from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from cxrgen.core.progress import say
 from cxrgen.model.batches import IGNORE, Sample, batch_order, collate
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import Format
@@ -189,10 +190,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer layers and steps")
     options = parser.parse_args()
-    layers, steps, rounds = (3, 4, 1) if options.quick else (30, 6, 2)
+    layers, steps, rounds = (3, 4, 1) if options.quick else (30, 4, 2)
     parts: dict[str, float] = {}
     for name, mode in (("full", "projector+llm"), ("lora", "lora")):
-        parts |= {f"{name}_{key}": value for key, value in compare(mode, layers, steps, rounds).items()}
+        found = compare(mode, layers, steps, rounds)
+        say(f"{name}: {found}")
+        parts |= {f"{name}_{key}": value for key, value in found.items()}
     lower = min(("full", "lora"), key=lambda name: parts[f"{name}_ratio"])
     record = {
         "name": "train",

@@ -46,8 +46,8 @@ def fork(words: str, change: Callable[[], None] = lambda: None, out: int | None 
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY) if out is None else out, 1)
             os.dup2(writing, 2)
-            sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding="ascii")
-            sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), encoding="ascii", line_buffering=True)
+            sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="ascii")
+            sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="ascii", line_buffering=True)
             torch.set_num_threads(1)
             change()
             code = main(words.split())
@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_line_that_names_the_place(place: Path, name: str, si
     assert last.startswith(f"cxrgen {name}: out"), last
     assert "cannot be written" in last
     assert "make room" in last
-    assert not [path for path in place.rglob("*.tmp")], said
+    assert not list(place.rglob("*.tmp")), said
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -38,6 +38,7 @@ COMMANDS = {
     "recipes": ("cxrgen.train.recipes_command", "the packaged training recipes"),
     "export": ("cxrgen.train.export_command", "a run's checkpoint as a ready model folder"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),
+    "choose": ("cxrgen.evaluate.choose", "of several reports of each study, keep one"),
     "evaluate": ("cxrgen.evaluate.run", "score reports against references"),
     "compare": ("cxrgen.evaluate.compare", "is one system better than another?"),
     "ablate": ("cxrgen.ablate.run", "what each view and each part of the context is worth"),

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrgen.ablate.run import Arm, arms_of
+from cxrgen.ablate.run import Arm, arms_of, limits_of
 from cxrgen.cli import main
 from cxrgen.core.records import FRONTAL, LATERAL, Study, View, write_studies
+from cxrgen.phantom.write import write_phantoms
 
 FULL = Arm("all", ("indication", "prior-report"))
 
@@ -63,3 +64,16 @@ def test_each_arm_is_scored_and_compared_with_everything(prepared: Path, capsys:
     assert main([*ask, "--arm", "all:gap"]) == 2
     assert "unknown --arm 'gap'; choose from indication, none" in capsys.readouterr().err
     assert written <= (out / "all.none" / "pred.csv").stat().st_mtime_ns
+
+
+def test_arms_of_synthetic_studies_stand_beside_what_a_perfect_reader_could_score(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantom", 60, 20, seed=1, size=32, workers=1)
+    truth, gt = tmp_path / "phantom/findings.csv", tmp_path / "gt.csv"
+    gt.write_text((tmp_path / "phantom/truth/test_reports.csv").read_text())
+    optimum = {arm: limits_of(truth, gt, arm)["optimum"] for arm in (Arm("all", ()), Arm("all", ("indication",)))}
+    nothing, told = optimum.values()
+    assert told["finding_cause_accuracy"] == 1 > nothing["finding_cause_accuracy"]
+    assert told["finding_change_accuracy"] == nothing["finding_change_accuracy"]
+    other = tmp_path / "other.csv"
+    other.write_text("study_id,cardiomegaly\n1,1\n")
+    assert limits_of(other, gt, FULL) == {}

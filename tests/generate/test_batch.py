@@ -117,11 +117,9 @@ def test_an_interrupted_run_goes_on(
         main(words(model, prepared, tmp_path, "--batch-size", 3))
     monkeypatch.undo()
     assert not (tmp_path / "pred.csv").exists()
-    admitted: list[int] = []
-    admit = decode._Batch._admit
-    monkeypatch.setattr(
-        decode._Batch, "_admit", lambda batch, slots, prompts: (admitted.extend(slots), admit(batch, slots, prompts))
-    )
+    admitted: list[object] = []
+    begin = decode._Batch._begin
+    monkeypatch.setattr(decode._Batch, "_begin", lambda batch, starts: (admitted.extend(starts), begin(batch, starts)))
     assert main(words(model, prepared, tmp_path, "--batch-size", 3)) == 0
     assert (tmp_path / "pred.csv").read_bytes() == whole
     assert len(admitted) <= 14 - (written[-1] - 1), "what was written is not written again"

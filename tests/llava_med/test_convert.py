@@ -15,6 +15,7 @@ from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.llava_med.convert_layout import convert
 from cxrgen.llava_med.layouts import ConvertOptions
+from cxrgen.llava_med.tensor_names import read_layout, text_settings
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from cxrgen.model.conversation import Format
 from cxrgen.model.pixels import image_pixels
@@ -328,3 +329,27 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(
 
 def test_vision_features_are_checked_against_the_recorded_sizes() -> None:
     assert RECORDED["forward_two_images"]["vision_features_shape"] == [2, (28 // 14) ** 2, VISION["hidden_size"]]
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"])
+@pytest.mark.parametrize("value", [None, "many", 0, 10**9])
+def test_sizes_that_cannot_be_are_named_before_weights_are_read(
+    tmp_path: Path, v1_folder: Path, capsys: pytest.CaptureFixture[str], name: str, value: Any
+) -> None:
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    config = {**V1_CONFIG, name: value}
+    (folder / "config.json").write_text(json.dumps({key: each for key, each in config.items() if each is not None}))
+    for words in (["doctor", folder], ["convert", folder, tmp_path / "out", "--to", "stock"]):
+        assert main([str(word) for word in words]) == 1
+        said = capsys.readouterr().err
+        assert f"config.json: {name} is " in said
+        assert said.count("\n") == 1
+
+
+def test_a_stock_config_that_leaves_out_what_its_class_says_anyway(tmp_path: Path) -> None:
+    config = {"model_type": "llava", "text_config": {"model_type": "llama", "vocab_size": 32064, "rope_theta": 5e5}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    settings = text_settings(read_layout(tmp_path))
+    sizes = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+    assert settings == {**sizes, "num_key_value_heads": 32, "rope_theta": 5e5}

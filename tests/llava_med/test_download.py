@@ -13,9 +13,10 @@ from tests.llava_med.server import Served, Server, serving
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.retries import RetryPolicy
 from cxrgen.llava_med import download
 from cxrgen.llava_med.download import chosen_files, download_files
-from cxrgen.llava_med.http import RetryPolicy, SourceFailed, fetch
+from cxrgen.llava_med.http import SourceFailed, fetch
 from cxrgen.llava_med.published_files import FILES, GROUPS, Published
 
 DATA = bytes(range(256)) * 2000

@@ -14,6 +14,7 @@ import pytest
 
 from cxrgen.cli import main
 
+NAME = "Mustermann"
 MIB = 1 << 20
 URL = "https://ftp.ncbi.nlm.nih.gov/pub/{}.tar.gz"
 
@@ -126,3 +127,31 @@ def test_a_damaged_archive_that_is_held_is_not_tried_again(tmp_path: Path, capsy
     (tmp_path / "urls.jsonl").write_text(row() + "\n")
     assert download(tmp_path, capsys)[0] == 3
     assert "the file in --pmc-output-path is no whole archive" in (tmp_path / "out/missing.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        row(pmc_tar_url=f"https://{NAME}.example/{NAME}.tar.gz"),
+        row(pmc_tar_url=f"https://ftp.ncbi.nlm.nih.gov/{NAME}.tar.gz"),
+        row(pmc_tar_url=f"{NAME}"),
+        row(image_file_path=f"PMC/{NAME}.jpg"),
+        row(image_file_path=f"../{NAME}"),
+        row(pair_id=f"{NAME}?"),
+        row(pair_id=[NAME]),
+        row(**{NAME: NAME}),
+        f'{{"pmc_tar_url": {NAME}',
+        f"{row(pair_id=NAME)}\n{row(pair_id=NAME, image_file_path=NAME)}",
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry"])
+def test_what_stands_in_a_list_stays_off_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], planted: str, dry: tuple[str, ...]
+) -> None:
+    (tmp_path / "urls.jsonl").write_text(planted + "\n")
+    with tarfile.open(tmp_path / "PMC.tar.gz", "w:gz") as tar:
+        (tmp_path / "member").write_bytes(b"picture")
+        tar.add(tmp_path / "member", f"PMC/{NAME}.jpg")
+    code, said = download(tmp_path, capsys, "--tries", "1", *dry)
+    assert code in (0, 1, 3)
+    assert NAME.lower() not in said.lower()

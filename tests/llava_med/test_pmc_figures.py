@@ -14,7 +14,7 @@ from tests.llava_med.server import Served, Server, serving
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, TooManyRejects
-from cxrgen.llava_med.http import RetryPolicy
+from cxrgen.core.retries import RetryPolicy
 from cxrgen.llava_med.pmc_figures import Figures, fetch_figures, read_list
 
 PATIENCE = RetryPolicy(tries=3, timeout=5, sleep=lambda _: None)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,17 @@ def test_the_probe_itself() -> None:
     assert auroc(np.zeros(4), np.array([True, False, True, False])) == 0.5
     assert np.isnan(auroc(np.zeros(2), np.array([True, True])))
     assert best_f1(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]))[0] == pytest.approx(0.8)
+
+
+@pytest.mark.slow
+def test_a_change_is_not_in_the_later_study_alone() -> None:
+    pictures, rising = [], []
+    for patient in range(12_000):
+        for before, after in pairwise(draw_timeline(34, patient)):
+            if after.findings.effusion_change in ("increased", "decreased"):
+                pictures.append([draw_images(scene, 32)[0] for scene in (after, before)])
+                rising.append(after.findings.effusion_change == "increased")
+    both = np.array(pictures)
+    assert len(both) > 400
+    assert abs(area(both, rising, slice(0, 1)) - 0.5) <= 0.08  # the later study
+    assert area(both, rising, slice(0, 2)) >= 0.75

@@ -17,9 +17,11 @@ from typing import Any
 
 from cxrgen.core.commands import run_command
 from cxrgen.core.errors import InputError, UsageError, unknown
-from cxrgen.core.files import make_folder, write_csv
-from cxrgen.core.tables import read_json
+from cxrgen.core.files import make_folder, write_csv, write_json
+from cxrgen.core.tables import read_csv, read_json
 from cxrgen.html import number
+from cxrgen.phantom.findings import COLUMNS
+from cxrgen.phantom.oracle import context_optimum
 from cxrgen.text.context import NOTHING
 from cxrgen.text.prompts import PromptRule
 
@@ -148,10 +150,24 @@ def _scored(arm: Arm, options: argparse.Namespace) -> Path:
         *("--answers-file-pred", pred, "--answers-file-gt", gt),
     )
     more: list[str | Path] = ["--truth", options.truth] if options.truth else []
+    if options.truth and (limits := limits_of(options.truth, gt, arm)):
+        write_json(folder / "limits.json", limits)
+        more += ["--limits", folder / "limits.json"]
     more += ["--metrics", options.metrics] if options.metrics else []
     given = ("--pred", pred, "--gt", gt, "--studies", options.prepared, "--allow-missing", "--out", folder)
     run_command("evaluate", "cxrgen.evaluate.run", *given, *more)
     return folder
+
+
+def limits_of(truth: Path, gt: Path, arm: Arm) -> dict[str, Any]:
+    """What a perfect reader of the arm could score, where the table is that of synthetic studies."""
+    table = read_csv(truth)
+    if not {*COLUMNS, "study_id", "prior_study_id"} <= set(table.columns):
+        return {}
+    rows = {row.cells["study_id"]: row.cells for row in table.rows}
+    scored = [row.cells["study_id"] for row in read_csv(gt).rows if row.cells["study_id"] in rows]
+    views = "both" if arm.views == "all" else arm.views
+    return {"optimum": context_optimum(rows, scored, views, arm.parts)}
 
 
 def _row(arm: Arm, folder: Path) -> dict[str, str]:

@@ -96,12 +96,14 @@ class Conversation:
     id: str
     images: tuple[str, ...]
     turns: tuple[Turn, ...]
+    sample: int = 0  # which of several answers to the same question
 
 
 @dataclass(frozen=True)
 class Prediction:
     study_id: str
     report: str
+    log_probability: float | None = None  # of a token, the mean over the report's, where it was asked for
 
 
 def _struct(record: type, types: Mapping[Any, Any]) -> list[tuple[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import CLIPVisionConfig
+
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import read_json
 from cxrgen.doctor.models import abilities, describe_model
@@ -123,7 +125,7 @@ def _weights(tensors: Mapping[str, LazyTensor], layout: Layout, kind: str) -> li
     """Whether all tensors of the language model, and of a CLIP encoder that should be there, are there."""
     vision: Mapping[str, Any] = layout.config.get("vision_config", {}) if kind == STOCK else {}
     clip = vision.get("model_type") == "clip_vision_model"
-    needed = needed_shapes(tensors, text_settings(layout), vision if clip else {})
+    needed = needed_shapes(tensors, text_settings(layout), CLIPVisionConfig(**vision).to_dict() if clip else {})
     if layout.config.get("tie_word_embeddings"):
         needed.pop(HEAD, None)
     missing = [name for name in needed if name not in tensors]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError
@@ -48,9 +49,20 @@ def settings(options: argparse.Namespace, metrics: Sequence[str]) -> Settings:
             raise UsageError(f"{flag} serves {', '.join(users)}; name those to measure with --metrics")
     found = {name: _keywords(load(name), given) for name in names}
     for name in names:
+        load(name).check(found[name])
+    for name in names:
         if parts := load(name).parts:
             found[name]["settings"] = {part: found[part] for part in parts if found[part]}
     return {name: keywords for name, keywords in found.items() if keywords}
+
+
+def kept_in(found: Settings, metrics: Sequence[str], folder: Path) -> Settings:
+    """The same settings, with the folder of results as the place where metrics keep what they were given no other for.
+
+    A metric that keeps something is not to be paid for twice, so it needs no flag for that.
+    """
+    places = {name: {"cache": folder / load(name).keeps} for name in metrics if load(name).keeps}
+    return found | {name: place | found.get(name, {}) for name, place in places.items()}
 
 
 def _keywords(metric: Metric, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cxrgen.metrics import MetricResult, load, measure
 
 Settings = Mapping[str, Mapping[str, Any]]  # name of a metric: what its `measure` is called with
 Results = dict[str, dict[str, MetricResult]]  # by set and metric
+SYSTEM = ""  # the name of the set that the others are baselines of
 
 
 def measure_sets(
@@ -33,6 +34,8 @@ def measure_sets(
     for metric in _parts_first(metrics):
         record, keywords = load(metric), called_with(metric, settings, truth)
         chosen = {name: texts for name, texts in sets.items() if not (record.weights and name in without_weights)}
+        if SYSTEM in chosen and not record.for_baselines(keywords):
+            chosen = {SYSTEM: chosen[SYSTEM]}
         if len(chosen) > 1 and record.by_pair(keywords):
             for name, result in _together(metric, chosen, references, keywords).items():
                 found[name][metric] = result
@@ -57,7 +60,11 @@ def _together(
     texts = [text for of_study in zip(*sets.values()) for text in of_study]
     wanted = [reference for reference in references for _ in sets]
     whole = measure(metric, texts, wanted, **keywords)
-    return {name: replace(whole, counts=whole.counts[place :: len(sets)]) for place, name in enumerate(sets)}
+    count = len(sets)
+    return {
+        name: replace(whole, counts=whole.counts[place::count], noted=whole.noted[place::count])
+        for place, name in enumerate(sets)
+    }
 
 
 def called_with(

@@ -8,6 +8,7 @@ numbers of columns, and the ids are the detail of an error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class Pairs:
     notes: tuple[str, ...] = ()
     rows_left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the reference file, those asked for
+    confidences: tuple[float, ...] | None = None  # from a column of the predictions, where each is a number
 
 
 def read_pairs(
@@ -88,7 +90,9 @@ def read_pairs(
     notes = (*predicted.notes, *referenced.notes, *_remarks(pairs), *remark)
     asked = referenced.rows[kept[0]].others
     others = {name: tuple(referenced.rows[study].others[name] for study in kept) for name in asked}
-    return replace(pairs, notes=notes, rows_left_out=rows, columns=others)
+    sure = [_number(predicted.rows[name].confidence) for name in kept]
+    confidences = None if None in sure else tuple(value for value in sure if value is not None)
+    return replace(pairs, notes=notes, rows_left_out=rows, columns=others, confidences=confidences)
 
 
 def read_reports(path: Path, study_ids: Sequence[str]) -> list[str]:
@@ -147,6 +151,14 @@ def listed(problems: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(parts) or "nothing left out"
 
 
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def _hint(missing: Iterable[str], extra: Iterable[str]) -> str:
     """What to do where ids of both files are the same but for what a program did to them; else empty."""
     bare = [{name.removesuffix(".0").lower().lstrip("s").lstrip("0") for name in names} for names in (missing, extra)]
@@ -161,6 +173,7 @@ class _Row:
     subject: str
     row_ref: str
     others: Mapping[str, str]  # the columns that were asked for
+    confidence: str
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,7 @@ def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[s
     kept = {name: column for name in by if (column := find_column(table, name, needed=False))}
     id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
+    confidence_column = find_column(table, "confidence", needed=False)
     rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
     if not rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
@@ -190,7 +204,8 @@ def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[s
             doubled[name] = row.row_ref
         subject = row.cells[subject_column] if subject_column else ""
         others = {key: row.cells[column].strip() for key, column in kept.items()}
-        reports[name] = _Row(row.cells[report_column], subject, row.row_ref, others)
+        confidence = row.cells[confidence_column] if confidence_column else ""
+        reports[name] = _Row(row.cells[report_column], subject, row.row_ref, others, confidence)
     headers = len(table.rows) - len(rows)
     notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]
     return _Reports(reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table, kept.values()))
@@ -203,7 +218,7 @@ def _is_header(*cells: str) -> bool:
 
 
 def _unused(table: CsvTable, used: Collection[str]) -> list[str]:
-    known = {"study_id", "id", "report", "subject_id", *(column.lower() for column in used)}
+    known = {"study_id", "id", "report", "subject_id", "confidence", *(column.lower() for column in used)}
     others = sum(column.lower() not in known for column in table.columns)
     return [f"{table.path.name}: columns not used: {others}"] if others else []
 

@@ -16,6 +16,7 @@ from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate import baselines, metric_options
 from cxrgen.evaluate.described import described
+from cxrgen.evaluate.page.abstention import abstentions
 from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.page.strata import groups_by, of_group
 from cxrgen.evaluate.page.studies import Shown
@@ -27,6 +28,7 @@ from cxrgen.evaluate.scoreboard import board_lines, scoreboard
 from cxrgen.evaluate.scores import chosen_metrics, evaluate_sets
 from cxrgen.evaluate.self_test import as_text, noticed
 from cxrgen.evaluate.suites import BOARDS, boards_lack, with_sums
+from cxrgen.evaluate.unscored import unscored_in, unscored_remarks
 
 _ALLOCATIONS = 1_000_000  # between two searches for cycles of unused objects
 
@@ -92,14 +94,22 @@ def _score(
         subjects,
         metrics,
         truth=truth,
-        settings=settings,
+        settings=metric_options.kept_in(settings, metrics, options.out),
         without_weights=baselines.AUTOMATIC if options.auto_baselines == "cheap" else (),
     )
     scores = baselines.against_baselines(scored.pop(""), scored, options.seed)
+    unscored = unscored_in(scores, scored)
+    for remark in unscored_remarks(unscored):
+        say(f"note: {remark}")
+    notes += unscored_remarks(unscored)
     boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in names}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
+    if unscored:
+        content["unscored"] = unscored
     if by:
         content["groups"] = {group: of_group(scores, subjects, mask) for group, mask in by.items()}
+    if pairs.confidences is not None:
+        content["abstention"] = abstentions(scores, subjects, pairs.confidences)
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
     write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options), by, published))

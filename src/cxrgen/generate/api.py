@@ -30,6 +30,8 @@ class ReportGenerator:
     def __init__(self, settings: Settings) -> None:
         if settings.engine == "vllm":
             raise UsageError("one study is written by engine auto; vllm is for question files")
+        if settings.samples:
+            raise UsageError("one study gets one report; samples are for question files (`cxrgen generate --samples`)")
         self.settings = settings
         self.checkpoint = open_on_device(settings)
         self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)

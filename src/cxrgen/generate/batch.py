@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cxrgen.core.candidates import DEFAULT_UTILITY, FILE_NAME, WAYS, write_candidates, write_chosen
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.core.records import Conversation, Prediction, Reject
@@ -30,9 +31,12 @@ from cxrgen.generate.distributed import (
 )
 from cxrgen.generate.questions import Questions, read_questions, references, write_answers, write_reports_csv
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
+from cxrgen.generate.samples import as_candidates, by_study, sampled
 from cxrgen.generate.settings import Settings, settings_of
+from cxrgen.metrics.consensus import choose, read_utility
 from cxrgen.text.prior_mentions import speaks_of_prior, without_priors
 
+Written = Mapping[int, Sequence[Prediction]]  # the number of a question, and its reports
 _SHOWN = 20  # studies that failed, on the screen; the file lists all
 
 
@@ -54,17 +58,19 @@ def write_test_set(options: argparse.Namespace) -> int:
         remove_partial(path)
     with process_group(count):
         identity = _agreed(_identity(settings, questions.conversations), count)
-        job = Job(settings, questions.conversations, questions.folder, predictions, identity)
+        asked = sampled(questions.conversations, settings.samples)
+        job = Job(settings, asked, questions.folder, predictions, identity)
         finished = read_finished(predictions, identity, job.conversations, job.folder)
         failed = _write_reports(job, options.num_chunks, rank, count, finished)
+        written = by_study(finished, settings.samples)
         if rank == 0:
-            _list_failures(predictions, questions, finished, failed)
-            _write_files(options, questions.conversations, finished)
-        complete = broadcast_object(len(finished) == len(questions.conversations), count)
+            _list_failures(predictions, questions, written, by_study(failed, settings.samples, all_of_it=False))
+            _write_files(options, questions.conversations, written)
+        complete = broadcast_object(len(finished) == len(asked), count)
     if complete:  # each process its own, for nodes without a common disk
         for path in partial_paths(predictions) if rank == 0 else [partial_path(predictions, rank)]:
             remove_partial(path)
-    return _outcome(options, questions, finished) if rank == 0 else 0
+    return _outcome(options, questions, written) if rank == 0 else 0
 
 
 def _write_reports(job: Job, processes: int, rank: int, count: int, finished: dict[int, Prediction]) -> dict[int, str]:
@@ -73,7 +79,7 @@ def _write_reports(job: Job, processes: int, rank: int, count: int, finished: di
     if finished and rank == 0:
         say(f"{len(finished)} of {total} reports are there from an earlier run")
     processes = min(processes, total - len(finished))
-    mine = len([number for number in range(rank, total, count) if number not in finished])
+    mine = len([number for number in job.share(rank, count) if number not in finished])
     if count > 1:
         events = write_as_launched(job, rank, count, finished)
     elif processes > 1:
@@ -101,6 +107,7 @@ def _identity(settings: Settings, conversations: Sequence[Conversation]) -> dict
     for each in conversations:
         asked.update(repr((each.id, each.images, each.turns[:1])).encode())
     options = {key: value for key, value in asdict(settings).items() if key in Settings.decides}
+    options |= {"samples": settings.samples} if settings.samples else {}
     return {
         "cxrgen": "reports of an unfinished run",
         "version": 2,  # of this file
@@ -127,13 +134,13 @@ def _watched(events: Iterator[Event], total: int, quiet: bool) -> Iterator[Event
 
 
 def _list_failures(
-    predictions: Path, questions: Questions, finished: dict[int, Prediction], failed: dict[int, str]
+    predictions: Path, questions: Questions, written: Written, failed: Mapping[int, Sequence[str]]
 ) -> None:
     """`P.csv.rejects.csv` and the screen say which questions have no report, and why. Raises when none has one."""
     conversations = questions.conversations
-    lost = [number for number in range(len(conversations)) if number not in finished]
+    lost = [number for number in range(len(conversations)) if number not in written]
     rejects = questions.rejects + [
-        Reject(f"question {number + 1}", conversations[number].id, "failed", failed.get(number, "not written"))
+        Reject(f"question {number + 1}", conversations[number].id, "failed", failed.get(number, ["not written"])[0])
         for number in lost
     ]
     if len(lost) == len(conversations):
@@ -152,28 +159,39 @@ def _rejects_path(predictions: Path) -> Path:
     return predictions.with_name(f"{predictions.name}.rejects.csv")
 
 
-def _write_files(
-    options: argparse.Namespace, conversations: Sequence[Conversation], finished: dict[int, Prediction]
-) -> None:
+def _write_files(options: argparse.Namespace, conversations: Sequence[Conversation], written: Written) -> None:
     """Truth, then predictions. Raises InputError when there is no room for them; the partial files stay."""
     predictions: Path = options.answers_file_pred
-    numbers = sorted(finished)
+    numbers = sorted(written)
     try:
         if options.answers_file_gt:
             truth = references(conversations)
             write_reports_csv(options.answers_file_gt, truth)
             if len(truth) < len(conversations):
                 say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
-        written = [finished[number] for number in numbers]
+        reports = [report for number in numbers for report in written[number]]
         if options.no_priors:
-            written = _without_priors(written)
-        if predictions.suffix == ".jsonl":
-            write_answers(predictions, [conversations[number] for number in numbers], written, options.model_name.name)
+            reports = _without_priors(reports)
+        if options.samples:
+            _write_samples(options, reports)
+        elif predictions.suffix == ".jsonl":
+            write_answers(predictions, [conversations[number] for number in numbers], reports, options.model_name.name)
         else:
-            write_reports_csv(predictions, written)
+            write_reports_csv(predictions, reports)
     except OSError as error:
         raise InputError(f"{error.filename or predictions}: {error.strerror}; make room and run again") from None
     print(predictions)
+
+
+def _write_samples(options: argparse.Namespace, reports: Sequence[Prediction]) -> None:
+    """predictions.jsonl with all samples, and the CSV of those that are chosen."""
+    each = options.samples
+    studies = [as_candidates(reports[start : start + each]) for start in range(0, len(reports), each)]
+    path = options.answers_file_pred.with_name(FILE_NAME)
+    write_candidates(path, studies)
+    print(path)
+    utility = read_utility(options.utility or DEFAULT_UTILITY)
+    write_chosen(options.answers_file_pred, choose(studies, options.choose or WAYS[0], utility))
 
 
 def _without_priors(written: Sequence[Prediction]) -> list[Prediction]:
@@ -185,13 +203,13 @@ def _without_priors(written: Sequence[Prediction]) -> list[Prediction]:
     return [new if speaks_of_prior(old.report) else old for old, new in zip(written, rewritten)]
 
 
-def _outcome(options: argparse.Namespace, questions: Questions, finished: dict[int, Prediction]) -> int:
+def _outcome(options: argparse.Namespace, questions: Questions, written: Written) -> int:
     """0. Raises TooManyRejects for a failed study or too many unusable questions."""
     predictions: Path = options.answers_file_pred
     total, unusable = len(questions.conversations), len(questions.rejects)
-    if len(finished) < total:
+    if len(written) < total:
         raise TooManyRejects(
-            f"{total - len(finished)} of {total} failed, see {_rejects_path(predictions)}; "
+            f"{total - len(written)} of {total} failed, see {_rejects_path(predictions)}; "
             "the others are written, and the same command tries only these again"
         )
     check_share(unusable, total + unusable, options.max_rejects, "questions", _rejects_path(predictions))

@@ -1,6 +1,6 @@
 """One run by one process, by several of this machine, or by those that `torchrun` started on many.
 
-Process r of n takes every n-th question, from r on. It needs none of the others, and so the reports are the same by
+Process r of n takes every n-th study, from r on. It needs none of the others, and so the reports are the same by
 however many they are written. Processes of one machine are started here, one a GPU or a share of the CPU's cores; under
 `torchrun` they run already, and rank 0 gathers the reports, so that nodes need no disk in common.
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,11 @@ class Job:
     predictions: Path
     identity: Identity
 
+    def share(self, rank: int, count: int) -> list[int]:
+        """The numbers of the questions of process `rank` of `count`; the samples of one study stay together."""
+        samples = max(1, self.settings.samples)
+        return [number for number in range(len(self.conversations)) if number // samples % count == rank]
+
 
 def torchrun_rank() -> tuple[int, int]:
     """Rank and number of processes as torchrun gives them; (0, 1) without it."""
@@ -47,7 +53,7 @@ def torchrun_rank() -> tuple[int, int]:
 
 def generate_shard(job: Job, rank: int, count: int, finished: Mapping[int, Prediction]) -> Iterator[Event]:
     """Write what process `rank` of `count` still has to, into its own file; with nothing to do, load no model."""
-    numbers = [number for number in range(rank, len(job.conversations), count) if number not in finished]
+    numbers = [number for number in job.share(rank, count) if number not in finished]
     if not numbers:
         return
     partial = Partial(partial_path(job.predictions, rank), job.identity)
@@ -55,10 +61,11 @@ def generate_shard(job: Job, rank: int, count: int, finished: Mapping[int, Predi
         from cxrgen.generate.engine import open_engine
 
         failures: list[Event] = []
+        digest = cache(images_digest)  # samples of a study have the same images
         asked = [job.conversations[number] for number in numbers]
         engine = open_engine(job.settings, max(len(each.images) for each in asked))
         for index, prediction in engine(asked, job.folder, lambda index, why: failures.append((numbers[index], why))):
-            partial.add(numbers[index], prediction, images_digest(job.folder, asked[index].images))
+            partial.add(numbers[index], prediction, digest(job.folder, asked[index].images))
             yield from failures
             failures.clear()
             yield numbers[index], ""

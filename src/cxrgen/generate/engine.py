@@ -100,8 +100,9 @@ def _halving_on_memory(
 
         try:
             asked = [left[number] for number in numbers]
+            scored = settings.samples > 0
             for index, prediction in write_reports(
-                checkpoint, asked, folder, size, settings.max_new_tokens, sampler, ngrams, drop
+                checkpoint, asked, folder, size, settings.max_new_tokens, sampler, ngrams, drop, scored
             ):
                 del left[numbers[index]]
                 yield numbers[index], prediction

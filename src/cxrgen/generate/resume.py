@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def read_finished(
     was begun with something else than `identity`, and for one whose lines are not as they were written.
     """
     finished: dict[int, Prediction] = {}
+    digest = cache(images_digest)  # samples of a study have the same images
     for path in partial_paths(predictions):
         header, *records = read_journal(path) or [{}]
         if not records:  # no report in it, so nothing that could be another model's
@@ -95,8 +97,8 @@ def read_finished(
         _check_identity(path, header, identity)
         for record in records:
             number = _number(path, record, identity, conversations)
-            if folder is None or record["images"] == images_digest(folder, conversations[number].images):
-                finished[number] = Prediction(record["study_id"], record["report"])
+            if folder is None or record["images"] == digest(folder, conversations[number].images):
+                finished[number] = Prediction(record["study_id"], record["report"], record.get("log_probability"))
     return finished
 
 
@@ -152,6 +154,8 @@ class Partial:
     def add(self, number: int, prediction: Prediction, images: str) -> None:
         """One report and the digest of its images. Raises InputError when it cannot be written."""
         record = {"n": number, "study_id": prediction.study_id, "report": prediction.report, "images": images}
+        if prediction.log_probability is not None:
+            record["log_probability"] = prediction.log_probability
         self._journal.add({**record, "check": _check(record, self.identity)})
 
     def close(self) -> None:

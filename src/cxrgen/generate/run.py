@@ -3,6 +3,7 @@
 --question-file is a prepared folder, LLaVA JSON or JSON lines; --image-folder defaults to its folder. Rows without a
 report have no ground-truth row. Finished reports are saved at once: after an interruption the same command continues.
 --answers-file-pred X.jsonl gives answers to chat questions as JSON lines. --images prints the report of one study.
+--samples N writes N reports a study into predictions.jsonl, beside the CSV of those that --choose keeps.
 With --baseline no model is needed: the reports come from the training split.
 """
 
@@ -13,6 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxrgen.core.candidates import DEFAULT_UTILITY, UTILITY_HELP, WAYS
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Prediction, read_studies
 from cxrgen.core.rejects import share
@@ -28,6 +30,8 @@ _EXAMPLES = """examples:
   torchrun --nnodes 2 --nproc-per-node 8 ... -m cxrgen generate --model-name model ...
   cxrgen generate --model-name model --question-file qa50.jsonl --image-folder images --answers-file-pred answers.jsonl
   cxrgen generate --model-name model --images frontal.dcm lateral.dcm --indication "Cough."
+  cxrgen generate --model-name model --question-file prepared --answers-file-pred pred.csv \\
+      --samples 8 --temperature 0.7 --choose consensus --utility rule+rouge_l
   cxrgen generate --baseline frequent --question-file prepared --answers-file-pred frequent.csv
 """
 
@@ -104,6 +108,9 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default: 0)")
     add("--top-p", type=float, default=1.0, metavar="P", help="with a temperature: nucleus sampling (default: 1)")
     add("--seed", type=int, default=0, metavar="N", help="with a temperature (default: 0)")
+    add("--samples", type=int, default=0, metavar="N", help="reports a study, into predictions.jsonl; see --choose")
+    add("--choose", choices=WAYS, help=f"with --samples: the report that is kept (default: {WAYS[0]})")
+    add("--utility", metavar="MIX", help=f"with --choose consensus: {UTILITY_HELP}")
     add("--no-priors", action="store_true", help="cut from the reports what they say of earlier studies")
 
 
@@ -145,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
     if options.question_file is None or options.answers_file_pred is None:
         raise UsageError("--question-file and --answers-file-pred are needed, or --images for one study")
     _check_outputs(options)
+    _check_choice(options)
     if options.baseline:
         return _from_training(options)
     from cxrgen.generate.batch import write_test_set
@@ -174,6 +182,27 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise UsageError(f"{path}: the question file, which the answers would overwrite")
     if len({path.resolve() for path in written}) < len(written):
         raise UsageError("--answers-file-pred and --answers-file-gt are one file")
+
+
+def _check_choice(options: argparse.Namespace) -> None:
+    """Raises UsageError, before the work, for a choice without samples and for a utility that needs more than texts."""
+    if not options.samples:
+        for flag, value in (("--choose", options.choose), ("--utility", options.utility)):
+            if value is not None:
+                raise UsageError(f"{flag} chooses among samples; give --samples N")
+        return
+    if options.baseline:
+        raise UsageError("--samples needs a model; a baseline has one report a study")
+    if options.answers_file_pred.suffix == ".jsonl":
+        raise UsageError("--samples: name a CSV as --answers-file-pred; predictions.jsonl is written beside it")
+    if options.choose == "likeliest" and options.utility:
+        raise UsageError("--utility is for --choose consensus")
+    from cxrgen.metrics import load
+    from cxrgen.metrics.consensus import read_utility
+
+    for metric in read_utility(options.utility or DEFAULT_UTILITY).metrics:
+        if load(metric).lacks({}):
+            raise UsageError(f"--utility: {metric} needs files that `cxrgen choose` takes; choose with that afterwards")
 
 
 def _from_training(options: argparse.Namespace) -> int:

@@ -38,6 +38,7 @@ class Settings:
     temperature: float = 0.0  # 0: the likeliest token
     top_p: float = 1.0
     seed: int = 0
+    samples: int = 0  # reports a study, with their log-probabilities; 0: one, without
     dtype: str = "auto"  # float32 on a CPU, bfloat16 on a GPU that has it
     bits: int = 0  # 4 or 8: the language model's weights are quantised while they are loaded
     engine: str = "auto"  # auto and transformers are one; or vllm
@@ -57,6 +58,8 @@ class Settings:
             raise UsageError("--batch-size and --max-new-tokens are at least 1")
         if not (0 <= self.temperature < math.inf and 0 < self.top_p <= 1):  # NaN fails both
             raise UsageError("--temperature is a number from 0 (the likeliest token) on, --top-p above 0 and at most 1")
+        if self.samples and (self.samples < 2 or self.temperature == 0):
+            raise UsageError("--samples is 2 or more, and needs --temperature above 0: at 0 all reports are the same")
         if self.dtype not in DTYPES:
             raise unknown("--dtype", self.dtype, DTYPES)
         if self.engine not in ENGINES:
@@ -133,6 +136,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         temperature=options.temperature,
         top_p=options.top_p,
         seed=options.seed,
+        samples=options.samples,
         dtype=options.dtype,
         bits=4 if options.load_in_4bit else 8 if options.load_in_8bit else 0,
         engine=options.engine,

@@ -22,7 +22,7 @@ from transformers import GenerationConfig
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
 from cxrgen.generate.decoding.decode import Failed
-from cxrgen.generate.decoding.sampling import report_text, stop_criteria, study_seed
+from cxrgen.generate.decoding.sampling import drawn_for, report_text, stop_criteria, study_seed
 from cxrgen.generate.settings import Settings
 from cxrgen.generate.vllm_adapter import part
 from cxrgen.model.chat import ChatFamily
@@ -101,11 +101,13 @@ class VllmEngine:
                 except InputError as error:
                     failed(number, str(error))
             prompts = [prompt for _, prompt in asked]
-            how = [self._sampling(conversations[number].id) for number, _ in asked]
+            how = [self._sampling(drawn_for(conversations[number])) for number, _ in asked]
             results = self.model.generate(prompts, how, use_tqdm=False, lora_request=self.adapter)
             for (number, _), result in zip(asked, results):
-                text = report_text(list(result.outputs[0].token_ids), self.stop)
-                yield number, Prediction(conversations[number].id, text)
+                written = result.outputs[0]
+                text = report_text(list(written.token_ids), self.stop)
+                mean = written.cumulative_logprob / len(written.token_ids) if self.settings.samples else None
+                yield number, Prediction(conversations[number].id, text, mean)
 
     def _prompt(self, conversation: Conversation, folder: Path) -> dict[str, Any]:
         format = self.settings.format
@@ -126,6 +128,7 @@ class VllmEngine:
             max_tokens=settings.max_new_tokens,
             stop=[self.stop.text] if self.stop.text else None,
             stop_token_ids=sorted(self.stop.tokens),
+            logprobs=0 if settings.samples else None,  # of the tokens that are drawn, and of no others
         )
 
 

@@ -18,7 +18,8 @@ from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.folders import require_space
 from cxrgen.core.progress import say
 from cxrgen.core.rejects import share
-from cxrgen.llava_med.http import RetryPolicy, SourceFailed, fetch
+from cxrgen.core.retries import RetryPolicy
+from cxrgen.llava_med.http import SourceFailed, fetch
 from cxrgen.llava_med.pmc_figures import ALLOWED_HOSTS, Figures, fetch_figures
 from cxrgen.llava_med.published_files import FILES, GROUPS, Published
 

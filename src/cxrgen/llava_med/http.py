@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import http.client
 import os
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from cxrgen.core.files import sha256_file
 from cxrgen.core.progress import track
+from cxrgen.core.retries import RETRIED, RetryPolicy, short
 
 _CHUNK = 1 << 20
-_RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
 class SourceFailed(Exception):
@@ -31,24 +29,6 @@ class SourceFailed(Exception):
     def __init__(self, reason: str, gone: bool = False) -> None:
         super().__init__(reason)
         self.gone = gone  # the server says that there is no such file
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """Retry policy: tries without progress, seconds of the first wait (then doubled), seconds until a timeout."""
-
-    tries: int = 6
-    first_wait: float = 1.0
-    longest_wait: float = 60.0
-    timeout: float = 60.0
-    sleep: Callable[[float], None] = time.sleep
-
-    def wait(self, failures: int, asked_for: str | None = None) -> None:
-        """Wait before another try; as long as the server asked for, where it did."""
-        seconds = self.first_wait * 2 ** (failures - 1)
-        if asked_for and asked_for.isdigit():
-            seconds = max(seconds, float(asked_for))
-        self.sleep(min(seconds, self.longest_wait))
 
 
 def fetch(url: str, target: Path, size: int, slack: int, sha256: str, retry: RetryPolicy) -> str:
@@ -169,17 +149,10 @@ def _range_start(response: Any) -> int:
 def refusal(error: Exception) -> str | None:
     """What a busy server asks us to wait; raises SourceFailed for an answer that another try does not change."""
     if isinstance(error, urllib.error.HTTPError):
-        if error.code not in (*_RETRIED, 416):
+        if error.code not in (*RETRIED, 416):
             raise SourceFailed(f"HTTP {error.code} {error.reason}", gone=error.code in (404, 410)) from None
         return str(error.headers.get("Retry-After") or "") or None
     return None
-
-
-def short(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code}"
-    reason = getattr(error, "reason", error)
-    return str(reason) or type(error).__name__
 
 
 def _mark(part: Path) -> Path:

@@ -16,7 +16,7 @@ import shutil
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,8 +29,9 @@ from cxrgen.core.errors import InputError, TooManyRejects
 from cxrgen.core.files import is_file, make_folder, replacing, write_csv
 from cxrgen.core.journal import Journal, read_journal
 from cxrgen.core.progress import track
+from cxrgen.core.retries import RetryPolicy, short
 from cxrgen.core.tables import read_text
-from cxrgen.llava_med.http import RetryPolicy, SourceFailed, open_url, refusal, short
+from cxrgen.llava_med.http import SourceFailed, open_url, refusal
 
 ALLOWED_HOSTS = ("ftp.ncbi.nlm.nih.gov", "www.ncbi.nlm.nih.gov")
 MANIFEST, MISSING = "manifest.jsonl", "missing.csv"
@@ -77,7 +78,7 @@ def fetch_figures(wanted: Figures, retry: RetryPolicy, dry_run: bool = False) ->
     open_ones = {url: members for url, members in archives.items() if url not in settled}
     if dry_run:
         there = sum(1 for members in archives.values() for pair in members if _image(wanted, pair).is_file())
-        hosts = ", ".join(sorted({_host(url) for url in open_ones}))
+        hosts = ", ".join(_hosts(open_ones, wanted.hosts))
         return (
             f"{total} figures in {len(archives)} archives: {there} there, {len(open_ones)} archives to read ({hosts})"
         )
@@ -116,6 +117,13 @@ def _settled(
             if all(pair in lacking or _image(wanted, pair).is_file() for pair in members):
                 settled[url] = _lacking(url, lacking, known.status, known.reason)
     return settled
+
+
+def _hosts(urls: Iterable[str], allowed: Collection[str]) -> list[str]:
+    """Those that may be asked by name; of others, which only the list knows, how many there are."""
+    named = {_host(url) for url in urls}
+    others = len(named.difference(allowed))
+    return sorted(named.intersection(allowed)) + [f"{others} other hosts, see --allow-host"] * (others > 0)
 
 
 def _host(url: str) -> str:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import LlamaConfig, MistralConfig
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.tables import read_json
 from cxrgen.llava_med.lazy_tensors import LazyTensor, cast, in_memory, whole
 from cxrgen.model.checkpoint import LLAVA_TYPES
+from cxrgen.model.folder_checks import check_config
 
 MODEL_TYPES = (*LLAVA_TYPES, "llama")  # the last: a base, or an old delta
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -31,6 +32,7 @@ _TEXT_FIELDS = (
     *("head_dim", "hidden_act", "max_position_embeddings", "initializer_range", "rms_norm_eps", "rope_theta"),
     *("rope_scaling", "sliding_window", "attention_bias", "attention_dropout"),
 )
+_NEEDED_FIELDS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 _LAYER_TENSORS = (
     "input_layernorm",
     "post_attention_layernorm",
@@ -54,15 +56,19 @@ class Layout:
 
 
 def read_layout(folder: Path) -> Layout:
-    """Read config.json. Raises InputError when it is missing, or of a model that is none of these."""
+    """Read config.json. Raises InputError when it is missing, damaged, or of a model that is none of these."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise InputError(f"{folder}: no config.json, so this is no checkpoint folder; bring the one that belongs to it")
-    config = read_json(path)
-    model_type = config.get("model_type", "") if isinstance(config, dict) else ""
+    config = check_config(Path(folder))
+    model_type = config.get("model_type", "")
     if model_type not in (*MODEL_TYPES, "mistral"):
         raise InputError(f"{path}: model type {model_type!r} is none of {', '.join(MODEL_TYPES)}")
-    return Layout(config, model_type == "llava" and "text_config" in config, model_type)
+    layout = Layout(config, model_type == "llava" and "text_config" in config, model_type)
+    lacking = [name for name in _NEEDED_FIELDS if text_settings(layout).get(name) is None]
+    if lacking:
+        raise InputError(f"{path}: {lacking[0]} is missing; bring the file that belongs to the weights")
+    return layout
 
 
 def original_tensors(tensors: Mapping[str, LazyTensor], layout: Layout) -> dict[str, LazyTensor]:
@@ -193,8 +199,15 @@ def needed_shapes(
 
 
 def text_settings(layout: Layout) -> dict[str, Any]:
-    """The language model's fields of config.json; its special token ids come from the tokenizer instead."""
-    source = layout.config["text_config"] if layout.stock else layout.config
+    """The language model's fields of config.json; its special token ids come from the tokenizer instead.
+
+    A stock config.json leaves out what equals the defaults of the language model's class.
+    """
+    source = layout.config
+    if layout.stock:
+        defaults = (MistralConfig if layout.mistral else LlamaConfig)()
+        source = {name: getattr(defaults, name) for name in (*_NEEDED_FIELDS, "num_key_value_heads")}
+        source |= layout.config["text_config"]
     found = {name: source[name] for name in _TEXT_FIELDS if source.get(name) is not None}
     turning = source.get("rope_parameters") or {}
     if "rope_theta" in turning:

@@ -27,6 +27,15 @@ Columns = tuple[int, int, int]  # of hits, false alarms and misses in a table of
 
 
 @dataclass(frozen=True)
+class Noted:
+    """An error that a metric found in one study, to be shown beside its texts."""
+
+    kind: str
+    finding: str  # in the metric's own words, which may be those of a report
+    urgent: bool = False
+
+
+@dataclass(frozen=True)
 class MetricResult:
     """Counts of shape (N studies, K) and the function from (..., K) sums to named scores of shape (...)."""
 
@@ -37,6 +46,8 @@ class MetricResult:
     target_one: frozenset[str] = field(default_factory=frozenset)  # names of scores of which 1 is best
     f1: Mapping[str, tuple[Columns, ...]] = field(default_factory=dict)  # F1 of a finding, or the mean F1 of several
     of_study: Callable[[Floats], dict[str, Floats]] | None = None  # where a study alone is scored otherwise than a set
+    noted: Sequence[Sequence[Noted]] = ()  # of each study, or nothing at all
+    unscored: Callable[[Floats], dict[str, int]] | None = None  # from counts (N, K): studies without a value, by reason
 
     def per_study(self) -> dict[str, Floats]:
         """Each score of each study by itself, shape (N,)."""
@@ -82,6 +93,10 @@ def _nothing(given: Mapping[str, Any]) -> str:
     return ""
 
 
+def _accepted(given: Mapping[str, Any]) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Metric:
     """What is known of a metric besides its numbers; `measure(hypotheses, references, **options)` makes those.
@@ -105,6 +120,9 @@ class Metric:
     weights: bool = False  # needs those of a model, and the time that takes
     by_pair: Callable[[Mapping[str, Any]], bool] = never
     lacks: Callable[[Mapping[str, Any]], str] = _nothing  # what it cannot run without, by its options, as one line
+    check: Callable[[Mapping[str, Any]], None] = _accepted  # raises UsageError for its options, before files are read
+    for_baselines: Callable[[Mapping[str, Any]], bool] = always  # whether baselines are measured too, by its options
+    keeps: str = ""  # folder of the results in which it keeps what it computed, where no other is given as `cache`
     headline: Mapping[str, int] = field(default_factory=dict)  # places of its scores among those to look at first
     study_order: Mapping[str, int] = field(default_factory=dict)  # its scores that sort single studies; lowest first
 
@@ -129,6 +147,7 @@ METRICS = {  # the file, or "file:NAME" of the record where a file has several
     "green": "cxrgen.metrics.clinical.radeval:GREEN",
     "srr": "cxrgen.metrics.clinical.radeval:SRR",
     "radcliq": "cxrgen.metrics.clinical.radcliq",
+    "judge": "cxrgen.metrics.clinical.judge",
 }
 
 

@@ -123,6 +123,11 @@ CARDS = {
         {"": "CXR-Report-Metric; ReXrank prints 1 / v1"},
         f"distilroberta-base, chexbert.pth, {_RADEVAL}",
     ),
+    "judge": Card(
+        "Findings that both texts state, and errors by kind and urgency, as a language model lists them; means of "
+        "studies. As good as that model: `cxrgen meta` says how far it agrees with people.",
+        needs="a chat endpoint (--judge URL --judge-model NAME), to which report texts are sent",
+    ),
 }
 
 _NAMES = (  # pattern of a score's name, the plain name
@@ -153,6 +158,12 @@ _NAMES = (  # pattern of a score's name, the plain name
     (r"ratescore", "RaTEScore"),
     (r"green", "GREEN"),
     (r"srr_f1_weighted", "SRR-BERT F1, weighted"),
+    (r"judge_matched", "Findings in both texts (judge)"),
+    (r"judge_(missed|invented|misplaced)", r"Findings \1 (judge)"),
+    (r"judge_severity", "Findings of wrong severity (judge)"),
+    (r"judge_comparison", "Comparisons invented or omitted (judge)"),
+    (r"judge_(urgent)", "Urgent errors (judge)"),
+    (r"judge_errors", "All errors (judge)"),
     (r"radcliq_v(\d)", r"RadCliQ-v\1"),
     (r"radcliq_v(\d)_inverse", r"1 / RadCliQ-v\1"),
 )

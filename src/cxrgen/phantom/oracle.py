@@ -8,13 +8,15 @@ guess). The grain of the images is left out, so no reader of pixels quite gets t
     lateral  everything but sides, and rib fractures, which are drawn on frontals alone
     both     everything
 
-None of them tells a cause (the indication does) or a change (the earlier study does).
+None of them tells a cause (the indication does) or a change (the earlier study does: its images all of it, its report
+what words say, which is less than how far fluid has risen).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from cxrgen.phantom.findings import COLUMNS, NAMES, NINE
 
@@ -33,6 +35,44 @@ def optimum(rows: Sequence[Row], table: Sequence[Row]) -> dict[str, dict[str, fl
     """
     rows, table = [_with_depth(row) for row in rows], [_with_depth(row) for row in table]
     return {views: _scores(views, rows, table) for views in VIEW_SETS}
+
+
+def context_optimum(
+    truth: Mapping[str, Row], study_ids: Sequence[str], views: str, parts: Collection[str]
+) -> dict[str, float | None]:
+    """Score name -> the best that can be expected with images of `views` and these parts of the context.
+
+    `truth` holds the rows of findings.csv by study, `study_ids` those that are scored. Of the parts, `indication` tells
+    causes, `prior-images` and `prior-report` changes; the others tell nothing here. Without an earlier study, whether a
+    finding is there now is seen, and so which changes it can have.
+    """
+    table = [_with_earlier(row, truth) for row in truth.values()]
+    rows = [_with_earlier(truth[name], truth) for name in study_ids]
+    scores = {name: value for name, value in _scores(views, rows, table).items() if " + " not in name}
+    for detail in _CONTEXT:
+        columns = [column for column in COLUMNS if column.endswith(f"_{detail}")]
+        told = partial(_told, parts=frozenset(parts))
+        scores[f"finding_{detail}_accuracy"] = _best_guess(columns, rows, table, told)
+    return scores
+
+
+def _with_earlier(row: Row, truth: Mapping[str, Row]) -> Row:
+    """The row with the cells of the earlier study behind "before ", where there is one."""
+    before = truth.get(row.get("prior_study_id", ""), {})
+    return _with_depth({**row, **{f"before {name}": cell for name, cell in before.items()}})
+
+
+def _told(column: str, row: Row, parts: frozenset[str]) -> str:
+    """What is known of a cause or change beyond its own words: alike for studies that nothing tells apart."""
+    finding, _, detail = column.rpartition("_")
+    if detail == "cause":
+        return row[column] if "indication" in parts else ""
+    if "prior-images" in parts:
+        return row[column]
+    seen = [row[finding], row.get(f"{finding}_size", "")]
+    if "prior-report" in parts:
+        seen += [row.get(f"before {finding}", ""), row.get(f"before {finding}_size", "")]
+    return " ".join(seen)
 
 
 def _with_depth(row: Row) -> Row:
@@ -64,16 +104,23 @@ def _f1(name: str, views: str, rows: Sequence[Row]) -> float | None:
 
 
 def _accuracy(columns: Sequence[str], views: str, rows: Sequence[Row], table: Sequence[Row]) -> float | None:
-    """Expected share of right words over the filled cells of `columns`."""
+    """Expected share of right words over the filled cells of `columns`, by what images of `views` show of them."""
+    return _best_guess(columns, rows, table, lambda column, row: _shown(column, row[column], views))
+
+
+def _best_guess(
+    columns: Sequence[str], rows: Sequence[Row], table: Sequence[Row], known: Callable[[str, Row], str]
+) -> float | None:
+    """Expected share of right words for a reader who names the likeliest word of the rows that look like this one."""
     right, counted = 0.0, 0
     for column in columns:
         groups: dict[str, Counter[str]] = {}
         for row in table:
             if row[column]:
-                groups.setdefault(_shown(column, row[column], views), Counter())[row[column]] += 1
+                groups.setdefault(known(column, row), Counter())[row[column]] += 1
         for row in rows:
             if row[column]:
-                group = groups[_shown(column, row[column], views)]
+                group = groups[known(column, row)]
                 right += max(group.values()) / group.total()
                 counted += 1
     return right / counted if counted else None

@@ -17,6 +17,7 @@ import numpy as np
 from cxrgen.core import __version__
 from cxrgen.core.files import write_text
 from cxrgen.core.records import Study
+from cxrgen.evaluate.page.abstention import abstention
 from cxrgen.evaluate.page.board import beside_published, cards, scoreboard
 from cxrgen.evaluate.page.errors import errors
 from cxrgen.evaluate.page.findings import no_finding, per_finding
@@ -67,6 +68,7 @@ def write_report(path: Path, scored: Scored) -> None:
         per_finding(found, scores.groups, hyp, ref),
         studies_section(pairs, scores, found, scored.studies, scored.prepared, scored.shown),
         strata(scores, scored.subjects, {**masks, **scored.by}),
+        abstention(scores, scored.subjects, pairs.confidences),
         degeneration(pairs.hypotheses, pairs.references, scored.shown.texts),
         _correlations(scores),
         cards(scores),

@@ -14,6 +14,7 @@ import numpy as np
 
 from cxrgen.core.records import Study
 from cxrgen.evaluate.defaults import IMAGE_SIZE
+from cxrgen.evaluate.page import judged
 from cxrgen.evaluate.page.aligned import aligned
 from cxrgen.evaluate.page.errors import KINDS, Errors, in_words
 from cxrgen.evaluate.page.orders import flaw, orders
@@ -49,17 +50,21 @@ def studies_section(
             places[row][which] = place
     first = next(iter(by_name.values()))
     names = headline(scores.per_study)
+    noted = judged.noted_by_study(scores)
     articles = []
     for place, row in enumerate(first):
         study = studies.get(pairs.study_ids[row])
-        parts = [_head(row, pairs, scores, names), _chips(found.of_study[row], flaws[row])]
+        parts = [
+            _head(row, pairs, scores, names),
+            _chips(found.of_study[row], flaws[row], judged.chips(noted[row], shown.texts)),
+        ]
         texts = [_texts(pairs.references[row], pairs.hypotheses[row])] if shown.texts else []
         parts.append(tag("div", *images_of(study, prepared, shown), *texts, class_="split"))
-        listed = " ".join(f"{kind}:{finding}" for kind, finding in found.of_study[row])
+        listed = " ".join([*(f"{kind}:{finding}" for kind, finding in found.of_study[row]), *judged.keys(noted[row])])
         ranks = " ".join(map(str, places[row]))
         hidden = None if place < _FIRST else ""
         articles.append(tag("article", *parts, class_="case", data_e=listed, data_r=ranks, hidden=hidden))
-    parts = [_controls(by_name, found), tag("div", *articles, id="cases")]
+    parts = [_controls(by_name, found, judged.options(noted)), tag("div", *articles, id="cases")]
     parts.append(tag("button", "Show more", type="button", id="more", class_="needs-script"))
     return Section("Studies", parts, _words(sorted_by, shown, scores.n))
 
@@ -79,9 +84,10 @@ def _words(sorted_by: Sequence[str], shown: Shown, count: int) -> str:
     return " ".join(words)
 
 
-def _controls(by_name: Mapping[str, Sequence[int]], found: Errors) -> Html:
+def _controls(by_name: Mapping[str, Sequence[int]], found: Errors, more: Mapping[str, str]) -> Html:
     findings = sorted({finding for errors in found.of_study for _, finding in errors if finding})
     kinds = [tag("option", f"{words} ({found.count(kind):,})", value=kind) for kind, words in KINDS.items()]
+    kinds += [tag("option", words, value=kind) for kind, words in more.items()]
     return tag(
         "form",
         _choice("Error", "kind", [tag("option", "all studies", value=""), *kinds]),
@@ -111,12 +117,12 @@ def _head(row: int, pairs: Pairs, scores: Scores, names: Sequence[str]) -> Html:
     return tag("h3", tag("span", "Study ", pairs.study_ids[row]), words)
 
 
-def _chips(errors: Sequence[tuple[str, str]], wrong_form: str) -> Html:
+def _chips(errors: Sequence[tuple[str, str]], wrong_form: str, more: Sequence[Html]) -> Html:
     chips = [
         tag("a", f"{KINDS[kind]}{': ' if finding else ''}{in_words(finding)}", class_=f"chip {kind}",
             href=f"#errors:{kind}:{finding}")
         for kind, finding in errors
-    ]  # fmt: skip
+    ] + list(more)  # fmt: skip
     if wrong_form:
         chips.append(tag("span", wrong_form, class_="chip form"))
     return tag("p", *(chips or [tag("span", "no error", class_="chip")]), class_="chips")

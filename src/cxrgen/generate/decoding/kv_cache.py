@@ -56,6 +56,13 @@ class RowKVCache:
             for buffer, other in zip(pair, others):
                 buffer[list(slots), :length] = other[:, :length]
 
+    def row(self, slot: int, length: int) -> RowKVCache:
+        """The first `length` columns of a row, copied, as a cache of one row."""
+        one = RowKVCache(1)
+        one.columns = length
+        one.layers = [[buffer[slot : slot + 1, :length].clone() for buffer in pair] for pair in self.layers]
+        return one
+
     def reserve(self, columns: int) -> None:
         """Room for at least `columns` columns."""
         if columns > self.columns:

@@ -23,10 +23,11 @@ def write_reports(
     sampler: Sampler = greedy,
     ngrams: NgramTable | None = None,
     failed: Failed | None = None,
+    scored: bool = False,
 ) -> Iterator[tuple[int, Prediction]]:
     """`decode.write_reports` for class llava, transformers' own `generate` in static batches for every other."""
     asked = (checkpoint, conversations, folder, batch_size, max_new_tokens, sampler)
     if family_of(checkpoint).refills:
-        yield from decode.write_reports(*asked, ngrams, failed)
+        yield from decode.write_reports(*asked, ngrams, failed, scored)
     else:
-        yield from write_in_static_batches(*asked, failed)
+        yield from write_in_static_batches(*asked, failed, scored)

@@ -1,7 +1,7 @@
 """Which token comes next, when a report ends, and what of the written text is the report.
 
-The random number of a token is a hash of (seed, study, position). So a sampled report is the same in any batch, in any
-process, after any interruption, and with speculative decoding or without.
+The random number of a token is a hash of (seed, study, sample, position). So a sampled report is the same in any batch,
+in any process, after any interruption, and with speculative decoding or without.
 
 Shapes: n rows of logits, V tokens of the vocabulary.
 """
@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.records import Conversation
 
-# Logits (n, V), the study of each row, how many tokens each has already; returns n token ids.
+# Logits (n, V), `drawn_for` of each row, how many tokens each has already; returns n token ids.
 Sampler = Callable[[torch.Tensor, Sequence[str], Sequence[int]], "list[int]"]
 Failed = Callable[[int, str], None]  # index of the conversation, what is wrong with it
 
@@ -56,6 +57,18 @@ def _nucleus(temperature: float, top_p: float, seed: int) -> Sampler:
         return chosen
 
     return sample
+
+
+def drawn_for(conversation: Conversation) -> str:
+    """What random numbers belong to: the study, and which of its samples. The first is the only one of a plain run."""
+    return f"{conversation.id}\0{conversation.sample}" if conversation.sample else conversation.id
+
+
+def log_probabilities(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
+    """The model's own log-probability of each of n tokens: at temperature 1, of all tokens."""
+    rows = logits.float().log_softmax(dim=-1)  # (n, V)
+    found: list[float] = rows.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
+    return found
 
 
 def _check_finite(largest: torch.Tensor, studies: Sequence[str]) -> None:

@@ -16,7 +16,16 @@ from transformers import GenerationConfig, LogitsProcessor
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Prediction
-from cxrgen.generate.decoding.sampling import Failed, Sampler, StopCriteria, greedy, report_text, stop_criteria
+from cxrgen.generate.decoding.sampling import (
+    Failed,
+    Sampler,
+    StopCriteria,
+    drawn_for,
+    greedy,
+    log_probabilities,
+    report_text,
+    stop_criteria,
+)
 from cxrgen.model.batches import merge_inputs
 from cxrgen.model.chat import ChatFamily
 from cxrgen.model.checkpoint import Checkpoint
@@ -38,11 +47,12 @@ def write_in_static_batches(
     max_new_tokens: int,
     sampler: Sampler = greedy,
     failed: Failed | None = None,
+    scored: bool = False,
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield (index into `conversations`, report), a batch at a time. Arguments and errors as in `write_reports`."""
     checkpoint.model.eval()
     family = ChatFamily(checkpoint.processor, checkpoint.format)
-    batch = _Batch(checkpoint, family, folder, max_new_tokens, sampler)
+    batch = _Batch(checkpoint, family, folder, max_new_tokens, sampler, scored)
     window = batch_size * _SORTED_BATCHES
     for start in range(0, len(conversations), window):
         prompts = []
@@ -67,10 +77,16 @@ class _Batch:
     """What all batches of a run share."""
 
     def __init__(
-        self, checkpoint: Checkpoint, family: ChatFamily, folder: Path, max_new_tokens: int, sampler: Sampler
+        self,
+        checkpoint: Checkpoint,
+        family: ChatFamily,
+        folder: Path,
+        max_new_tokens: int,
+        sampler: Sampler,
+        scored: bool,
     ) -> None:
         self.model, self.family, self.folder, self.sampler = checkpoint.model, family, folder, sampler
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens, self.scored = max_new_tokens, scored
         self.longest = int(self.model.config.get_text_config().max_position_embeddings)
         stop = stop_criteria(checkpoint.tokenizer, self.model.generation_config, checkpoint.format.template)
         self.stop: StopCriteria = replace(stop, tokens=stop.tokens | family.stop_tokens)
@@ -96,15 +112,17 @@ class _Batch:
         lengths = {number: row["input_ids"].shape[1] for number, row in rows.items()}
         inputs = {name: self._placed(value) for name, value in merge_inputs([*rows.values()], self.pad, True).items()}
         width = max(lengths.values())
-        studies = [asked[number].id for number in rows]
+        chosen = _Chosen(self.sampler, [drawn_for(asked[number]) for number in rows], width, self.scored)
         written = self.model.generate(
             **inputs,
             generation_config=self._plainly(min(self.max_new_tokens, self.longest - min(lengths.values()))),
-            logits_processor=[_Chosen(self.sampler, studies, width)],
+            logits_processor=[chosen],
         )
-        for (number, length), row in zip(lengths.items(), written[:, width:].tolist()):
-            answer = self._up_to_the_end(row[: self.longest - length])
-            yield number, Prediction(asked[number].id, report_text(answer, self.stop))
+        for place, ((number, length), row) in enumerate(zip(lengths.items(), written[:, width:].tolist())):
+            row = row[: min(self.max_new_tokens, self.longest - length)]
+            answer = self._up_to_the_end(row)
+            mean = chosen.mean(place, min(len(answer) + 1, len(row))) if self.scored else None  # the end token counts
+            yield number, Prediction(asked[number].id, report_text(answer, self.stop), mean)
 
     def _placed(self, value: torch.Tensor) -> torch.Tensor:
         dtype = self.model.dtype if value.is_floating_point() else value.dtype
@@ -130,10 +148,18 @@ class _Batch:
 class _Chosen(LogitsProcessor):  # type: ignore[misc]
     """Leaves one token a row: the one that the sampler chooses for this study and position."""
 
-    def __init__(self, sampler: Sampler, studies: Sequence[str], width: int) -> None:
-        self.sampler, self.studies, self.width = sampler, studies, width
+    def __init__(self, sampler: Sampler, studies: Sequence[str], width: int, scored: bool) -> None:
+        self.sampler, self.studies, self.width, self.scored = sampler, studies, width, scored
+        self.log_probabilities: list[list[float]] = []  # of each step, for each row
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         steps = [input_ids.shape[1] - self.width] * len(self.studies)
-        chosen = torch.tensor(self.sampler(scores, self.studies, steps), device=scores.device)
+        tokens = self.sampler(scores, self.studies, steps)
+        if self.scored:
+            self.log_probabilities.append(log_probabilities(scores, tokens))
+        chosen = torch.tensor(tokens, device=scores.device)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0.0)
+
+    def mean(self, row: int, count: int) -> float:
+        """The mean log-probability of a row's first `count` tokens."""
+        return sum(step[row] for step in self.log_probabilities[:count]) / count
