@@ -6,6 +6,7 @@ The network is small enough to learn on two cores in minutes and to ship with th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -69,4 +70,12 @@ def write_weights(path: Path, network: ViewNetwork, metadata: dict[str, str]) ->
     """The weights as 16-bit safetensors; `metadata` says what they were made from."""
     tensors = {name: tensor.detach().half() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, {"cxrgen_views": FORM, **metadata}))
+        temporary.write_bytes(_in_order(save(tensors, {"cxrgen_views": FORM, **metadata})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file with its header sorted: the library writes the metadata in any order."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
