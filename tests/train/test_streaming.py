@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_models import gemma3
 from tests.train.material import TORCHRUN, assert_close, assert_equal, cxrgen, opened, small, weights, write_prepared
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
+from cxrgen.core.files import sha256_file
+from cxrgen.core.records import read_studies, write_studies
 from cxrgen.train.callbacks import RunCallback
 from cxrgen.train.config import DataConfig
 from cxrgen.train.data import SamplerConfig
@@ -109,9 +113,7 @@ def test_a_shard_that_is_cut_or_missing_is_named_before_training(copied: Path) -
         read_shards(copied, "train")
 
 
-def test_an_image_or_a_record_that_changed_is_found_when_it_is_read(
-    checkpoint: Any, copied: Path, tmp_path: Path
-) -> None:
+def test_a_record_that_changed_is_found_when_it_is_read(checkpoint: Any, copied: Path, tmp_path: Path) -> None:
     for shard in copied.glob("train-*.tar"):
         data = bytearray(shard.read_bytes())
         data[: len(data)] = data.replace(b'"study_id"', b'"study_ix"')
@@ -120,9 +122,26 @@ def test_an_image_or_a_record_that_changed_is_found_when_it_is_read(
         seen(stream_of(checkpoint, copied, tmp_path / "scratch"), SamplerConfig(4), 1)
 
 
-def test_studies_that_do_not_fit_are_counted_against_the_limit(checkpoint: Any, shards: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_an_image_that_changed_is_found_when_it_is_read(checkpoint: Any, tmp_path: Path) -> None:
+    prepared = write_prepared(tmp_path / "prepared", train=4, valid=0)
+    studies = read_studies(prepared)
+    with_hashes = [
+        replace(
+            study,
+            views=tuple(replace(view, sha256=sha256_file(prepared / view.path)) for view in study.views),
+        )
+        for study in studies
+    ]
+    write_studies(prepared / "studies.parquet", with_hashes)
+    assert main(["export-data", str(prepared), "--to", "shards", "--out", str(tmp_path / "shards")]) == 0
+    assert seen(stream_of(checkpoint, tmp_path / "shards", tmp_path / "good"), SamplerConfig(4), 1)
+    shard = tmp_path / "shards" / "train-00000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"IDAT", b"IDAX"))
+    with pytest.raises(InputError, match=r"train-00000\.tar: the image at byte \d+ has changed"):
+        seen(stream_of(checkpoint, tmp_path / "shards", tmp_path / "bad"), SamplerConfig(4), 1)
 
+
+def test_studies_that_do_not_fit_are_counted_against_the_limit(checkpoint: Any, shards: Path, tmp_path: Path) -> None:
     short = replace(checkpoint, format=replace(checkpoint.format, max_length=24))
     with pytest.raises((TooManyRejects, InputError), match=r"cannot be used|left out"):
         seen(stream_of(short, shards, tmp_path, long="drop"), SamplerConfig(4), 6)
@@ -190,6 +209,18 @@ def test_a_broken_run_goes_on_bit_by_bit(
     assert not list((tmp_path / "run").glob(".images*"))
     train(small(shards, tmp_path / "run", **SETTINGS, resume=True, dataloader_num_workers=workers))
     assert_equal(weights(tmp_path / "run"), weights(unbroken))
+
+
+def test_a_checkpoint_of_such_a_run_becomes_a_model(unbroken: Path, tmp_path: Path) -> None:
+    assert main(["export", str(unbroken), "--step", "last", "--out", str(tmp_path / "model")]) == 0
+    assert_equal(weights(tmp_path / "model"), weights(unbroken))
+
+
+def test_a_model_with_its_own_processor_gets_images_when_its_samples_are_made(shards: Path, tmp_path: Path) -> None:
+    """Its tokens depend on the sizes of images, so a window's images are unpacked before."""
+    model = gemma3(tmp_path / "gemma")
+    losses = train(small(shards, tmp_path / "run", **SETTINGS, model_name_or_path=str(model), max_steps=3))
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.slow
