@@ -35,6 +35,7 @@ COMMANDS = {
     "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
     "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),
     "train": ("cxrgen.train.run", "train a report writer"),
+    "plan": ("cxrgen.train.plan_command", "memory, time and cost of a training run, before it is started"),
     "recipes": ("cxrgen.train.recipes_command", "the packaged training recipes"),
     "export": ("cxrgen.train.export_command", "a run's checkpoint as a ready model folder"),
     "generate": ("cxrgen.generate.run", "write reports for a test set"),

@@ -65,6 +65,35 @@ def test_excel(tmp_path: Path) -> None:
         read_table(tmp_path / "b.xlsx")
 
 
+def test_one_file_of_rexrank_holds_reports_and_references(tmp_path: Path) -> None:
+    path = tmp_path / "all.json"
+    content = {
+        "1": {"findings": "Heart normal.", "impression": "", "model_prediction": "Clear."},
+        "2": {"report": "Left effusion.", "section_findings": "other", "model_prediction": "Effusion."},
+        "3": {"reports": "Findings: Edema.", "model_prediction": ""},
+        "4": {"image_path": ["a.png"], "model_prediction": "Nothing to compare with."},
+        "5": {"section_findings": None, "section_impression": "Normal."},
+    }
+    path.write_text(json.dumps(content))
+    written = {row.cells["study_id"]: row.cells["report"] for row in read_table(path).rows}
+    assert written == {
+        "1": "Clear.",
+        "2": "Effusion.",
+        "3": "",
+        "4": "Nothing to compare with.",
+        "5": "Impression: Normal.",
+    }
+    wanted = {row.cells["study_id"]: row.cells["report"] for row in read_table(path, references=True).rows}
+    assert wanted == {
+        "1": "Findings: Heart normal.",
+        "2": "Left effusion.",
+        "3": "Findings: Edema.",
+        "5": "Impression: Normal.",
+    }
+    path.write_text(json.dumps({name: {"model_prediction": "Clear."} for name in "12"}))
+    assert len(read_table(path, references=True).rows) == 2, "reports of a second system, to compare with"
+
+
 def test_rexrank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "pred.json").write_text(json.dumps(REXRANK))
     references = {name: {k: v for k, v in of.items() if k != "model_prediction"} for name, of in REXRANK.items()}
@@ -109,3 +138,14 @@ def test_groups_by_a_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     capsys.readouterr()
     assert main([*command, "--by", "scanner"]) == 2
     assert "no such column" in capsys.readouterr().err
+
+
+def test_rexranks_file_by_any_name_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "results", tmp_path / "out"
+    path.write_text(json.dumps({**REXRANK, "CXR3": {"report": "Clear.", "model_prediction": "Clear."}}))
+    command = ["evaluate", "--pred", str(path), "--gt", str(path), "--metrics", "bleu", "--out", str(out)]
+    assert main([*command, "--format", "rexrank"]) == 0
+    assert json.loads((out / "scores.json").read_text())["n"] == 3
+    path.write_text(json.dumps(ROWS))
+    assert main([*command, "--format", "rexrank"]) == 1
+    assert "results: not ReXrank's file" in capsys.readouterr().err

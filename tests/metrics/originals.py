@@ -4,7 +4,7 @@ R2Gen's cleaner cannot be installed. It is written again here from its descripti
 regular expressions, so that it shares nothing with `cxrgen.text.cleaning`.
 
 Run as a script, it records what they answer on the made-up strings of `odd_strings.json`, so that the check lives on
-where Java or a package is absent: `python tests/metrics/originals.py`.
+where Java or a package is absent: `python tests/metrics/originals.py`, and `... several` for several references.
 """
 
 from __future__ import annotations
@@ -186,6 +186,91 @@ def odd_pairs(strings: Texts) -> tuple[list[str], list[str]]:
     return [*shorter, *strings], [*strings, *strings[1:], strings[0]]
 
 
+Lists = Sequence[Sequence[str]]
+
+
+def odd_several(strings: Texts) -> tuple[list[str], list[list[str]]]:
+    """Every odd string that holds something, less its last word, against itself and up to two of its neighbours."""
+    kept = [text for text in strings if text.strip()]
+    shorter = [" ".join([*text.split(" ")[:-1], "heart"]) for text in kept]
+    around = [[kept[(i + step) % len(kept)] for step in range(1 + i % 3)] for i in range(len(kept))]
+    return shorter, around
+
+
+def coco_several(hypotheses: Texts, references: Lists) -> PairValues:
+    """pycocoevalcap's bare scorers with one reference or more."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    gts, res = dict(enumerate(map(list, references))), {i: [text] for i, text in enumerate(hypotheses)}
+    whole, each = Bleu(4).compute_score(gts, res, verbose=0)
+    values = {f"bleu_{order}": [*map(float, each[order - 1]), float(whole[order - 1])] for order in (1, 2, 3, 4)}
+    for name, scorer in (("rouge_l", Rouge()), ("cider", Cider())):
+        value, single = scorer.compute_score(gts, res)
+        values[name] = [*map(float, single), float(value)]
+    return values
+
+
+def sacrebleu_several(hypotheses: Texts, references: Lists) -> PairValues:
+    """sacrebleu with one reference or more."""
+    from sacrebleu.metrics import BLEU
+
+    most = max(map(len, references))
+    streams = [[of[i] if i < len(of) else None for of in references] for i in range(most)]
+    values = {}
+    for order in (1, 2, 3, 4):
+        sentence, corpus = BLEU(max_ngram_order=order, effective_order=True), BLEU(max_ngram_order=order)
+        each = [sentence.sentence_score(h, list(of)).score / 100 for h, of in zip(hypotheses, references)]
+        values[f"bleu_{order}"] = [*each, corpus.corpus_score(list(hypotheses), streams).score / 100]
+    return values
+
+
+def rouge_score_several(hypotheses: Texts, references: Lists, stemmer: bool) -> PairValues:
+    """rouge-score's own way with several references."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    names = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
+    scorer = RougeScorer(list(names.values()), use_stemmer=stemmer)
+    scores = [scorer.score_multi(list(of), hypothesis) for hypothesis, of in zip(hypotheses, references)]
+    each = {name: [float(score[key].fmeasure) for score in scores] for name, key in names.items()}
+    return {name: [*values, sum(values) / len(values)] for name, values in each.items()}
+
+
+def meteor_several(hypotheses: Texts, references: Lists) -> PairValues:
+    """METEOR 1.5 by pycocoevalcap's own wrapper; no text may be empty."""
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    gts, res = dict(enumerate(map(list, references))), {i: [text] for i, text in enumerate(hypotheses)}
+    value, each = Meteor().compute_score(gts, res)
+    return {"meteor": [*map(float, each), float(value)]}
+
+
+def everything_several(hypotheses: Texts, references: Lists) -> dict[str, PairValues]:
+    """All values with several references by metric and preset; METEOR's of studies all of whose texts have words."""
+    said, flat = treebank(hypotheses), iter(treebank([text for of in references for text in of]))
+    wanted = [[next(flat) for _ in of] for of in references]
+    worded = [i for i in range(len(said)) if said[i] and all(wanted[i])]
+    return {
+        "coco-ptb": coco_several(said, wanted),
+        "coco-raw": coco_several(hypotheses, references),
+        "sacrebleu": sacrebleu_several(hypotheses, references),
+        "rouge-score": rouge_score_several(hypotheses, references, stemmer=False),
+        "radeval": rouge_score_several(hypotheses, references, stemmer=True),
+        "meteor": meteor_several([said[i] for i in worded], [wanted[i] for i in worded]),
+    }
+
+
+def record_several() -> None:
+    strings = json.loads((GOLDEN / "odd_strings.json").read_text(encoding="utf-8"))
+    values = everything_several(*odd_several(strings))
+    rounded = {
+        preset: {name: [float(f"{value:.9g}") for value in column] for name, column in of.items()}
+        for preset, of in values.items()
+    }
+    (GOLDEN / "several_recorded.json").write_text(json.dumps(rounded), encoding="utf-8")
+
+
 def record() -> None:
     strings = json.loads((GOLDEN / "odd_strings.json").read_text(encoding="utf-8"))
     values: dict[str, Any] = everything(*odd_pairs(strings), with_meteor=True)
@@ -197,5 +282,7 @@ def record() -> None:
     (GOLDEN / "odd_recorded.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
+if __name__ == "__main__" and sys.argv[1:] == ["several"]:
+    sys.exit(missing("pycocoevalcap", "sacrebleu", "rouge_score", java=True) or record_several())
 if __name__ == "__main__":
     sys.exit(missing("pycocoevalcap", "sacrebleu", "fast_bleu", "rouge_score", java=True) or record())

@@ -42,7 +42,7 @@ def explain(options: argparse.Namespace) -> int:
         )
     pairs = read_pairs(options.pred, options.gt)
     settings = metric_options.settings(options, names)
-    columns = (pairs.hypotheses, pairs.references, pairs.study_ids, pairs.subjects, names)
+    columns = (pairs.hypotheses, pairs.all_references(), pairs.study_ids, pairs.subjects, names)
     values = evaluate(*columns, settings=settings).values()
     found = candidates(score, number, target, values)
     if options.json:

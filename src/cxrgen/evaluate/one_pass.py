@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrgen.metrics import MetricResult, load, measure
+from cxrgen.metrics import MetricResult, load, measure, measure_several
 
 Settings = Mapping[str, Mapping[str, Any]]  # name of a metric: what its `measure` is called with
 Results = dict[str, dict[str, MetricResult]]  # by set and metric
@@ -28,14 +28,24 @@ def measure_sets(
     settings: Settings | None = None,
     truth: Sequence[Mapping[str, str]] | None = None,
     without_weights: Collection[str] = (),
+    further: Sequence[Sequence[str]] = (),
 ) -> Results:
-    """The results of `metrics` for each of `sets`, N reports each; those with weights not for `without_weights`."""
+    """The results of `metrics` for each of `sets`, N reports each; those with weights not for `without_weights`.
+
+    `further` are the references of each study besides its first, where any study has some.
+    """
+    several = [(first, *others) for first, others in zip(references, further)]
     found: Results = {name: {} for name in sets}
     for metric in _parts_first(metrics):
         record, keywords = load(metric), called_with(metric, settings, truth)
         chosen = {name: texts for name, texts in sets.items() if not (record.weights and name in without_weights)}
         if SYSTEM in chosen and not record.for_baselines(keywords):
             chosen = {SYSTEM: chosen[SYSTEM]}
+        if several:
+            for name, texts in chosen.items():
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    found[name][metric] = measure_several(metric, texts, several, **keywords)
+            continue
         if len(chosen) > 1 and record.by_pair(keywords):
             for name, result in _together(metric, chosen, references, keywords).items():
                 found[name][metric] = result

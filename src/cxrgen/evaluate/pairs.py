@@ -16,7 +16,7 @@ from types import NoneType
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import CsvTable, find_column, read_csv, read_json
-from cxrgen.evaluate.report_files import read_table
+from cxrgen.evaluate.report_files import further_columns, read_table
 
 _NO_VALUE_WORDS = frozenset({"none", "n/a", "na", "nan", "null", "#n/a"})
 _ID_COLUMNS = ("study_id", "id")
@@ -39,6 +39,11 @@ class Pairs:
     rows_left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the reference file, those asked for
     confidences: tuple[float, ...] | None = None  # from a column of the predictions, where each is a number
+    further: tuple[tuple[str, ...], ...] = ()  # references of each study after the first, where any study has some
+
+    def all_references(self) -> list[tuple[str, ...]]:
+        """Every reference of each study."""
+        return [(first, *more) for first, more in zip(self.references, self.further or [()] * len(self.references))]
 
 
 def read_pairs(
@@ -47,14 +52,16 @@ def read_pairs(
     allow_missing: bool = False,
     columns: Mapping[str, str] | None = None,
     by: Collection[str] = (),
+    form: str = "auto",
 ) -> Pairs:
     """Join two tables with the columns study_id and report; the order of their rows may differ.
 
-    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies.
+    `columns` are other names of these columns, `by` those of the references that are kept for groups of studies,
+    `form` is the files' format.
     Raises InputError for wrong columns, an empty id, no common id, and, unless `allow_missing`, for ids that are
     missing from the predictions, extra in them, or doubled in either file. A doubled id is left out altogether.
     """
-    predicted, referenced = _read(predictions, columns), _read(references, columns, by)
+    predicted, referenced = _read(predictions, columns, form=form), _read(references, columns, by, True, form)
     doubled = {**predicted.doubled, **referenced.doubled}
     left_out = {
         "missing": [name for name in referenced.rows if name not in predicted.rows and name not in doubled],
@@ -68,6 +75,8 @@ def read_pairs(
     }
     kept = tuple(name for name in referenced.rows if name in predicted.rows and name not in doubled)
     hint = _hint(left_out["missing"], left_out["extra"])
+    if referenced.doubled:
+        hint += "; further references of a study go into columns report_2, report_3"
     if any(left_out.values()) and not allow_missing:
         raise InputError(
             f"{predictions} does not match {references} one to one: {listed(rows)}{hint}; "
@@ -92,7 +101,20 @@ def read_pairs(
     others = {name: tuple(referenced.rows[study].others[name] for study in kept) for name in asked}
     sure = [_number(predicted.rows[name].confidence) for name in kept]
     confidences = None if None in sure else tuple(value for value in sure if value is not None)
-    return replace(pairs, notes=notes, rows_left_out=rows, columns=others, confidences=confidences)
+    further = tuple(referenced.rows[name].further for name in kept)
+    further = further if any(further) else ()
+    pairs = replace(pairs, rows_left_out=rows, columns=others, further=further, confidences=confidences)
+    return replace(pairs, notes=(*notes, *_several(pairs)))
+
+
+def _several(pairs: Pairs) -> Iterable[str]:
+    counts = [1 + len(more) for more in pairs.further]
+    if counts:
+        several = sum(count > 1 for count in counts)
+        yield (
+            f"{several} of {len(counts)} studies have several references, up to {max(counts)}; scores use all, "
+            "the page and the baselines each study's first"
+        )
 
 
 def read_reports(path: Path, study_ids: Sequence[str]) -> list[str]:
@@ -174,6 +196,7 @@ class _Row:
     row_ref: str
     others: Mapping[str, str]  # the columns that were asked for
     confidence: str
+    further: tuple[str, ...] = ()  # references after the first
 
 
 @dataclass(frozen=True)
@@ -185,8 +208,15 @@ class _Reports:
     notes: list[str]
 
 
-def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[str] = ()) -> _Reports:
-    table = read_table(path, columns)
+def _read(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    by: Collection[str] = (),
+    references: bool = False,
+    form: str = "auto",
+) -> _Reports:
+    """The rows of a table by study; of `references` also the columns report_2 and so on."""
+    table = read_table(path, columns, references, form)
     kept = {name: column for name in by if (column := find_column(table, name, needed=False))}
     id_column, report_column = str(find_column(table, *_ID_COLUMNS)), str(find_column(table, "report"))
     subject_column = find_column(table, "subject_id", needed=False)
@@ -194,6 +224,7 @@ def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[s
     rows = [row for row in table.rows if not _is_header(row.cells[id_column], row.cells[report_column])]
     if not rows:
         raise InputError(f"{path}: a header and no rows; nothing was predicted or the export failed")
+    more = further_columns(table.columns) if references else []
     reports: dict[str, _Row] = {}
     doubled: dict[str, str] = {}
     for row in rows:
@@ -205,10 +236,17 @@ def _read(path: Path, columns: Mapping[str, str] | None = None, by: Collection[s
         subject = row.cells[subject_column] if subject_column else ""
         others = {key: row.cells[column].strip() for key, column in kept.items()}
         confidence = row.cells[confidence_column] if confidence_column else ""
-        reports[name] = _Row(row.cells[report_column], subject, row.row_ref, others, confidence)
+        first, *further = _given([row.cells[column] for column in (report_column, *more)])
+        reports[name] = _Row(first, subject, row.row_ref, others, confidence, tuple(further))
     headers = len(table.rows) - len(rows)
     notes = [*table.notes, *([f"{headers} header rows in the middle left out"] if headers else [])]
-    return _Reports(reports, doubled, [f"{table.path.name}: {note}" for note in notes] + _unused(table, kept.values()))
+    remarks = [f"{table.path.name}: {note}" for note in notes]
+    return _Reports(reports, doubled, remarks + _unused(table, [*kept.values(), *more]))
+
+
+def _given(texts: Sequence[str]) -> list[str]:
+    """The texts of a study that are there; an empty one where none is."""
+    return list(texts) if len(texts) == 1 else [text for text in texts if text.strip()] or [""]
 
 
 def _is_header(*cells: str) -> bool:

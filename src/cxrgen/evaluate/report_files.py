@@ -8,29 +8,38 @@ is missing, its own program puts the word None into the reference; here the sect
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import CsvRow, CsvTable, read_csv, read_json
+from cxrgen.evaluate.defaults import REXRANK
 
 JSON_ENDINGS, EXCEL_ENDINGS = (".json", ".jsonl"), (".xlsx", ".xlsm")
 ENDINGS = (".csv", ".tsv", ".gz", *JSON_ENDINGS, *EXCEL_ENDINGS)
 _PREDICTION = "model_prediction"
-_SECTIONS = {"Findings": "section_findings", "Impression": "section_impression"}
-NAMES = ("study_id", "report", "subject_id")  # that --map can give
+_SECTIONS = {"Findings": ("section_findings", "findings"), "Impression": ("section_impression", "impression")}
+NAMES = ("study_id", "report", "subject_id")  # that --map can give, and report_2, report_3, ...
+_FURTHER = re.compile(r"report_([1-9]\d*)", re.IGNORECASE)
 
 
-def read_table(path: Path, columns: Mapping[str, str] | None = None) -> CsvTable:
+def read_table(
+    path: Path, columns: Mapping[str, str] | None = None, references: bool = False, form: str = "auto"
+) -> CsvTable:
     """Read a table of reports by the ending of its name; `columns` says how study_id and others are called in it.
+
+    Of a file of ReXrank that holds both, `references` takes the references, else the written reports are taken.
 
     A name that the file does not have is left alone: --map serves predictions and references, which may differ. Raises
     InputError for a file of another shape, UsageError where Excel's files cannot be read.
     """
     ending = path.suffix.lower()
-    if ending in JSON_ENDINGS:
-        table = _from_objects(path, read_json(path))
+    if form == REXRANK:
+        table = _from_rexrank(path, read_json(path), references)
+    elif ending in JSON_ENDINGS:
+        table = _from_objects(path, read_json(path), references)
     elif ending in EXCEL_ENDINGS:
         table = _from_excel(path)
     else:
@@ -43,10 +52,16 @@ def column_map(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for word in given:
         name, equals, column = word.partition("=")
-        if not equals or not column or name not in NAMES:
+        if not equals or not column or not (name in NAMES or _FURTHER.fullmatch(name)):
             raise UsageError(f"--map {word!r}: write it as NAME=COLUMN; NAME is one of {', '.join(NAMES)}")
         found[name] = column
     return found
+
+
+def further_columns(columns: Iterable[str]) -> list[str]:
+    """The columns with further references of a study, report_2 and so on, in the order of their numbers."""
+    found = {column: _FURTHER.fullmatch(column.strip()) for column in columns}
+    return sorted((name for name, match in found.items() if match), key=lambda name: int(name.strip()[7:]))
 
 
 def _renamed(table: CsvTable, columns: Mapping[str, str]) -> CsvTable:
@@ -60,12 +75,23 @@ def _renamed(table: CsvTable, columns: Mapping[str, str]) -> CsvTable:
     return CsvTable(table.path, tuple(new_of.get(name, name) for name in kept), tuple(rows), table.notes, table.name)
 
 
-def _from_objects(path: Path, content: Any) -> CsvTable:
+def _from_rexrank(path: Path, content: Any, references: bool) -> CsvTable:
+    if not _is_rexrank(content):
+        raise InputError(f"{path}: not ReXrank's file, an object of study ids with an object each; leave out --format")
+    return _from_objects(path, content, references)
+
+
+def _is_rexrank(content: Any) -> bool:
+    return isinstance(content, dict) and bool(content) and all(isinstance(value, dict) for value in content.values())
+
+
+def _from_objects(path: Path, content: Any, references: bool) -> CsvTable:
     """Objects in a list or by lines, or by study id as ReXrank has them."""
-    if isinstance(content, dict) and content and all(isinstance(value, dict) for value in content.values()):
-        content = [_of_rexrank(name, study) for name, study in content.items()]
+    if _is_rexrank(content):
+        content = _of_rexrank(content, references)
     if not isinstance(content, list) or not content or not all(isinstance(row, dict) for row in content):
         raise InputError(f"{path}: not a table; needed are objects with study_id and report, or ReXrank's file")
+    content = [_apart(row) for row in content]
     columns = tuple(dict.fromkeys(str(name) for row in content for name in row))
     rows = (
         CsvRow(f"{path.name}:{number}", {name: _cell(row.get(name)) for name in columns})
@@ -74,13 +100,40 @@ def _from_objects(path: Path, content: Any) -> CsvTable:
     return CsvTable(path, columns, tuple(rows), ())
 
 
-def _of_rexrank(name: str, study: Mapping[str, Any]) -> dict[str, Any]:
-    """One study: the written report where there is one, else the reference."""
-    sections = {title: _cell(study.get(key)).strip() for title, key in _SECTIONS.items()}
-    built = " ".join(f"{title}: {text}" for title, text in sections.items() if text)
-    report = study[_PREDICTION] if _PREDICTION in study else study.get("report") or built
-    subject = {"subject_id": study["subject_id"]} if study.get("subject_id") else {}
-    return {"study_id": name, "report": report, **subject}
+def _apart(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose report is a list of several has them in columns of their own."""
+    reports = row.get("report")
+    if not isinstance(reports, list) or not reports:
+        return row
+    return {**row, "report": reports[0], **{f"report_{place}": text for place, text in enumerate(reports[1:], 2)}}
+
+
+def _of_rexrank(studies: Mapping[str, Mapping[str, Any]], references: bool) -> list[dict[str, Any]]:
+    """Study id, report and patient of each: what was written, or what it is compared with.
+
+    Where references are wanted and the file has some, a study with a written report alone has none, so it is no row.
+    """
+    found = {name: _reference(study) for name, study in studies.items()}
+    wanted = references and any(found.values())
+    rows = []
+    for name, study in studies.items():
+        subject = {"subject_id": study["subject_id"]} if study.get("subject_id") else {}
+        if _PREDICTION not in study or (wanted and found[name]):
+            rows.append({"study_id": name, "report": found[name], **subject})
+        elif not wanted:
+            rows.append({"study_id": name, "report": study[_PREDICTION], **subject})
+    return rows
+
+
+def _reference(study: Mapping[str, Any]) -> str | list[Any]:
+    given: str | list[Any] | None = study.get("report") or study.get("reports")
+    if given:
+        return given
+    texts = {
+        title: next((text for key in keys if (text := _cell(study.get(key)).strip())), "")
+        for title, keys in _SECTIONS.items()
+    }
+    return " ".join(f"{title}: {text}" for title, text in texts.items() if text)
 
 
 def _cell(value: Any) -> str:

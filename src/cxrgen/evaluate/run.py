@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from cxrgen.evaluate import metric_options
-from cxrgen.evaluate.defaults import IMAGE_SIZE
+from cxrgen.evaluate.defaults import FORMATS, IMAGE_SIZE
 from cxrgen.metrics import METRICS
 
 _EXAMPLES = """\
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     inputs = parser.add_argument_group("input")
     inputs.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score; also JSON, JSON lines, Excel")
-    inputs.add_argument("--gt", type=Path, metavar="CSV", help="the references")
+    inputs.add_argument(
+        "--gt", type=Path, metavar="CSV", help="the references; further ones of a study in report_2, report_3"
+    )
     inputs.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
     inputs.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
     inputs.add_argument(
@@ -55,12 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=COLUMN",
-        help='a column of another name: --map report="Generated Report"; also study_id, subject_id; repeatable',
+        help='a column of another name: --map report="Generated Report"; also study_id, subject_id, report_2',
+    )
+    inputs.add_argument(
+        "--format", choices=FORMATS, default="auto", help="of --pred and --gt: auto (by name and content), or rexrank"
     )
     inputs.add_argument("--by", metavar="COLUMNS", help="comma-separated columns of --gt that make groups of studies")
+    inputs.add_argument("--by-table", type=Path, metavar="CSV", help="table with study_id and the columns of --by")
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     inputs.add_argument(
         "--published", type=Path, metavar="CSV", help="published values (docs/published.csv), for --set and --section"
+    )
+    inputs.add_argument(
+        "--agreement", type=Path, metavar="JSON", help="what `cxrgen meta --out` wrote, shown beside each score"
     )
     inputs.add_argument("--set", metavar="NAME", help="the test set, as --published calls it: mimic-cxr-findings, ...")
     inputs.add_argument("--section", metavar="NAME", help="what the references are, as --published calls it: findings")

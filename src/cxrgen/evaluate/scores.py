@@ -16,6 +16,7 @@ import numpy as np
 
 from cxrgen import metrics as metrics_of
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.progress import say
 from cxrgen.evaluate import tabular
 from cxrgen.evaluate.intervals import intervals
 from cxrgen.evaluate.one_pass import measure_sets
@@ -139,11 +140,14 @@ def evaluate(
     rows are then matched by id, in the references' order. `subjects` are the N patients for the intervals; without them
     every study counts as its own patient. `metrics` are names as `cxrgen.metrics.metric_of` knows them, or `sum` for
     all that the sum is made of; None means those measured by default, with those against `truth`, the N rows of a table
-    of true findings, where it is given. `settings` are the options of metrics by their names: weights, say. Raises
-    InputError for no studies, differing lengths, a repeated id, or ids that do not match.
+    of true findings, where it is given. `settings` are the options of metrics by their names: weights, say. A reference
+    may be several texts, in a list; metrics without a definition for that are then left out, or, where they are named,
+    a UsageError. Raises InputError for no studies, differing lengths, a repeated id, or ids that do not match.
     """
-    texts, references, ids, subjects = tabular.as_columns(hypotheses, references, study_ids, subjects)
-    return evaluate_sets({"": texts}, references, ids, subjects, metrics, truth=truth, settings=settings)[""]
+    texts, given, ids, subjects = tabular.as_columns(hypotheses, references, study_ids, subjects)
+    first, further = first_and_further(given)
+    sets = {"": texts}
+    return evaluate_sets(sets, first, ids, subjects, metrics, truth=truth, settings=settings, further=further)[""]
 
 
 def evaluate_sets(
@@ -156,16 +160,18 @@ def evaluate_sets(
     truth: Sequence[Mapping[str, str]] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     without_weights: Collection[str] = (),
+    further: Sequence[Sequence[str]] = (),
 ) -> dict[str, Scores]:
     """Score several sets of N reports, by name, against the same references; see `evaluate`.
 
-    Metrics that need weights are left out of the sets named in `without_weights`.
+    Metrics that need weights are left out of the sets named in `without_weights`. `further` are the references of each
+    study besides its first, where any study has some.
     """
     for hypotheses in sets.values():
         _check(hypotheses, references, study_ids, subjects, truth)
-    names = chosen_metrics(metrics, truth is not None)
+    names = chosen_metrics(metrics, truth is not None, bool(further))
     groups = clusters(study_ids if subjects is None else subjects)
-    measured = measure_sets(names, sets, references, settings, truth, without_weights)
+    measured = measure_sets(names, sets, references, settings, truth, without_weights, further)
     return {name: _scored(of, tuple(study_ids), groups) for name, of in measured.items()}
 
 
@@ -183,16 +189,42 @@ def _scored(measured: dict[str, MetricResult], study_ids: tuple[str, ...], group
     return Scores(study_ids, scores, measured, groups)
 
 
-def chosen_metrics(names: Sequence[str] | None, has_truth: bool) -> list[str]:
-    """The metrics to run, each once; raises UsageError for an unknown name, or one that needs truth without it."""
+def chosen_metrics(names: Sequence[str] | None, has_truth: bool, several: bool = False) -> list[str]:
+    """The metrics to run, each once; raises UsageError for an unknown name, or one that needs truth without it.
+
+    With `several` references those measured by default are the ones that have a definition for them.
+    """
     if names is None:
         records = metrics_of.load_all().items()
-        return [name for name, metric in records if metric.by_default and (has_truth or not metric.needs_truth)]
+        usual = {name: of for name, of in records if of.by_default and (has_truth or not of.needs_truth)}
+        return [name for name, of in usual.items() if of.several or not several]
     chosen = list(dict.fromkeys(metrics_of.metric_of(name) for name in expanded(names)))
     for name in chosen:
         if metrics_of.load(name).needs_truth and not has_truth:
             raise UsageError(f"the metric {name!r} compares with a table of true findings; give it with --truth")
     return chosen
+
+
+def with_several(metrics: Sequence[str], named: bool) -> list[str]:
+    """Those of `metrics` that have a definition for several references; UsageError for another one that was `named`."""
+    without = [name for name in metrics if metrics_of.load(name).several is None]
+    if without and named:
+        raise UsageError(
+            f"{', '.join(without)}: no definition for several references of a study; leave it out of --metrics, "
+            "or give references without the columns report_2 and so on"
+        )
+    for name in without:
+        say(f"note: left out: {name}: it has no definition for several references")
+    return [name for name in metrics if name not in without]
+
+
+def first_and_further(references: Sequence[str | Sequence[str]]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The first reference of each study, and those after it; no list of these where every study has one reference."""
+    lists = [(of,) if isinstance(of, str) else tuple(of) for of in references]
+    if not all(lists):
+        raise InputError("a study has an empty list of references; it needs one at least")
+    several = any(len(of) > 1 for of in lists)
+    return [of[0] for of in lists], [of[1:] for of in lists] if several else []
 
 
 def loss(value: Floats | float, better: Better) -> Floats:

@@ -58,7 +58,7 @@ def _scored(name: str, path: Path, gt: Path, metrics: Sequence[str] | None) -> t
     """A table of reports, scored on the studies that it has."""
     pairs = read_pairs(path, gt, allow_missing=True)
     subjects = pairs.subjects or pairs.study_ids
-    scores = evaluate(pairs.hypotheses, pairs.references, pairs.study_ids, subjects, metrics)
+    scores = evaluate(pairs.hypotheses, pairs.all_references(), pairs.study_ids, subjects, metrics)
     signatures = {key: {"signature": score.signature} for key, score in scores.metrics.items()}
     inputs = {"gt": {"file": gt.name, "sha256": sha256_file(gt)}}
     results = Results(

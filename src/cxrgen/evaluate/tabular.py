@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_text
+from cxrgen.evaluate.report_files import further_columns
 from cxrgen.html import Bar, Html, Section, number, render, table, whisker_chart
 
 Reports: TypeAlias = Any  # a sequence of texts, a mapping of study ids to texts, or a data frame of any library
-Columns = tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[str] | None]
+Text: TypeAlias = str | Sequence[str]  # of a reference: one, or several
+Columns = tuple[Sequence[str], Sequence[Text], Sequence[str], Sequence[str] | None]
 _IDS = ("study_id", "id")
 
 
@@ -25,15 +27,15 @@ def as_columns(
     """Reports, references, study ids and patients as lists in one order.
 
     Lists stay as they are; without `study_ids` they are numbered. Of dicts (study id to text) and of data frames
-    (columns study_id and report; subject_id in the references) rows are matched by id, in the references' order. Raises
-    InputError for ids that do not match.
+    (columns study_id and report; in the references also subject_id, and report_2 and so on for further ones) rows are
+    matched by id, in the references' order. Raises InputError for ids that do not match.
     """
     if _is_list(hypotheses) and _is_list(references):
         numbered = [str(number) for number in range(len(references))]
         return hypotheses, references, numbered if study_ids is None else study_ids, subjects
     if _is_list(hypotheses) or _is_list(references) or study_ids is not None:
         raise UsageError("give both texts as dicts or data frames, which carry their study ids, or both as lists")
-    written, wanted = _by_id(hypotheses), _by_id(references)
+    written, wanted = _by_id(hypotheses), _by_id(references, several=True)
     unmatched = [name for name in (*wanted, *written) if name not in written or name not in wanted]
     if unmatched:
         first = ", ".join(unmatched[:5])
@@ -59,7 +61,7 @@ def _column(frame: Any, name: str) -> list[Any]:
     return list(values.to_pylist() if hasattr(values, "to_pylist") else values)
 
 
-def _by_id(texts: Reports) -> dict[str, str]:
+def _by_id(texts: Reports, several: bool = False) -> dict[str, Any]:
     if isinstance(texts, Mapping):
         return {str(name): text for name, text in texts.items()}
     names = _names(texts)
@@ -69,7 +71,13 @@ def _by_id(texts: Reports) -> dict[str, str]:
     ids = [str(value) for value in _column(texts, id_name)]
     if len(set(ids)) != len(ids):
         raise InputError("a study is given twice; each study is scored once")
-    return dict(zip(ids, _column(texts, "report")))
+    more = further_columns(names) if several else []
+    if not more:
+        return dict(zip(ids, _column(texts, "report")))
+    rows = zip(*(_column(texts, name) for name in ("report", *more)))
+    return {
+        name: [text for text in row if isinstance(text, str) and text.strip()] or [""] for name, row in zip(ids, rows)
+    }
 
 
 @dataclass(frozen=True)

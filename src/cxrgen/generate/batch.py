@@ -19,6 +19,7 @@ from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.core.records import Conversation, Prediction, Reject
 from cxrgen.core.rejects import check_share, write_rejects
+from cxrgen.generate.answer_files import write_predictions, write_references
 from cxrgen.generate.distributed import (
     Event,
     Job,
@@ -29,7 +30,7 @@ from cxrgen.generate.distributed import (
     write_as_launched,
     write_in_processes,
 )
-from cxrgen.generate.questions import Questions, read_questions, references, write_answers, write_reports_csv
+from cxrgen.generate.questions import Questions, read_questions, references, write_answers
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
 from cxrgen.generate.samples import as_candidates, by_study, sampled
 from cxrgen.generate.settings import Settings, settings_of
@@ -164,9 +165,10 @@ def _write_files(options: argparse.Namespace, conversations: Sequence[Conversati
     predictions: Path = options.answers_file_pred
     numbers = sorted(written)
     try:
+        truth = references(conversations)
+        images = {each.id: each.images for each in conversations}
         if options.answers_file_gt:
-            truth = references(conversations)
-            write_reports_csv(options.answers_file_gt, truth)
+            write_references(options.answers_file_gt, options.answers_format, truth, images)
             if len(truth) < len(conversations):
                 say(f"{len(conversations) - len(truth)} of {len(conversations)} have no report to compare with")
         reports = [report for number in numbers for report in written[number]]
@@ -177,7 +179,7 @@ def _write_files(options: argparse.Namespace, conversations: Sequence[Conversati
         elif predictions.suffix == ".jsonl":
             write_answers(predictions, [conversations[number] for number in numbers], reports, options.model_name.name)
         else:
-            write_reports_csv(predictions, reports)
+            write_predictions(predictions, options.answers_format, reports, truth, images)
     except OSError as error:
         raise InputError(f"{error.filename or predictions}: {error.strerror}; make room and run again") from None
     print(predictions)

@@ -18,7 +18,7 @@ from cxrgen.core.candidates import DEFAULT_UTILITY, UTILITY_HELP, WAYS
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Prediction, read_studies
 from cxrgen.core.rejects import share
-from cxrgen.generate.questions import write_reports_csv
+from cxrgen.generate.answer_files import FORMATS, check_format, write_predictions, write_references
 from cxrgen.text.context import NOTHING, PARTS, SECTIONS
 from cxrgen.text.prior_mentions import without_priors
 
@@ -57,7 +57,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add("--question-file", type=Path, metavar="PATH", help="prepared folder, LLaVA JSON or JSON lines")
     add("--image-folder", type=Path, metavar="DIR", help="where image paths start (default: beside the questions)")
     add("--answers-file-pred", type=Path, metavar="FILE", help="CSV for the reports that are written, or .jsonl")
-    add("--answers-file-gt", type=Path, metavar="CSV", help="CSV for the reports they are scored against")
+    add("--answers-file-gt", type=Path, metavar="FILE", help="CSV for the reports they are scored against")
+    add("--answers-format", choices=FORMATS, default="csv", help="of both files: csv (default), or rexrank for JSON")
     add("--split", default="test", metavar="NAME", help="split of a prepared folder (default: test)")
     add(
         "--max-rejects",
@@ -180,6 +181,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise UsageError(f"{path}: a folder; name a file in it")
         if path.resolve() == options.question_file.resolve():
             raise UsageError(f"{path}: the question file, which the answers would overwrite")
+    check_format(options.answers_format, written)
     if len({path.resolve() for path in written}) < len(written):
         raise UsageError("--answers-file-pred and --answers-file-gt are one file")
 
@@ -218,10 +220,11 @@ def _from_training(options: argparse.Namespace) -> int:
     if not studies:
         raise InputError(f"{questions}: nothing to report on in split {options.split!r}")
     predictions = BASELINES[options.baseline](training, studies, options.image_folder or questions)
-    write_reports_csv(options.answers_file_pred, predictions)
+    truth = [Prediction(study.study_id, study.report) for study in studies if study.report is not None]
+    images = {study.study_id: [view.path for view in study.views] for study in studies}
+    write_predictions(options.answers_file_pred, options.answers_format, predictions, truth, images)
     if options.answers_file_gt:
-        truth = [Prediction(study.study_id, study.report) for study in studies if study.report is not None]
-        write_reports_csv(options.answers_file_gt, truth)
+        write_references(options.answers_file_gt, options.answers_format, truth, images)
     print(options.answers_file_pred)
     return 0
 

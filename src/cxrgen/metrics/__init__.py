@@ -119,6 +119,7 @@ class Metric:
     parts: tuple[str, ...] = ()  # metrics that it is made of
     weights: bool = False  # needs those of a model, and the time that takes
     by_pair: Callable[[Mapping[str, Any]], bool] = never
+    several: Callable[..., MetricResult] | None = None  # `measure` for lists of references; see cxrgen.metrics.several
     lacks: Callable[[Mapping[str, Any]], str] = _nothing  # what it cannot run without, by its options, as one line
     check: Callable[[Mapping[str, Any]], None] = _accepted  # raises UsageError for its options, before files are read
     for_baselines: Callable[[Mapping[str, Any]], bool] = always  # whether baselines are measured too, by its options
@@ -213,6 +214,18 @@ def measure(name: str, hypotheses: Sequence[str], references: Sequence[str], **o
     """Run the metric `name` on N pairs of texts; `options` are what some need besides: a truth, weights, settings."""
     preset = name.partition(".")[2]
     return load(name).measure(hypotheses, references, **options, **({"preset": preset} if preset else {}))
+
+
+def measure_several(
+    name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any
+) -> MetricResult:
+    """The same for N reports, each with one reference or more; UsageError where the metric has no definition for it."""
+    preset, several = name.partition(".")[2], load(name).several
+    if several is None:
+        raise UsageError(
+            f"{name} has no definition for several references; leave it out of --metrics, or give one a study"
+        )
+    return several(hypotheses, references, **options, **({"preset": preset} if preset else {}))
 
 
 def mean_of_studies(scores: Mapping[str, Sequence[float] | Floats], signature: str, **fields: Any) -> MetricResult:

@@ -43,26 +43,10 @@ def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any,
         text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
         vision: Any = None if isinstance(tower, ConvTowerConfig) else _vision_part(tower)
     vision_config: Any = tower if vision is None else vision.config
-    if vision_config.model_type not in _LAYERS:
-        raise InputError(f"{tower}: {unknown('vision encoder', vision_config.model_type, _LAYERS)}")
-    strategy = "default" if CLASS_TOKENS.get(vision_config.model_type) else "full"  # default drops a class token
-    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    _add_image_token(tokenizer)
     torch.manual_seed(seed)
     text.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    config = LlavaConfig(
-        vision_config=vision_config,
-        text_config=text.config,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-        image_seq_length=image_tokens_of(
-            {"vision_config": vision_config.to_dict(), "vision_feature_select_strategy": strategy}
-        ),
-        vision_feature_layer=_LAYERS[vision_config.model_type],
-        vision_feature_select_strategy=strategy,
-        tie_word_embeddings=text.config.tie_word_embeddings,
-    )
+    config = _joined_config(text.config, tokenizer, tower, vision_config)
     model = LlavaForConditionalGeneration(config)
     model.model.language_model.load_state_dict(text.base_model.state_dict())
     model.lm_head.load_state_dict(text.get_output_embeddings().state_dict())
@@ -71,10 +55,47 @@ def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any,
     model.tie_weights()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model, _processor(tokenizer, tower, vision_config, strategy)
+    return model, _processor(tokenizer, tower, config)
 
 
-def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any, strategy: str) -> Any:
+def join_without_weights(language: Path, tower: Path | ConvTowerConfig) -> tuple[LlavaConfig, Any]:
+    """Configuration and processor of what `join` makes of the same; no weights are read."""
+    with quiet():
+        text, tokenizer = _opened(AutoConfig, language), _opened(AutoTokenizer, language)
+        vision = tower if isinstance(tower, ConvTowerConfig) else _opened(AutoConfig, tower)
+    _add_image_token(tokenizer)
+    text.vocab_size = len(tokenizer)
+    config = _joined_config(text, tokenizer, tower, getattr(vision, "vision_config", vision))
+    return config, _processor(tokenizer, tower, config)
+
+
+def _add_image_token(tokenizer: Any) -> None:
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _joined_config(text: Any, tokenizer: Any, tower: Path | ConvTowerConfig, vision: Any) -> LlavaConfig:
+    """The configuration of both; `text` and `vision` are those of the parts, `tower` is named in messages."""
+    if vision.model_type not in _LAYERS:
+        raise InputError(f"{tower}: {unknown('vision encoder', vision.model_type, _LAYERS)}")
+    strategy = "default" if CLASS_TOKENS.get(vision.model_type) else "full"  # default drops a class token
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=image_tokens_of(
+            {"vision_config": vision.to_dict(), "vision_feature_select_strategy": strategy}
+        ),
+        vision_feature_layer=_LAYERS[vision.model_type],
+        vision_feature_select_strategy=strategy,
+        tie_word_embeddings=text.tie_word_embeddings,
+    )
+
+
+def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, config: LlavaConfig) -> Any:
+    vision_config = config.vision_config
     if isinstance(vision_config, ConvTowerConfig):
         return small_processor(tokenizer, vision_config)
     with quiet():
@@ -84,7 +105,7 @@ def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, vision_config: Any
         tokenizer=tokenizer,
         patch_size=vision_config.patch_size,
         num_additional_image_tokens=CLASS_TOKENS[vision_config.model_type],
-        vision_feature_select_strategy=strategy,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -93,8 +93,8 @@ def _add_flag(group: Any, option: Any, kind: Any) -> None:
         group.add_argument(*names, type=_share if option.name == "max_rejects" else kind, **more)
 
 
-def resolve(given: argparse.Namespace) -> TrainConfig:
-    """The recipe's values, overridden by the flags. Raises UsageError for values that cannot be used."""
+def resolve(given: argparse.Namespace, needed: Sequence[str] = ("data_path", "output_dir")) -> TrainConfig:
+    """The recipe's values, overridden by the flags. Raises UsageError for unusable and missing values."""
     values = dict(_read_recipe(given.recipe)) if given.recipe else {}
     for option in options():
         value = getattr(given, option.name)
@@ -104,7 +104,7 @@ def resolve(given: argparse.Namespace) -> TrainConfig:
     for name, reason in WITHOUT_MEANING.items():
         if getattr(given, name) is not None:
             say(f"--{name} changes nothing here: {reason}")
-    for name in ("data_path", "output_dir"):
+    for name in needed:
         if not values.get(name):
             raise UsageError(f"--{name.replace('_', '-')} is needed")
     return make_config(values)

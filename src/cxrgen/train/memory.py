@@ -19,32 +19,69 @@ from cxrgen.train.config import ModelConfig, OptimConfig, TrainableConfig
 from cxrgen.train.trainable import mode_of
 
 GB = 1e9
-_SLOWEST = 100e6  # bytes a second, of a busy network disk, its hash included
+SLOWEST_DISK = 100e6  # bytes a second, of a busy network disk, its hash included
+_FOUR_BITS = 0.516  # bytes: NF4 with doubly quantised scales
 _MARGIN = 2.0  # for gathering what is written
 _MOST = 1024  # processes that are suggested
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Bytes that each device holds through a whole step; `copies` are DDP's of the gradients."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    copies: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimizer + self.copies
+
+
+@dataclass(frozen=True)
 class Sizes:
-    """Numbers of parameters; `moments` is the optimiser's bytes for each that is trained."""
+    """Numbers of parameters; `moments` is the optimiser's bytes for each that is trained.
+
+    Of the frozen ones, `in_float32` stay so in any case (embeddings), and `in_4_bits` are quantised.
+    """
 
     trained: int
     frozen: int
     moments: int = 8
     frozen_in_16_bits: bool = False
+    in_float32: int = 0
+    in_4_bits: int = 0
+
+    @property
+    def at_start(self) -> float:
+        """Bytes of the weights before any is sharded or rounded: whole, in float32, or in four bits."""
+        return 4.0 * (self.trained + self.frozen - self.in_4_bits) + _FOUR_BITS * self.in_4_bits
+
+    @property
+    def frozen_bytes(self) -> float:
+        rest = self.frozen - self.in_float32 - self.in_4_bits
+        return 4.0 * self.in_float32 + _FOUR_BITS * self.in_4_bits + rest * (2 if self.frozen_in_16_bits else 4)
+
+    def shares(self, processes: int, sharded: bool) -> Shares:
+        share = processes if sharded else 1
+        copies = 4.0 * self.trained if processes > 1 and not sharded else 0.0
+        weights = (4.0 * self.trained + self.frozen_bytes) / share
+        return Shares(weights, 4.0 * self.trained / share, self.moments * self.trained / share, copies)
 
     def bytes_each(self, processes: int, sharded: bool) -> float:
-        """The least that each device must hold at its fullest; weights come in float32, whole, in any case."""
-        at_start = 4.0 * (self.trained + self.frozen)
-        copies = 4 if processes > 1 and not sharded else 0
-        trained = self.trained * (8 + self.moments + copies)
-        share = processes if sharded else 1
-        return max(at_start, (trained + self.frozen * (2 if self.frozen_in_16_bits else 4)) / share)
+        """The least that each device must hold at its fullest."""
+        return max(self.at_start, self.shares(processes, sharded).total)
+
+    @property
+    def checkpoint_bytes(self) -> float:
+        """Of a checkpoint to resume from: what is trained and two moments, in float32."""
+        return 12.0 * self.trained
 
     @property
     def longest_save(self) -> float:
         """Seconds to write the larger one of checkpoint and model."""
-        return 4.0 * max(self.trained * 3, self.trained + self.frozen) / _SLOWEST
+        return max(self.checkpoint_bytes, 4.0 * (self.trained + self.frozen)) / SLOWEST_DISK
 
 
 def model_sizes(start: ModelConfig, trainable: TrainableConfig, optim: OptimConfig) -> Sizes | None:
@@ -65,8 +102,12 @@ def model_sizes(start: ModelConfig, trainable: TrainableConfig, optim: OptimConf
         part = parts.part_of(name)
         counts[part if part in mode.parts and part != VISION else ""] += parameter.numel()
     trained = sum(counts.values()) - counts[""]
-    moments = 2 if optim.optim == "adamw_8bit" else 8
-    return Sizes(trained, counts[""], moments, optim.bf16)
+    return Sizes(trained, counts[""], moment_bytes(optim), optim.bf16)
+
+
+def moment_bytes(optim: OptimConfig) -> int:
+    """Bytes of the optimiser's state for each trained parameter."""
+    return 2 if optim.optim == "adamw_8bit" else 8
 
 
 def device_memory(device: torch.device) -> int | None:

@@ -59,6 +59,7 @@ def studies_section(
             _chips(found.of_study[row], flaws[row], judged.chips(noted[row], shown.texts)),
         ]
         texts = [_texts(pairs.references[row], pairs.hypotheses[row])] if shown.texts else []
+        texts += [_further(pairs.further[row])] if shown.texts and pairs.further else []
         parts.append(tag("div", *images_of(study, prepared, shown), *texts, class_="split"))
         listed = " ".join([*(f"{kind}:{finding}" for kind, finding in found.of_study[row]), *judged.keys(noted[row])])
         ranks = " ".join(map(str, places[row]))
@@ -140,6 +141,12 @@ def _texts(reference: str, report: str) -> Html:
     empty = "" if report.strip() else tag("caption", "The report is empty.")
     head = tag("thead", tag("tr", tag("th", "Reference"), tag("th", ""), tag("th", "Report")))
     return tag("table", empty, head, tag("tbody", *rows), class_="aligned")
+
+
+def _further(references: Sequence[str]) -> Html:
+    """The references of a study after the first, folded."""
+    words = f"{len(references)} further reference{'s' if len(references) > 1 else ''}"
+    return tag("details", tag("summary", words), *(tag("p", text) for text in references)) if references else Html("")
 
 
 def images_of(study: Study | None, prepared: Path | None, shown: Shown, enlarge: bool = True) -> list[Html]:

@@ -43,6 +43,7 @@ from cxrgen.metrics.clinical.labels import (
 )
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded
 from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
+from cxrgen.metrics.several import best_of, by_findings
 
 if TYPE_CHECKING:
     import torch
@@ -262,6 +263,7 @@ def _tokenizer(beside: Path, words: int) -> Any:
 METRIC = Metric(
     measure,
     "clinical",
+    several=best_of(measure, by_findings, "the fewest false alarms and misses"),
     presets=PRESETS,
     default_preset=DEFAULT,
     options=(

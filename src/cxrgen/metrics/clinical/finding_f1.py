@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrgen.core.errors import InputError
 from cxrgen.metrics import Columns, Floats, Metric, MetricResult
+from cxrgen.metrics.several import without_references
 from cxrgen.phantom.findings import COLUMNS, NAMES, NINE, as_row
 from cxrgen.phantom.parser import UNKNOWN, parse
 
@@ -108,6 +109,7 @@ def _scores(sums: Floats) -> dict[str, Floats]:
 METRIC = Metric(
     measure,
     "clinical",
+    several=without_references(measure),
     scores=("finding",),
     by_default=True,
     needs_truth=True,

@@ -17,6 +17,7 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, Option, always, mean_of_studies
 from cxrgen.metrics.clinical.radeval_process import lacking, radeval
 from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
+from cxrgen.metrics.several import best_of, by_score
 
 SRR_LABELS = {"leaves-with-statuses": 163, "leaves": 55, "upper-with-statuses": 73, "upper": 25}  # of each model
 DEFAULT_LEVEL = "leaves-with-statuses"
@@ -112,12 +113,18 @@ def lacks(metric: str, given: Mapping[str, Any]) -> str:
 
 
 def _record(measure: Any, name: str, **fields: Any) -> Metric:
-    options = (RADEVAL, CACHE)
     return Metric(
-        measure, "clinical", options=options, weights=True, by_pair=always, lacks=partial(lacks, name), **fields
+        measure,
+        "clinical",
+        options=(RADEVAL, CACHE),
+        weights=True,
+        by_pair=always,
+        lacks=partial(lacks, name),
+        several=best_of(measure, by_score(best_by := fields.pop("best_by", name)), f"the best {best_by}"),
+        **fields,
     )
 
 
 RATESCORE = _record(measure_ratescore, "ratescore")
 GREEN = _record(measure_green, "green")
-SRR = _record(measure_srr, "srr", presets=tuple(SRR_LABELS), default_preset=DEFAULT_LEVEL)
+SRR = _record(measure_srr, "srr", best_by="srr_f1_weighted", presets=tuple(SRR_LABELS), default_preset=DEFAULT_LEVEL)

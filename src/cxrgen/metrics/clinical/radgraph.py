@@ -23,6 +23,7 @@ from cxrgen.metrics import Floats, Metric, MetricResult, always, mean_of_studies
 from cxrgen.metrics.clinical.radeval import RADEVAL, lacks
 from cxrgen.metrics.clinical.radeval_process import RadEval, radeval
 from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
+from cxrgen.metrics.several import best_of, by_score
 
 Entities = Mapping[str, Mapping[str, Any]]  # by number: "tokens", "label", "relations" [[type, number of target], ...]
 NAMES = ("radgraph_simple", "radgraph_partial", "radgraph_complete")
@@ -145,6 +146,7 @@ def _annotate(process: RadEval, texts: Sequence[str], known: dict[str, Entities]
 METRIC = Metric(
     measure,
     "clinical",
+    several=best_of(measure, by_score("radgraph_partial"), "the best radgraph_partial"),
     options=(RADEVAL, CACHE),
     weights=True,
     by_pair=always,
@@ -155,6 +157,7 @@ METRIC = Metric(
 COMBINED = Metric(
     measure_combined,
     "clinical",
+    several=best_of(measure_combined, by_score("radgraph_combined"), "the best radgraph_combined"),
     options=(RADEVAL, CACHE),
     weights=True,
     by_pair=always,

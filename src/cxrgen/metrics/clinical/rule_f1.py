@@ -22,6 +22,7 @@ from cxrgen.metrics.clinical.labels import (
     rule_label_table,
     uncertain_rule,
 )
+from cxrgen.metrics.several import best_of, by_findings
 
 PRESETS, DEFAULT = UNCERTAIN_RULES, USUAL_RULE
 
@@ -54,6 +55,7 @@ def _scores(sums: Floats, preset: str) -> dict[str, Floats]:
 METRIC = Metric(
     measure,
     "clinical",
+    several=best_of(measure, by_findings, "the fewest false alarms and misses"),
     presets=PRESETS,
     default_preset=DEFAULT,
     by_default=True,

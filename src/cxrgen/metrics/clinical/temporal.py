@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Metric, MetricResult, mean_of_studies
+from cxrgen.metrics.several import best_of, by_score
 from cxrgen.text.prior_mentions import speaks_of_prior
 
 _ENDINGS = {  # stems and the endings they take
@@ -146,4 +147,12 @@ def _radeval_f1(hyp: frozenset[str], ref: frozenset[str]) -> float:
     return 2 * precision * recall / (precision + recall + _SMALL)
 
 
-METRIC = Metric(measure, "clinical", scores=("prior_rate",), presets=PRESETS, default_preset=DEFAULT, by_default=True)
+METRIC = Metric(
+    measure,
+    "clinical",
+    scores=("prior_rate",),
+    presets=PRESETS,
+    default_preset=DEFAULT,
+    by_default=True,
+    several=best_of(measure, by_score("temporal_f1"), "the best temporal_f1"),
+)

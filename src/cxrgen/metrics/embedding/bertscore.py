@@ -35,6 +35,7 @@ from cxrgen.metrics.embedding.bertscore_recipes import (
 from cxrgen.metrics.embedding.encoders import batches, device, packaged_minilm, padded, weights_hash
 from cxrgen.metrics.embedding.vector_cache import Vectors
 from cxrgen.metrics.row_cache import CACHE, Item, kept_rows
+from cxrgen.metrics.several import best_of, by_score
 
 if TYPE_CHECKING:
     import torch
@@ -318,6 +319,7 @@ def _asks_for_encoder(given: Mapping[str, Any]) -> bool:
 METRIC = Metric(
     measure,
     "overlap",
+    several=best_of(measure, by_score("bertscore"), "the best bertscore"),
     presets=tuple(PRESETS),
     default_preset=DEFAULT,
     options=(_ENCODER, CACHE),
@@ -328,10 +330,18 @@ METRIC = Metric(
     headline={"bertscore": 80},
     study_order={"bertscore": 2},
 )
-MINILM = Metric(measure_minilm, "overlap", options=(CACHE,), weights=True, by_pair=always)
+MINILM = Metric(
+    measure_minilm,
+    "overlap",
+    several=best_of(measure_minilm, by_score("bertscore_minilm"), "the best bertscore_minilm"),
+    options=(CACHE,),
+    weights=True,
+    by_pair=always,
+)
 ENCODER = Metric(
     measure_encoder,
     "overlap",
+    several=best_of(measure_encoder, by_score("bertscore_encoder"), "the best bertscore_encoder"),
     options=(_ENCODER, *_OF_ENCODER, CACHE),
     weights=True,
     by_pair=lambda given: not given.get("idf"),

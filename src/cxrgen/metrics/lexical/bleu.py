@@ -12,7 +12,7 @@ study's own value and every bootstrap sample come from sums of the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,8 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.ngrams import Cut, parts
+from cxrgen.metrics.lexical.several import bleu_counts
+from cxrgen.metrics.several import References
 
 ORDERS = (1, 2, 3, 4)
 _ABOVE, _BELOW = 1e-15, 1e-9  # the COCO scorer's guards against 0/0; they show in values of short texts
@@ -105,13 +107,23 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
     Counts are (N, 10): matches of orders 1-4, totals of orders 1-4, reference length, 1; or, where the set's value is
     the mean of its studies' values, (N, 5): the study's four values and 1. Raises UsageError for an unknown preset.
     """
+    return _scored(preset, lambda cut: counted(cut, hypotheses, references))
+
+
+def measure_several(hypotheses: Sequence[str], references: References, preset: str = DEFAULT) -> MetricResult:
+    """The same with one reference or more a study: matches in any of them, and the length of the nearest."""
+    scored = _scored(preset, lambda cut: bleu_counts(cut, hypotheses, references))
+    return replace(scored, signature=f"{scored.signature}|references:several")
+
+
+def _scored(preset: str, count: Callable[[Cut], Floats]) -> MetricResult:
     if preset not in PRESETS:
         raise unknown("preset of bleu", preset, PRESETS)
     chosen = PRESETS[preset]
     suffix = "" if preset == DEFAULT else f".{preset}"
     names = [f"bleu_{order}{suffix}" for order in ORDERS]
     signature = f"bleu|{preset}|{chosen.signature}"
-    counts = counted(chosen.words, hypotheses, references)
+    counts = count(chosen.words)
     if chosen.mean:
         return mean_of_studies(dict(zip(names, chosen.values(counts).T)), signature)
 
@@ -140,6 +152,7 @@ def counted(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> F
 METRIC = Metric(
     measure,
     "overlap",
+    several=measure_several,
     presets=PRESETS,
     default_preset=DEFAULT,
     by_default=True,

@@ -8,17 +8,19 @@ usual. Intervals keep the weights of the whole set.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
+from cxrgen.metrics.lexical import several
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.ngrams import Cut, Ngrams, Part, counted, parts, slices
 from cxrgen.metrics.lexical.token_table import Ints, token_table
+from cxrgen.metrics.several import References
 
 _ORDERS = 4
 _SIGMA = 6.0  # how fast a difference in length costs
@@ -36,12 +38,22 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
 
     Raises UsageError for an unknown preset.
     """
+    return _scored(preset, lambda cut: cider_d(cut, hypotheses, references))
+
+
+def measure_several(hypotheses: Sequence[str], references: References, preset: str = DEFAULT) -> MetricResult:
+    """The same with one reference or more a study, the mean over them."""
+    found = _scored(preset, lambda cut: several.cider_d(cut, hypotheses, references, _SIGMA))
+    return replace(found, signature=f"{found.signature}|references:several, mean")
+
+
+def _scored(preset: str, values: Callable[[Cut], Floats]) -> MetricResult:
     if preset not in PRESETS:
         raise unknown("preset of cider", preset, PRESETS)
     cut, signature = PRESETS[preset]
     name = "cider" if preset == DEFAULT else f"cider.{preset}"
     signature = f"cider-d|{preset}|{signature}|n:4|sigma:6|idf:references of this set|level:mean of studies"
-    return mean_of_studies({name: cider_d(cut, hypotheses, references)}, signature)
+    return mean_of_studies({name: values(cut)}, signature)
 
 
 def cider_d(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
@@ -133,4 +145,4 @@ def _positions(table: Ints, keys: Ints) -> Ints:
     return np.where(table[positions] == keys, positions, -1)
 
 
-METRIC = Metric(measure, "overlap", presets=PRESETS, default_preset=DEFAULT, by_default=True)
+METRIC = Metric(measure, "overlap", several=measure_several, presets=PRESETS, default_preset=DEFAULT, by_default=True)

@@ -18,6 +18,7 @@ import numpy as np
 from cxrgen.core.errors import InputError
 from cxrgen.metrics import Floats, Metric, MetricResult
 from cxrgen.metrics.lexical.ptb import cached_tokens
+from cxrgen.metrics.several import best_of, by_score
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
@@ -97,4 +98,4 @@ def _meteor(sums: Floats) -> dict[str, Floats]:
     return {"meteor": np.where(together > 0, np.nan_to_num(value), 0.0)}
 
 
-METRIC = Metric(measure, "overlap")
+METRIC = Metric(measure, "overlap", several=best_of(measure, by_score("meteor"), "the best meteor"))

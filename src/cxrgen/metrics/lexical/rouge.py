@@ -6,7 +6,7 @@ weighs more) and rouge-score (ROUGE-1, -2 and -L, plain F1). The value of a set 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.lcs import common_lengths
-from cxrgen.metrics.lexical.ngrams import Part, parts
+from cxrgen.metrics.lexical.ngrams import parts
 from cxrgen.metrics.lexical.ptb import cached_tokens
+from cxrgen.metrics.several import References, flattened, starts_of
 
 _BETA = 1.2  # weighs recall over precision
 Words = Sequence[str]
@@ -35,9 +36,13 @@ class Preset:
 def weighted(common: Floats, hyp: Floats, ref: Floats) -> Floats:
     """pycocoevalcap's F with beta 1.2; 0 where nothing is common."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision, recall = common / hyp, common / ref
+        return _f(common / hyp, common / ref)
+
+
+def _f(precision: Floats, recall: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
         value = (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
-    return np.where(common > 0, value, 0.0)
+    return np.where(precision > 0, value, 0.0)
 
 
 def plain(common: Floats, hyp: Floats, ref: Floats) -> Floats:
@@ -66,29 +71,57 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
 
     `rouge_l`, and with rouge-score's presets `rouge_1` and `rouge_2`. Raises UsageError for an unknown preset.
     """
-    if preset not in PRESETS:
-        raise unknown("preset of rouge", preset, PRESETS)
-    chosen = PRESETS[preset]
+    chosen = _preset(preset)
+    values = np.array([chosen.joined(*of) for of in _counted(chosen, hypotheses, references)])
+    return mean_of_studies(dict(zip(_names(preset), values)), f"rouge|{chosen.signature}|level:mean of studies")
+
+
+def measure_several(hypotheses: Sequence[str], references: References, preset: str = DEFAULT) -> MetricResult:
+    """The same with one reference or more a study.
+
+    rouge-score takes the best F1, pycocoevalcap the best precision and the best recall, be they of two references.
+    """
+    chosen, starts = _preset(preset), starts_of(references)
+
+    def best(values: Floats) -> Floats:
+        return np.asarray(np.maximum.reduceat(values, starts)) if starts else np.zeros(0)
+
+    values = []
+    for common, hyp, ref in _counted(chosen, *flattened(hypotheses, references)):
+        if chosen.joined is weighted:
+            values.append(_f(best(common / np.maximum(hyp, 1)), best(common / np.maximum(ref, 1))))
+        else:
+            values.append(best(chosen.joined(common, hyp, ref)))
+    how = "best precision, best recall" if chosen.joined is weighted else "best"
+    signature = f"rouge|{chosen.signature}|level:mean of studies|references:several, {how}"
+    return mean_of_studies(dict(zip(_names(preset), values)), signature)
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise unknown("preset of rouge", name, PRESETS)
+    return PRESETS[name]
+
+
+def _names(preset: str) -> list[str]:
     suffix = "" if preset == DEFAULT else f".{preset}"
-    names = [*(f"rouge_{order}{suffix}" for order in chosen.ngrams), f"rouge_l{suffix}"]
-    values = np.zeros((len(names), len(hypotheses)))
+    return [*(f"rouge_{order}{suffix}" for order in PRESETS[preset].ngrams), f"rouge_l{suffix}"]
+
+
+def _counted(chosen: Preset, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
+    """What is common and both lengths of each pair, (scores, 3, N): ROUGE-n of the preset's orders, then ROUGE-L."""
+    counts = np.zeros((len(chosen.ngrams) + 1, 3, len(hypotheses)))
     for part in parts(chosen.words, hypotheses, references):
-        for column, scores in enumerate(_of_part(part, chosen)):
-            values[column, part.rows] = scores
-    return mean_of_studies(dict(zip(names, values)), f"rouge|{chosen.signature}|level:mean of studies")
-
-
-def _of_part(part: Part, chosen: Preset) -> Iterator[Floats]:
-    """The scores of each pair: ROUGE-n of the preset's orders, then ROUGE-L."""
-    for order in map(part.order, chosen.ngrams):
-        yield chosen.joined(order.matches(), *order.totals())
-    lengths = (side.lengths.astype(np.float64) for side in (part.hyp, part.ref))
-    yield chosen.joined(common_lengths(part.hyp, part.ref), *lengths)
+        for place, order in enumerate(map(part.order, chosen.ngrams)):
+            counts[place, :, part.rows] = order.matches(), *order.totals()
+        counts[-1, :, part.rows] = common_lengths(part.hyp, part.ref), part.hyp.lengths, part.ref.lengths
+    return counts
 
 
 METRIC = Metric(
     measure,
     "overlap",
+    several=measure_several,
     presets=PRESETS,
     default_preset=DEFAULT,
     by_default=True,

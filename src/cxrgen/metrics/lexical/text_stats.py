@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxrgen.metrics import Floats, Metric, MetricResult
+from cxrgen.metrics.several import best_of, by_score
 
 
 def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResult:
@@ -42,4 +43,10 @@ def _rates(sums: Floats) -> dict[str, Floats]:
         return {"repetition": repeated, "length_ratio": sums[..., 2] / sums[..., 3]}
 
 
-METRIC = Metric(measure, "style", scores=("repetition", "length_ratio"), by_default=True)
+METRIC = Metric(
+    measure,
+    "style",
+    scores=("repetition", "length_ratio"),
+    by_default=True,
+    several=best_of(measure, by_score("length_ratio"), "the nearest length"),
+)

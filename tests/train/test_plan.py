@@ -1,0 +1,140 @@
+"""`cxrgen plan`: arithmetic that can be checked by hand, refusals with their way out, and real runs' memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.train.material import write_prepared
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from cxrgen.cli import main
+from cxrgen.core.errors import UsageError
+from cxrgen.train.activations import BatchShape, batch_cost, image_work, on_fake_processor
+from cxrgen.train.config import TrainableConfig
+from cxrgen.train.gpus import parse_gpus
+from cxrgen.train.trainable import set_trainable
+from cxrgen.train.trainer import supervised_loss
+
+
+@pytest.fixture(scope="module")
+def seven_billion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """config.json of LLaVA-Med 7B's shapes, and nothing else."""
+    folder = tmp_path_factory.mktemp("llava-7b")
+    text = LlamaConfig(
+        vocab_size=32003, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
+    )
+    tower = CLIPVisionConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14
+    )
+    LlavaConfig(vision_config=tower, text_config=text, vision_feature_layer=-2).save_pretrained(folder)
+    return folder
+
+
+def planned(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> Any:
+    assert main(["plan", *map(str, words), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_names_of_gpus() -> None:
+    assert parse_gpus("8xH100") == (8, "H100")
+    assert parse_gpus("a100-40") == (1, "A100-40")
+    assert parse_gpus("cpu") == (1, "cpu")
+    with pytest.raises(UsageError, match="did you mean '8xH100'"):
+        parse_gpus("8xH-100")
+    with pytest.raises(UsageError, match="at least one"):
+        parse_gpus("0xH100")
+
+
+def test_seven_billion_by_hand(
+    seven_billion: Path, prepared: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """On 8 GPUs, sharded: 16 bytes a trained parameter / 8; a checkpoint has 12. 24 studies are 3 steps of 8."""
+    words = ("--model", seven_billion, "--data_path", prepared, "--bf16", "--fsdp", "full_shard")
+    words += ("--per_device_train_batch_size", 1, "--gradient_checkpointing", "--price", 2)
+    plan = planned(capsys, *words, "--gpus", "8xH100")
+    memory = {name: row["value"] for name, row in plan["memory_bytes"].items()}
+    trained = plan["trained"]
+    assert round(trained / 1e9, 2) == 6.76
+    assert memory["gradients"] == 4 * trained / 8
+    assert memory["optimiser"] == 8 * trained / 8
+    assert plan["checkpoint_bytes"] == 12 * trained
+    assert plan["checkpoint_seconds"] == 12 * trained / 100e6
+    assert plan["fits"]
+    assert plan["lengths_estimated"]
+    assert plan["steps"] == 3
+    assert plan["cost"] == pytest.approx(plan["seconds"] / 3600 * 8 * 2)
+    assert plan["seconds"] == pytest.approx(3 * plan["seconds_a_step"])
+    assert memory["activations"] > 32 * 4 * 4096 * plan["positions_a_step"] / 8
+
+
+def test_what_does_not_fit_is_refused_with_the_cheapest_change(
+    seven_billion: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", "--model", str(seven_billion), "--data_path", str(prepared), "--bf16"]
+    assert main([*words, "--gpus", "2xH200", "--per_device_train_batch_size", "1"]) == 2
+    shown = capsys.readouterr()
+    assert "does not fit: " in shown.err
+    assert "--fsdp full_shard" in shown.err
+    assert "6.76 G x 8 B" in shown.out
+    assert main([*words, "--gpus", "L4", "--train_modules", "lora", "--per_device_train_batch_size", "1"]) == 2
+    assert "--train_modules qlora" in capsys.readouterr().err
+
+
+def test_a_new_model_and_a_table(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No folder is needed; the one of 1, 2, 8 and 64 GPUs that shares 8 samples unevenly is left out, and said."""
+    assert main(["plan", "tiny", "--data_path", str(prepared), "--gpus", "L4", "--table"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["mode", "GPUs", "GB", "a", "GPU", "fits", "hours", "GPU", "hours"]
+    assert {line.split()[1] for line in table[1:]} == {"1", "2", "8", "64"}
+    assert all(line.split()[3] == "yes" for line in table[1:])
+
+
+def test_the_help_does_without_torch() -> None:
+    program = "import sys\nfrom cxrgen.cli import main\nmain(['plan', '--help'])\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_operations_are_those_of_a_real_step(llava: Path) -> None:
+    """The counted operations of fake tensors, against the same counter over a real forward and backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = LlavaForConditionalGeneration.from_pretrained(llava, attn_implementation="eager").train()
+    ids = torch.full((2, 24), 7)
+    ids[:, :8] = model.config.image_token_id
+    labels = torch.full((2, 24), -100)
+    labels[:, 19:] = 5
+    for mode in ("projector", "projector+llm", "full", "lora"):
+        with torch.device("meta"):
+            fake = LlavaForConditionalGeneration(model.config)
+        real = LlavaForConditionalGeneration.from_pretrained(llava, attn_implementation="eager").train()
+        for each in (fake, real):
+            set_trainable(each, TrainableConfig(mode, lora_dropout=0.0))
+            each.train()
+        processor = on_fake_processor(fake)
+        images = image_work(fake, processor, False, False)
+        cost = batch_cost(fake, processor, BatchShape(2, 24, 5, 4), False, images, 2)
+        with FlopCounterMode(display=False) as counter:
+            batch = {"input_ids": ids, "labels": labels, "pixel_values": torch.zeros(4, 3, 28, 28)}
+            supervised_loss(real, batch)[0].backward()
+        assert cost.operations() == pytest.approx(counter.get_total_flops(), rel=0.05), mode
+
+
+@pytest.mark.slow
+def test_memory_of_a_real_run(tmp_path: Path) -> None:
+    """Peak of a process beyond that of a run of a very small model, within 15 % of the plan."""
+    from benchmarks.plan import planned as plan
+    from benchmarks.plan import trained, words
+
+    data = write_prepared(tmp_path / "set", 48, 4)
+    small, _ = trained(words(data, "projector+llm", None, 1, 64, 2), tmp_path / "small")
+    flags = words(data, "projector+llm", None, 8, 640, 2)
+    memory, _ = plan(flags)
+    peak, _ = trained(flags, tmp_path / "run")
+    assert peak - small == pytest.approx(memory, rel=0.15)
