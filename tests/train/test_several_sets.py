@@ -18,6 +18,7 @@ from tests.train.material import (
     write_prepared,
 )
 
+from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Study, View, write_studies
 from cxrgen.model.batches import Sample
@@ -218,3 +219,22 @@ def test_the_recipe_of_a_run_names_all_sets(unbroken: Path, sets: tuple[Path, Pa
 
     assert recipe_config(unbroken / "recipe.yaml").data.data_path == tuple(map(str, sets))
     assert make_config(data_path="a", output_dir="b").data.paths == (Path("a"),)
+
+
+def test_a_plan_counts_all_sets(sets: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = (
+        "--image_size",
+        32,
+        "--image_tokens",
+        2,
+        "--vocabulary",
+        320,
+        "--layers",
+        1,
+        "--hidden_size",
+        32,
+        "--heads",
+        2,
+    )
+    assert main(["plan", *map(str, ("--data_path", *sets, "--mix", "2,1", *sizes, "--json"))]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 33

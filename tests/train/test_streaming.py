@@ -164,6 +164,7 @@ def test_what_needs_the_whole_set_is_refused(settings: dict[str, Any], said: str
 def test_a_prepared_folder_is_not_streamed(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cxrgen export-data PREPARED --to shards"):
         check_run(small(shards.parent / "prepared", tmp_path / "run", streaming=True))
+    assert main(["plan", "--data_path", str(shards), "--streaming"]) == 2
 
 
 # --- runs ---
