@@ -67,7 +67,7 @@ def write_report(path: Path, scored: Scored) -> None:
     sections = [
         scoreboard(scores, scored.baselines, scored.limits, scored.notes, scored.agreement),
         beside_published(scores, scored.published),
-        per_finding(found, scores.groups, hyp, ref),
+        per_finding(found, scores.groups, hyp, ref, scored.limits),
         studies_section(pairs, scores, found, scored.studies, scored.prepared, scored.shown),
         strata(scores, scored.subjects, {**masks, **scored.by}),
         abstention(scores, scored.subjects, pairs.confidences),
