@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "llava_med": GROUND | {"imaging", "text", "model"},
     "generate": GROUND | {"imaging", "text", "metrics", "model", "llava_med"},
     "train": GROUND | {"imaging", "text", "metrics", "evaluate", "model", "llava_med", "generate"},
+    "views": GROUND | {"imaging", "phantom"},
     "prepare": GROUND | {"imaging", "text", "sources"},
     "evaluate": GROUND | {"text", "metrics"},
     "doctor": GROUND | {"imaging", "text", "model", "llava_med", "generate", "train"},

@@ -24,15 +24,16 @@ from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
 from cxrgen.train.run_page import RunPage
 from cxrgen.train.trainer import Callback, FitState, StepRecord
-from cxrgen.train.validate import Subset, validate
+from cxrgen.train.validate import Subset, validate_sets
 from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The studies that are validated, and the precision."""
+    """The studies of each set that are validated, when, and the precision."""
 
-    subset: Subset
+    subsets: Mapping[str, Subset]
+    config: EvalConfig
     bf16: bool = False
 
 
@@ -114,19 +115,19 @@ class RunCallback(Callback):
             self.log.add(record.step, {**values, "tokens_per_second": round(speed, 1), "memory_gb": round(memory, 3)})
 
     def _validation_is_due(self, step: int) -> bool:
-        return self.validation is not None and step % self.validation.subset.config.eval_steps == 0
+        return self.validation is not None and step % self.validation.config.eval_steps == 0
 
     def _validate(self, state: FitState) -> bool:
         """Whether this validation is the best so far."""
         assert self.validation is not None
-        subset = self.validation.subset
-        name = subset.config.metric_for_best_model
-        validated = validate(self.checkpoint, subset, state.processes, self.validation.bf16)
+        name = self.validation.config.metric_for_best_model
+        validated = validate_sets(self.checkpoint, self.validation.subsets, state.processes, self.validation.bf16)
         values = validated.values
         if state.processes.is_main:
             self.log.add(state.step, values)
             if self.page:
-                self.page.keep_examples(state.step, subset.conversations, validated.reports, subset.folder)
+                first = next(iter(self.validation.subsets.values()))
+                self.page.keep_examples(state.step, first.conversations, validated.reports, first.folder)
                 self.page.update()
         if not math.isfinite(values["eval_loss"]):
             raise InputError(
@@ -142,7 +143,7 @@ class RunCallback(Callback):
         return improved
 
     def _patience_is_over(self) -> bool:
-        config = self.validation.subset.config if self.validation else EvalConfig()
+        config = self.validation.config if self.validation else EvalConfig()
         if not config.early_stopping_patience or self.since_best < config.early_stopping_patience:
             return False
         say(

@@ -1,5 +1,7 @@
 """The settings of a training run in parts; each part is read by one file of this room and handed to it alone.
 
+The file is a long one because it lists every option of a run and does nothing else but check them.
+
 A field is also a recipe key and a flag of the same name. Names are unique over all parts, so that recipes and flags
 stay flat. Values are checked when a `TrainConfig` is made, before data or torch are touched; nothing here imports
 torch or pyarrow, which keeps `cxrgen train --help` quick; a test compares the names with those of their owners.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
@@ -88,7 +91,10 @@ class TinyModelConfig:
 class DataConfig:
     """What `data` reads, and how samples and batches are made of it."""
 
-    data_path: str = _option("", "prepared folder, or LLaVA JSON", metavar="PATH", outcome=False)
+    data_path: str | tuple[str, ...] = _option(
+        "", "prepared folder, or several, or LLaVA JSON", metavar="PATH", outcome=False
+    )
+    mix: str = _option("", "shares of several sets in what is shown, such as 2,1; default: by their sizes")
     image_folder: str = _option(
         "", "where the images of a JSON file are; default: beside it", metavar="DIR", outcome=False
     )
@@ -114,9 +120,17 @@ class DataConfig:
         choices=("cut", "drop", "refuse"),
     )
     max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
+    streaming: bool = _option(False, "read tar shards (`export-data --to shards`) window by window")
+    streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
     dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every set of `data_path`."""
+        given = (self.data_path,) if isinstance(self.data_path, str) else self.data_path
+        return tuple(map(Path, given))
 
 
 @dataclass(frozen=True)

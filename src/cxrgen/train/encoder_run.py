@@ -9,10 +9,10 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.progress import say
 from cxrgen.train.config import TrainConfig, flat_values, names_in
-from cxrgen.train.data import data_recipe
 from cxrgen.train.distributed import Processes
 from cxrgen.train.export import with_data_format
 from cxrgen.train.init_model import init_model
+from cxrgen.train.prepared_sets import data_recipe
 from cxrgen.train.run_page import RunPage
 from cxrgen.train.run_report import RECORD, versions, write_recipe
 from cxrgen.train.stages import Stage, sampler_config

@@ -17,6 +17,7 @@ from typing import Any
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.progress import say
+from cxrgen.core.records import SHARDS
 from cxrgen.train.checkpoints import STATE, ResumePoint, checkpoints, clear_unfinished, differences, read_resume_point
 from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, WarmupConfig, flat_values, names_in, options
 from cxrgen.train.data import STUDIES, SamplerConfig, SftData
@@ -46,10 +47,12 @@ def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, 
 
 def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
     """Hashes of everything that a run reads, for their names in the fingerprint."""
-    path = Path(config.data.data_path)
+    if config.data.streaming:  # the list has the hash of every shard, and images are compared as they are read
+        return {"data sha256": sha256_file(config.data.paths[0] / SHARDS), **_model_contents(config.model)}
+    files = [path / STUDIES if path.is_dir() else path for path in config.data.paths]
     hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
     return {
-        "data sha256": sha256_file(path / STUDIES if path.is_dir() else path),
+        "data sha256": " ".join(map(sha256_file, files)),
         "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
         **_label_contents(config.warmup),
         **_model_contents(config.model),

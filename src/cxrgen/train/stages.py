@@ -36,6 +36,7 @@ from cxrgen.train.data import (
 )
 from cxrgen.train.distributed import Processes
 from cxrgen.train.dpo import Preferences
+from cxrgen.train.streaming import Stream
 from cxrgen.train.trainable import hold_in_bf16
 from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, FitState, Objective, StepRecord, fit
 
@@ -134,6 +135,7 @@ def train_on_images(
     first_step: int = 0,
     frozen_in_bf16: bool = False,
     redraw: Redraw | None = None,
+    stream: Stream | None = None,
     preferences: Preferences | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
@@ -153,7 +155,7 @@ def train_on_images(
         if preferences is not None:
             collator = preferences.paired(stage.checkpoint.model, collator, samples, stage.sampler, settings.bf16)
             objective = preferences.objective
-        _fit(stage, samples, settings, collator, callback, first_step, redraw, objective)
+        _fit(stage, samples, settings, collator, callback, first_step, redraw, stream, objective)
 
 
 def _collator(stage: Stage, folder: Path) -> Collator:
@@ -186,11 +188,15 @@ def _fit(
     callback: Callback,
     first_step: int = 0,
     redraw: Redraw | None = None,
+    stream: Stream | None = None,
     objective: Objective = SUPERVISED,
 ) -> None:
     processes, data = stage.processes, stage.data
     count = (settings.steps - first_step) * settings.accumulation
-    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
+    if stream:
+        micro = stream.micro_batches(stage.sampler, processes.rank, processes.count, first_step)
+    else:
+        micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
     batches = with_images(islice(micro, max(0, count)), collator, workers)

@@ -7,7 +7,7 @@ token, and a subset this small is not worth sharing out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -50,6 +50,21 @@ class Validated:
 
     values: dict[str, float]
     reports: tuple[str, ...] = ()
+
+
+def validate_sets(
+    checkpoint: Checkpoint, subsets: Mapping[str, Subset], processes: Processes, bf16: bool = False
+) -> Validated:
+    """What `validate` says of one set; of several the means over sets, each set's own as `eval_loss/NAME`, and the
+    reports of the first."""
+    found = {name: validate(checkpoint, subset, processes, bf16) for name, subset in subsets.items()}
+    first = next(iter(found.values()))
+    if len(found) == 1:
+        return first
+    scores = list(dict.fromkeys(score for of in found.values() for score in of.values))
+    means = {score: sum(of.values[score] for of in found.values()) / len(found) for score in scores}
+    own = {f"{score}/{name}": found[name].values[score] for name in found for score in scores}
+    return Validated(means | own, first.reports)
 
 
 def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> Validated:

@@ -67,12 +67,12 @@ def warm_up(
 def _sets(stage: Stage, config: WarmupConfig, data: SftData | None, split: str) -> list[LabelSet]:
     """The report studies, if there are any, and the sets of labels, of one split."""
     sets = read_label_sets(config.warmup_data, config.warmup_label_map, split)
-    if data and data.studies:
-        studies: Sequence[Study] = data.studies
-        if split != stage.data.split:
-            every = read_studies(Path(stage.data.data_path))
-            studies = [study for study in every if study.split == split and study.report is not None]
-        sets.insert(0, LabelSet(data.folder, tuple(studies), tuple(_labels(studies, config))))
+    if data and data.studies and split == stage.data.split:
+        sets.insert(0, LabelSet(data.folder, data.studies, tuple(_labels(data.studies, config))))
+    elif data and data.studies:
+        for path in stage.data.paths:
+            studies = [each for each in read_studies(path) if each.split == split and each.report is not None]
+            sets.append(LabelSet(path, tuple(studies), tuple(_labels(studies, config))))
     if not sets:
         raise UsageError("--tower_steps needs a prepared folder as --data_path, or --warmup_data")
     if split == stage.data.split and not any(each.studies for each in sets):
