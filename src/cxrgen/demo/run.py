@@ -14,6 +14,7 @@ from cxrgen.core.commands import run_command
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import write_json
 from cxrgen.core.tables import read_json
+from cxrgen.html import number
 
 _EXAMPLES = """examples:
   cxrgen demo --out runs/demo
@@ -109,6 +110,7 @@ def _summary(scores: Path) -> str:
     """A line of a score folder: what is found, and in which lobe and depth, beside what could be."""
     content = read_json(scores / "scores.json")
     optimum, probe = content["limits"]["optimum"], content["limits"]["linear_probe"]
-    parts = [f"{name} {content['metrics'][key]['value']:.3f} (optimum {optimum[key]:.3f}" for name, key in _SHOWN]
-    parts[0] += f", linear probe {probe['finding_f1_macro']:.3f}"
+    values = {key: content["metrics"][key]["value"] for _, key in _SHOWN}
+    parts = [f"{name} {number(values[key])} (optimum {number(optimum[key])}" for name, key in _SHOWN]
+    parts[0] += f", linear probe {number(probe['finding_f1_macro'])}"
     return ", ".join(f"{part})" for part in parts)
