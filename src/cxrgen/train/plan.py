@@ -61,6 +61,7 @@ class Plan:
     steps: int
     tokens: float  # of a step, padding included
     time: tuple[Line, ...]  # of a step
+    operations: float  # floating-point, of a step on one device
 
     @property
     def fits(self) -> bool:
@@ -95,6 +96,11 @@ class _Run:
     @property
     def sharded(self) -> bool:
         return bool(self.config.optim.fsdp) and self.count > 1
+
+    @property
+    def usual_share(self) -> float:
+        """Size of a micro-batch, as it is on average, over that of the largest."""
+        return self.usual.positions / self.longest.positions
 
     @property
     def again(self) -> bool:
@@ -141,6 +147,7 @@ def make_plan(config: TrainConfig, material: Material, name: str, count: int, im
         steps=steps,
         tokens=float(usual.positions * sampler.accumulation * count),
         time=_step_time(run, image_seconds),
+        operations=_operations(run),
     )
 
 
@@ -230,14 +237,18 @@ def _host(run: _Run, material: Material) -> tuple[Line, ...]:
     return tuple(line for line in lines if line.amount)
 
 
+def _operations(run: _Run) -> float:
+    """Floating-point operations of a step on one device."""
+    return run.accumulation * run.usual_share * run.fake.cost(run.longest).operations(run.again)
+
+
 def _step_time(run: _Run, image_seconds: float) -> tuple[Line, ...]:
     """Seconds of one step by what they go into; reading ahead by workers, and sending, lie beside computing."""
     cost, optim, on_gpu = run.fake.cost(run.longest), run.config.optim, run.device.name != CPU
-    share_of_longest = run.usual.positions / run.longest.positions
-    operations = run.accumulation * share_of_longest * cost.operations(run.again)
+    operations = _operations(run)
     rate = run.device.products * (_PRODUCTS * _precision(optim) if on_gpu else 1.0)
     traffic = run.device.traffic * (_TRAFFIC if on_gpu else 1.0)
-    moved = run.accumulation * share_of_longest * _PASSES * (cost.kept() + _logits(run)) if on_gpu else 0.0
+    moved = run.accumulation * run.usual_share * _PASSES * (cost.kept() + _logits(run)) if on_gpu else 0.0
     share = run.count if run.sharded else 1
     stepping = OPTIMIZER_BYTES * run.fake.sizes.trained / share
     computing = operations / rate + moved / traffic
