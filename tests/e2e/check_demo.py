@@ -29,14 +29,16 @@ def values(folder: Path) -> dict[str, float]:
 def test_the_model_sees() -> None:
     scores = json.loads((DEMO / "evaluate" / "scores.json").read_text())
     model = values(DEMO / "evaluate")
-    baselines = {name: baseline["finding_f1_macro"]["value"] for name, baseline in scores["baselines"].items()}
-    assert set(baselines) >= {"normal", "shuffled", "frequent", "nearest"}
+    every = {name: baseline["finding_f1_macro"]["value"] for name, baseline in scores["baselines"].items()}
+    assert set(every) == {"normal", "shuffled", "frequent", "medoid", "nearest", "nearest_features"}
+    assert model["finding_f1_macro"] >= max(every.values()) + 0.1, every
+    baselines = {name: every[name] for name in ("normal", "shuffled", "frequent", "nearest")}  # without the model
     assert model["finding_f1_macro"] >= max(baselines.values()) + 0.25, baselines
     assert model["finding_f1_macro"] >= 0.70
     assert model["finding_f1_macro_9"] >= 0.80
     # One seed gives another model on another processor (0.71 and 0.59 were seen), so the interval must reach the mark.
     assert scores["metrics"]["finding_f1_nodule"]["ci95"][1] >= 0.60
-    nodule = {name: baseline["finding_f1_nodule"]["value"] for name, baseline in scores["baselines"].items()}
+    nodule = {name: scores["baselines"][name]["finding_f1_nodule"]["value"] for name in baselines}
     assert model["finding_f1_nodule"] >= max(nodule.values()) + 0.1, nodule
     assert model["finding_side_accuracy"] >= 0.90
 
@@ -49,7 +51,7 @@ def test_the_lateral_tells_the_depth() -> None:
     assert alone["ci95"][0] <= 0.5, "the frontal alone should not tell the depth better than chance"
     assert frontal["finding_depth_accuracy"] <= 0.75
     limits = json.loads((DEMO / "evaluate" / "scores.json").read_text())["limits"]
-    assert {"optimum", "linear_probe"} <= set(limits)
+    assert {"optimum", "linear_probe", "linear_probe_auc", "blind", "linear_probe_over_blind"} <= set(limits)
 
 
 def test_the_page_is_there_and_whole() -> None:

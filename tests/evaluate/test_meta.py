@@ -11,7 +11,8 @@ import pytest
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError
 from cxrgen.core.tables import read_csv
-from cxrgen.evaluate.meta import case_weights, order_signs, read_errors, weighted_tau
+from cxrgen.evaluate.error_tables import read_errors
+from cxrgen.evaluate.meta import case_weights, order_signs, weighted_tau
 
 
 def tau(one: list[float], two: list[float]) -> float:

@@ -205,6 +205,7 @@ def test_a_study_whose_image_is_lost_is_listed_once(
         (("--utility", "bertscore"), "cxrgen choose"),
         (("--samples", 0, "--choose", "likeliest"), "give --samples N"),
         (("--answers-file-pred", "x.jsonl"), "name a CSV"),
+        (("--answers-file-pred", "x.json", "--answers-format", "rexrank"), "has no place for samples"),
     ],
 )
 def test_what_means_nothing_is_refused(

@@ -17,7 +17,7 @@ from cxrgen.train.recipes_command import recipe_texts
 
 NAMES = (
     *("llava-med-original", "llava-med-v1.5-lora", "medgemma-4b-lora", "qwen3-vl-8b-full", "rad-dino-llama"),
-    *("small", "tiny"),
+    "tiny",
 )
 
 

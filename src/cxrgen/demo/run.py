@@ -61,11 +61,12 @@ def run(options: argparse.Namespace) -> int:
     run_command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
     run_command("generate", "cxrgen.generate.run", *writer, "--views", "frontal", "--answers-file-pred", frontal)
     given: list[str | Path] = []
-    for name in ("frequent", "nearest"):
+    for name in ("frequent", "medoid", "nearest"):
         csv = other / f"{name}.csv"
         run_command("generate", "cxrgen.generate.run", "--baseline", name, *questions, "--answers-file-pred", csv)
         given += ["--baseline", f"{name}={csv}"]
-    limits = _limits(model, prepared, phantom, other)
+    limits, nearest = _limits(model, prepared, phantom, other)
+    given += ["--baseline", f"nearest_features={nearest}"]
     known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *given, "--note", _REMARK)
     fewer, both = other / "frontal", out / "evaluate"
     for name, reports, limit, scores in (
@@ -81,17 +82,25 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> dict[str, Path]:
-    """What a perfect reader and a linear probe score, with both images and with the frontal alone: a file for each."""
-    from cxrgen.demo.tower_probe import linear_probe_scores
+def _limits(model: Path, prepared: Path, phantom: Path, other: Path) -> tuple[dict[str, Path], Path]:
+    """What a perfect reader and a linear probe score, with both images and with the frontal alone: a file for each.
+
+    And, as all images have been read for it, the baseline `nearest` by the vision encoder's features.
+    """
+    from cxrgen.demo.tower_probe import limits_table, linear_probe_scores, nearest_reports, read_set
+    from cxrgen.generate.questions import write_reports_csv
 
     optimum = read_json(phantom / "optimum.json")["optimum"]
-    probe = linear_probe_scores(model, prepared, phantom / "findings.csv")
+    read = read_set(model, prepared)
+    probe = linear_probe_scores(read, phantom / "findings.csv")
     paths = {}
     for views in ("both", "frontal"):
         paths[views] = other / f"limits_{views}.json"
-        write_json(paths[views], {"optimum": optimum[views], "linear_probe": probe[views]})
-    return paths
+        write_json(paths[views], {"optimum": optimum[views], **probe[views]})
+    print(limits_table(probe["both"]))
+    nearest = other / "nearest_features.csv"
+    write_reports_csv(nearest, nearest_reports(read))
+    return paths, nearest
 
 
 def _summary(scores: Path) -> str:

@@ -1,9 +1,10 @@
 """How far scores agree with radiologists: Kendall's tau of each score with errors that people counted.
 
 The table has a row for a report, an error category of it, or a reader of it, with the columns study_id and errors; the
-columns rater and case are optional. Errors of one report are added over its rows and averaged over its readers. Reports
-of one case (several candidates for one reference) are not independent, so the interval resamples cases. A tau above 0
-means that better values go with fewer errors, whichever way the score runs.
+columns rater and case are optional. Errors of one report are added over its rows and averaged over its readers. The
+published tables of ReXVal and RadEvalExpert are known by their columns; --pairs writes their reports for `cxrgen
+evaluate`. Reports of one case (several candidates for one reference) are not independent, so the interval resamples
+cases. A tau above 0 means that better values go with fewer errors, whichever way the score runs.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from cxrgen.core.errors import InputError
-from cxrgen.core.tables import CsvTable, find_column, read_csv
+from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import write_json
+from cxrgen.core.progress import say
+from cxrgen.core.tables import read_csv
+from cxrgen.evaluate.agreement import Agreement
+from cxrgen.evaluate.error_tables import Columns, counted_errors, write_pairs
 from cxrgen.evaluate.results import Results, read_results
 from cxrgen.evaluate.scores import loss
 from cxrgen.html import number
@@ -29,64 +34,55 @@ _EXAMPLES = """\
 examples:
   cxrgen meta errors.csv scores
   cxrgen meta errors.csv scores --errors num_errors --case study_number
+  cxrgen meta reader_study.csv --pairs pairs
+  cxrgen evaluate --pred pairs/pred.csv --gt pairs/gt.csv --out scores
+  cxrgen meta reader_study.csv scores --significant --out agreement.json
 """
 _DRAWS = 1_000
 _FEWEST = 5  # reports
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Kendall's tau-b of one score over `n` reports, with its 95 % interval; None where it is undefined."""
-
-    score: str
-    tau: float | None
-    ci95: tuple[float, float] | None
-    n: int
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("table", type=Path, metavar="TABLE", help="errors that people counted: study_id, errors")
-    parser.add_argument("scores", type=Path, metavar="DIR", help="folder of `cxrgen evaluate` for the same reports")
-    columns = parser.add_argument_group("columns of the table")
+    parser.add_argument(
+        "scores", type=Path, nargs="?", metavar="DIR", help="folder of `cxrgen evaluate` for the same reports"
+    )
+    counts = parser.add_argument_group("which errors, and the reports of a published table")
+    counts.add_argument("--significant", action="store_true", help="clinically significant errors alone")
+    counts.add_argument("--reports", type=Path, metavar="CSV", help="ReXVal's second file, with the reports")
+    counts.add_argument("--pairs", type=Path, metavar="DIR", help="write the reports to score: pred.csv and gt.csv")
+    columns = parser.add_argument_group("columns of a table of your own")
     columns.add_argument("--errors", default="errors", metavar="COLUMN", help="the count (default errors)")
     columns.add_argument("--case", default="case", metavar="COLUMN", help="reports that belong together (default case)")
     columns.add_argument("--rater", default="rater", metavar="COLUMN", help="who counted (default rater)")
     outputs = parser.add_argument_group("interval and output")
     outputs.add_argument("--seed", type=int, default=0, help="of resampling (default 0)")
+    outputs.add_argument("--out", type=Path, metavar="JSON", help="file for `cxrgen evaluate --agreement`")
     outputs.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    counted, case_of = read_errors(read_csv(options.table), options.errors, options.case, options.rater)
-    found = agreements(read_results(options.scores), counted, case_of, options.seed)
-    if options.json:
-        content = {"schema": 1, "signature": f"tau-b|draws:{_DRAWS}|seed:{options.seed}|by case"}
-        print(json.dumps({**content, "agreement": [asdict(row) for row in found]}, indent=2))
-    else:
-        print(_as_text(found))
+    if options.scores is None and options.pairs is None:
+        raise UsageError("a score folder is missing; for a published table --pairs DIR writes the reports to score")
+    columns = Columns(options.errors, options.case, options.rater)
+    reports = read_csv(options.reports) if options.reports else None
+    counted = counted_errors(read_csv(options.table), columns, reports, options.significant)
+    for remark in counted.notes:
+        say(f"note: {remark}")
+    if options.pairs:
+        print("\n".join(map(str, write_pairs(options.pairs, counted))))
+    if options.scores is None:
+        return 0
+    found = agreements(read_results(options.scores), counted.errors, counted.case_of, options.seed)
+    which = "significant" if options.significant else "all"
+    signature = f"tau-b|draws:{_DRAWS}|seed:{options.seed}|by case|errors:{which}|layout:{counted.layout}"
+    content = {"schema": 1, "signature": signature, "notes": list(counted.notes)}
+    content["agreement"] = [asdict(row) for row in found]
+    if options.out:
+        write_json(options.out, content)
+    print(json.dumps(content, indent=2) if options.json else _as_text(found))
     return 0
-
-
-def read_errors(table: CsvTable, errors: str, case: str, rater: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Errors of each report, added over its rows and averaged over readers, and its case; the report itself without."""
-    name, count = str(find_column(table, "study_id", "id")), str(find_column(table, errors))
-    case_column, rater_column = (find_column(table, column, needed=False) for column in (case, rater))
-    sums: dict[str, dict[str, float]] = {}
-    case_of: dict[str, str] = {}
-    for row in table.rows:
-        study = row.cells[name].strip()
-        try:
-            value = float(row.cells[count])
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < 0:
-            raise InputError(f"{row.row_ref}: the column {count!r} holds no count of errors")
-        reader = row.cells[rater_column].strip() if rater_column else ""
-        of = sums.setdefault(study, {})
-        of[reader] = of.get(reader, 0.0) + value
-        case_of[study] = row.cells[case_column].strip() if case_column else study
-    return {study: float(np.mean(list(of.values()))) for study, of in sums.items()}, case_of
 
 
 def agreements(
@@ -95,7 +91,10 @@ def agreements(
     """Every score's agreement over the reports that both know, the highest first."""
     kept = [place for place, study in enumerate(results.study_ids) if study in counted]
     if len(kept) < _FEWEST:
-        raise InputError(f"{len(kept)} reports of the table are in {results.folder}; {_FEWEST} are needed")
+        raise InputError(
+            f"{len(kept)} reports of the table are in {results.folder}; {_FEWEST} are needed. Study ids must be those "
+            "of the table; of a published one --pairs DIR writes them"
+        )
     ids = [results.study_ids[place] for place in kept]
     errors = np.array([counted[study] for study in ids])
     weights = case_weights([case_of[study] for study in ids], seed)

@@ -6,6 +6,7 @@ import argparse
 import gc
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from cxrgen.core.folders import locked
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate import baselines, metric_options
+from cxrgen.evaluate.agreement import read_agreement
 from cxrgen.evaluate.described import described
+from cxrgen.evaluate.group_table import group_columns
 from cxrgen.evaluate.page.abstention import abstentions
 from cxrgen.evaluate.page.report import Scored, write_report
 from cxrgen.evaluate.page.strata import groups_by, of_group
@@ -86,7 +89,9 @@ def _score(
     truth = read_truth(options.truth, pairs.study_ids) if options.truth else None
     limits = read_limits(options.limits) if options.limits else {}
     published = given_published(options.published, options.set, options.section)
-    by = groups_by(_by(options), pairs.columns, pairs.study_ids, studies)
+    agreement = read_agreement(options.agreement) if options.agreement else {}
+    of_table = group_columns(options.by_table, _by(options), pairs.study_ids)
+    by = groups_by(_by(options), {**pairs.columns, **of_table}, pairs.study_ids, studies)
     notes = (*pairs.notes, *patient_note, *options.note)
     for remark in notes:
         say(f"note: {remark}")
@@ -109,6 +114,8 @@ def _score(
     notes += unscored_remarks(unscored)
     boards = {name: scores.board(name, scored, lacking) for name in BOARDS if name in names}
     content = {**document(scores, scored, pairs.left_out, notes, _inputs(options), boards), "limits": limits}
+    if agreement:
+        content["agreement"] = {name: asdict(of) for name, of in agreement.items() if name in scores.metrics}
     if unscored:
         content["unscored"] = unscored
     if by:
@@ -117,7 +124,8 @@ def _score(
         content["abstention"] = abstentions(scores, subjects, pairs.confidences)
     page = options.out / "report.html"
     inputs = (pairs, subjects, scores, scored, limits, studies, options.studies, notes)
-    write_report(page, Scored(*inputs, described(options, parser, studies.values()), _shown(options), by, published))
+    about = described(options, parser, studies.values())
+    write_report(page, Scored(*inputs, about, _shown(options), by, published, agreement))
     write_results(options.out, scores, subjects, content)
     if options.json:
         shown = content if options.show_values else {**content, "left_out": pairs.rows_left_out}

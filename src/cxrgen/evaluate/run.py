@@ -63,9 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=FORMATS, default="auto", help="of --pred and --gt: auto (by name and content), or rexrank"
     )
     inputs.add_argument("--by", metavar="COLUMNS", help="comma-separated columns of --gt that make groups of studies")
+    inputs.add_argument("--by-table", type=Path, metavar="CSV", help="table with study_id and the columns of --by")
     inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
     inputs.add_argument(
         "--published", type=Path, metavar="CSV", help="published values (docs/published.csv), for --set and --section"
+    )
+    inputs.add_argument(
+        "--agreement", type=Path, metavar="JSON", help="what `cxrgen meta --out` wrote, shown beside each score"
     )
     inputs.add_argument("--set", metavar="NAME", help="the test set, as --published calls it: mimic-cxr-findings, ...")
     inputs.add_argument("--section", metavar="NAME", help="what the references are, as --published calls it: findings")

@@ -32,7 +32,8 @@ _EXAMPLES = """examples:
   cxrgen generate --model-name model --images frontal.dcm lateral.dcm --indication "Cough."
   cxrgen generate --model-name model --question-file prepared --answers-file-pred pred.csv \\
       --samples 8 --temperature 0.7 --choose consensus --utility rule+rouge_l
-  cxrgen generate --baseline frequent --question-file prepared --answers-file-pred frequent.csv
+  cxrgen generate --baseline medoid --question-file prepared --answers-file-pred medoid.csv
+  cxrgen generate --baseline nearest --model-name model --question-file prepared --answers-file-pred nearest.csv
 """
 
 _SECTIONS = {
@@ -69,7 +70,11 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     )
     add("--restart", action="store_true", help="discard what an earlier run has written for these files")
     add("--show-values", action="store_true", help="messages may show ids and paths of the questions")
-    add("--baseline", choices=("frequent", "nearest"), help="no model: reports from the training split")
+    add(
+        "--baseline",
+        choices=("frequent", "medoid", "nearest"),
+        help="no model: reports from the training split; nearest with --model-name: by that model's image features",
+    )
 
 
 def _add_study(group: argparse._ArgumentGroup) -> None:
@@ -139,8 +144,10 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if (options.model_name is None) == (options.baseline is None):
+    if options.model_name is None and options.baseline is None:
         raise UsageError("give either --model-name or --baseline")
+    if options.model_name is not None and options.baseline not in (None, "nearest"):
+        raise UsageError(f"--baseline {options.baseline} needs no model; leave --model-name out")
     if options.images:
         if options.question_file or options.baseline:
             raise UsageError("--images is one study by a model; leave out --question-file and --baseline")
@@ -197,6 +204,8 @@ def _check_choice(options: argparse.Namespace) -> None:
         raise UsageError("--samples needs a model; a baseline has one report a study")
     if options.answers_file_pred.suffix == ".jsonl":
         raise UsageError("--samples: name a CSV as --answers-file-pred; predictions.jsonl is written beside it")
+    if options.answers_format != "csv":
+        raise UsageError(f"--answers-format {options.answers_format} has no place for samples; leave --samples out")
     if options.choose == "likeliest" and options.utility:
         raise UsageError("--utility is for --choose consensus")
     from cxrgen.metrics import load
@@ -219,7 +228,15 @@ def _from_training(options: argparse.Namespace) -> int:
     studies = read_studies(questions, options.split)
     if not studies:
         raise InputError(f"{questions}: nothing to report on in split {options.split!r}")
-    predictions = BASELINES[options.baseline](training, studies, options.image_folder or questions)
+    folder = options.image_folder or questions
+    if options.model_name is not None:
+        from cxrgen.generate.engine import open_on_device  # brings torch
+        from cxrgen.generate.image_features import nearest_by_features
+        from cxrgen.generate.settings import settings_of
+
+        predictions = nearest_by_features(open_on_device(settings_of(options)), training, studies, folder)
+    else:
+        predictions = BASELINES[options.baseline](training, studies, folder)
     truth = [Prediction(study.study_id, study.report) for study in studies if study.report is not None]
     images = {study.study_id: [view.path for view in study.views] for study in studies}
     write_predictions(options.answers_file_pred, options.answers_format, predictions, truth, images)

@@ -55,15 +55,23 @@ def read_utility(text: str) -> Utility:
     Raises UsageError for an unknown score, one of which less is better, and one that no single pair of texts has.
     """
     terms: dict[str, float] = {}
+    for weight, name in weighted_names(text, "--utility"):
+        for own, score in NAMES.get(name, ((1.0, name),)):
+            _check(score)
+            terms[score] = terms.get(score, 0.0) + own * weight
+    whole = sum(terms.values())
+    return Utility(tuple((weight / whole, score) for score, weight in terms.items()))
+
+
+def weighted_names(text: str, what: str) -> list[tuple[float, str]]:
+    """The parts of a mix such as `rule+2*rouge_l`. Raises UsageError for a weight that is no number above 0."""
+    found = []
     for part in text.split("+"):
         weight, star, name = part.strip().rpartition("*")
         if star and not _is_weight(weight):
-            raise UsageError(f"--utility {part.strip()!r}: write a weight as in 2*rouge_l, a number above 0")
-        for own, score in NAMES.get(name.strip(), ((1.0, name.strip()),)):
-            _check(score)
-            terms[score] = terms.get(score, 0.0) + own * float(weight or 1)
-    whole = sum(terms.values())
-    return Utility(tuple((weight / whole, score) for score, weight in terms.items()))
+            raise UsageError(f"{what} {part.strip()!r}: write a weight as in 2*rouge_l, a number above 0")
+        found.append((float(weight or 1), name.strip()))
+    return found
 
 
 def _is_weight(text: str) -> bool:
@@ -133,6 +141,15 @@ def utilities(studies: Sequence[Sequence[str]], utility: Utility) -> Iterator[Fl
             total: Floats = sum(weight * matrices[place] for weight, matrices in terms)  # type: ignore[assignment]
             yield total
         start = end
+
+
+def values_of_pairs(reports: Sequence[str], references: Sequence[str], utility: Utility) -> Floats:
+    """The utility of each of N reports with its own reference, (N,); what a pair does not have counts as agreement."""
+    total = np.zeros(len(reports))
+    for weight, score in utility.terms:
+        found = measure(metric_of(score), reports, references, **utility.settings.get(metric_of(score), {}))
+        total += weight * np.nan_to_num(found.per_study()[score], nan=1.0)
+    return total
 
 
 def _matrices(score: str, studies: Sequence[Sequence[str]], utility: Utility) -> list[Floats]:

@@ -22,6 +22,8 @@ ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
+STAGES = ("sft", "dpo")
+PAIR_LOSSES = ("sigmoid", "sigmoid_norm")
 SCHEDULES = ("cosine", "linear", "constant")
 EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
@@ -114,6 +116,31 @@ class DataConfig:
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
     dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
+
+
+@dataclass(frozen=True)
+class PreferenceConfig:
+    """A second stage on pairs of reports, one better than the other; `preferences` makes the pairs, `dpo` the loss."""
+
+    stage: str = _option(
+        "sft", "sft learns from the reports, dpo from pairs of a better and a worse one", choices=STAGES
+    )
+    candidates: str = _option(
+        "",
+        "dpo: predictions.jsonl of the training split (`cxrgen generate --split train --samples N`), with commas",
+        metavar="FILES",
+        outcome=False,
+    )
+    pair_utility: str = _option("rule+rouge_l", "dpo: score of a candidate against the study's own report")
+    pair_gap: float = _option(0.05, "dpo: least difference of that score between the two of a pair", at_least=0)
+    other_patient_pairs: bool = _option(False, "dpo: also the study's own report against another patient's")
+    beta: float = _option(0.1, "dpo: how strongly the model is held to where it started", at_least=0)
+    pair_loss: str = _option(
+        "sigmoid", "dpo: on log-probabilities of reports, or (norm) on their mean over tokens", choices=PAIR_LOSSES
+    )
+    ld_alpha: float = _option(
+        0.5, "dpo: weight of tokens beyond the shorter report's length, so that length is no aim; 1: plain", at_least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -231,6 +258,9 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig, metadata={"title": "model to start from"})
     data: DataConfig = field(default_factory=DataConfig, metadata={"title": "data"})
+    preference: PreferenceConfig = field(
+        default_factory=PreferenceConfig, metadata={"title": "learning from preferences"}
+    )
     trainable: TrainableConfig = field(default_factory=TrainableConfig, metadata={"title": "trained parameters"})
     warmup: WarmupConfig = field(default_factory=WarmupConfig, metadata={"title": "warm-up stages"})
     optim: OptimConfig = field(default_factory=OptimConfig, metadata={"title": "steps and optimiser"})

@@ -31,11 +31,13 @@ from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
 from cxrgen.train.distributed import Processes, init_processes
+from cxrgen.train.dpo import Preferences, encode_pairs
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
+from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
@@ -92,7 +94,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
         _warm_up(config, stage, data)
-    samples, left_out = _samples(run, checkpoint, data)
+    samples, preferences, left_out = _samples(run, checkpoint, data)
     sources, folder = data_sources(Path(config.data.data_path), data.studies), data.folder
     redraw = _context_dropout(config, checkpoint, data, samples)
     del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
@@ -109,13 +111,13 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     use_kernels(checkpoint.model, config.optim)
     counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
     callback = _callback(run, checkpoint, fingerprint, subset, resumed, watchdog)
-    _main_stage(run, stage, samples, folder, callback, redraw)
+    _main_stage(run, stage, samples, folder, callback, redraw, preferences)
     with watchdog.busy():
         _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
-        say(f"trained on {len(samples)} studies in {time.monotonic() - clock:.0f} s")
+        say(f"trained on {len(samples)} {'pairs' if preferences else 'studies'} in {time.monotonic() - clock:.0f} s")
     run.processes.barrier()
     return [line["loss"] for line in lines if "loss" in line]
 
@@ -160,14 +162,21 @@ def _warm_up(config: TrainConfig, stage: Stage, data: SftData) -> None:
         train_on_texts(stage, config.optim, config.warmup.text_steps, data, sum(prefixes, ()))
 
 
-def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], int]:
-    """The samples, and how many items were left out; those are listed in rejects.csv."""
-    samples, rejects = encode_data(checkpoint, data.variants, run.config.data.long, data.folder)
+def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], Preferences | None, int]:
+    """The samples, their worse reports where pairs are learnt, and how many items were left out (rejects.csv)."""
+    long, preference, preferences = run.config.data.long, run.config.preference, None
+    if preference.stage == "dpo":
+        pairs = read_pairs(preference, data, run.config.seed)
+        total = len(pairs)
+        samples, preferences, rejects = encode_pairs(checkpoint, pairs, long, data.folder, preference)
+    else:
+        total = len(data.variants)
+        samples, rejects = encode_data(checkpoint, data.variants, long, data.folder)
     rejects = [*data.rejects, *rejects]
     if rejects and run.processes.is_main:
         write_rejects(run.out / REJECTS, rejects)
-    check_rejects(rejects, len(data.variants) + len(data.rejects), run.config.data.max_rejects, run.out)
-    return samples, len([each for each in rejects if each.code != "cut"])
+    check_rejects(rejects, total + len(data.rejects), run.config.data.max_rejects, run.out)
+    return samples, preferences, len([each for each in rejects if each.code != "cut"])
 
 
 def _context_dropout(
@@ -221,12 +230,15 @@ def _main_stage(
     folder: Path,
     callback: RunCallback,
     redraw: Redraw | None,
+    preferences: Preferences | None,
 ) -> None:
     config = run.config
     settings = fit_settings(config.optim, len(samples), stage.sampler)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
-        train_on_images(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16, redraw)
+        train_on_images(
+            *(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16, redraw, preferences)
+        )
     finally:
         callback.close()
     run.processes.barrier()

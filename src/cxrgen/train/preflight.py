@@ -34,10 +34,33 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
         raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    _check_preference(config)
     check_trackers(config.log.report_to)
     _check_model(config.model)
     _check_class(config)
     _check_data(config.data, config.eval)
+
+
+def _check_preference(config: TrainConfig) -> None:
+    """Raises UsageError or InputError for pairs that cannot be learnt from in this run."""
+    if config.preference.stage != "dpo":
+        for name in ("candidates", "other_patient_pairs"):
+            if getattr(config.preference, name):
+                raise UsageError(f"--{name} is for --stage dpo")
+        return
+    if not config.model.model_name_or_path:
+        raise UsageError("--stage dpo goes on from a trained model; give it as --model_name_or_path")
+    for name, value in (
+        ("packing", config.data.packing),
+        ("context_dropout", config.data.context_dropout),
+        ("tower_steps", config.warmup.tower_steps),
+        ("text_steps", config.warmup.text_steps),
+    ):
+        if value:
+            raise UsageError(f"--{name} is for --stage sft; leave it out of --stage dpo")
+    for name in filter(None, (part.strip() for part in config.preference.candidates.split(","))):
+        if not Path(name).is_file():
+            raise InputError(f"{name}: no such file; make it with `cxrgen generate --split train --samples N`")
 
 
 def _check_model(config: ModelConfig) -> None:

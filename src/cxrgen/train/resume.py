@@ -52,7 +52,14 @@ def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
         "data sha256": sha256_file(path / STUDIES if path.is_dir() else path),
         "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
         **_model_contents(config.model),
+        **_candidate_contents(config.preference.candidates),
     }
+
+
+def _candidate_contents(files: str) -> dict[str, str]:
+    """The hashes of the candidates that pairs are made of, where there are any."""
+    names = [name.strip() for name in files.split(",") if name.strip()]
+    return {"candidates sha256": " ".join(sha256_file(Path(name)) for name in names)} if names else {}
 
 
 def _model_contents(config: ModelConfig) -> dict[str, str]:

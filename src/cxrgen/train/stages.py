@@ -36,8 +36,9 @@ from cxrgen.train.data import (
     without_images,
 )
 from cxrgen.train.distributed import Processes
+from cxrgen.train.dpo import Preferences
 from cxrgen.train.trainable import hold_in_bf16
-from cxrgen.train.trainer import Callback, FitSettings, fit
+from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, Objective, fit
 from cxrgen.train.warmup import warm_up_tower
 
 _TEXT_RISE = 10  # steps in which the text stage's learning rate rises
@@ -132,10 +133,12 @@ def train_on_images(
     first_step: int = 0,
     frozen_in_bf16: bool = False,
     redraw: Redraw | None = None,
+    preferences: Preferences | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
 
     `frozen_in_bf16` holds frozen matrices in bfloat16: only where the weights can be opened anew for the checkpoint.
+    With `preferences` the samples are the better reports of pairs, and the loss is theirs.
     """
     with ExitStack() as stack:
         collator = _collator(stage, folder)
@@ -145,7 +148,11 @@ def train_on_images(
             stack.enter_context(precomputed_features(stage.checkpoint.model))
         if frozen_in_bf16:
             hold_in_bf16(stage.checkpoint.model)
-        _fit(stage, samples, settings, collator, callback, first_step, redraw)
+        objective = SUPERVISED
+        if preferences is not None:
+            collator = preferences.paired(stage.checkpoint.model, collator, samples, stage.sampler, settings.bf16)
+            objective = preferences.objective
+        _fit(stage, samples, settings, collator, callback, first_step, redraw, objective)
 
 
 def _collator(stage: Stage, folder: Path) -> Collator:
@@ -178,6 +185,7 @@ def _fit(
     callback: Callback,
     first_step: int = 0,
     redraw: Redraw | None = None,
+    objective: Objective = SUPERVISED,
 ) -> None:
     processes, data = stage.processes, stage.data
     count = (settings.steps - first_step) * settings.accumulation
@@ -188,4 +196,4 @@ def _fit(
     if processes.is_main:
         name = "training" if images else "training on texts"
         batches = track(batches, name, count, lambda: callback.note)
-    fit(stage.checkpoint.model, batches, settings, callback)
+    fit(stage.checkpoint.model, batches, settings, callback, objective)

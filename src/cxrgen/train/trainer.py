@@ -9,7 +9,7 @@ and spread over processes; rule `original` is the mean of micro-batch means, as 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,7 +130,29 @@ def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     return loss, (kept != IGNORE).sum()
 
 
-def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: Callback | None = None) -> list[float]:
+def supervised_tokens(batch: Batch) -> int:
+    """How many tokens `supervised_loss` is summed over."""
+    return int((batch["labels"][:, 1:] != IGNORE).sum())
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: `loss` of a batch, summed over `count` items (tokens, pairs), and that number again."""
+
+    loss: Callable[[Any, Batch], tuple[torch.Tensor, torch.Tensor]] = supervised_loss
+    count: Callable[[Batch], int] = supervised_tokens
+
+
+SUPERVISED = Objective()
+
+
+def fit(
+    model: Any,
+    batches: Iterable[Batch],
+    settings: FitSettings,
+    callback: Callback | None = None,
+    objective: Objective = SUPERVISED,
+) -> list[float]:
     """Train `model` in place on `batches` (each a dict of tensors as the model takes them, plus `labels`).
 
     Returns the loss of each step taken. Raises InputError when the batches run out early, when a step has nothing to
@@ -150,7 +172,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: C
     history: list[float] = []
     while state.step < settings.steps:
         mine = _take(stream, settings.accumulation, state.step)
-        learnt = sum(int((batch["labels"][:, 1:] != IGNORE).sum()) for batch in mine.batches)
+        learnt = sum(objective.count(batch) for batch in mine.batches)
         seen = sum(_positions(batch) for batch in mine.batches)
         supervised, tokens, stops, errors = processes.all_reduce_sum(
             [float(learnt), float(seen), float(callback.should_stop()), float(mine.error is not None)]
@@ -166,7 +188,7 @@ def fit(model: Any, batches: Iterable[Batch], settings: FitSettings, callback: C
         rate = settings.learning_rate * learning_rate_share(state.step, settings)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss = _step_loss(runner, model, mine.batches, supervised, settings, processes)
+        loss = _step_loss(runner, model, mine.batches, supervised, settings, processes, objective)
         norm = float(_whole_norm(torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's norm is {norm}"
@@ -223,7 +245,13 @@ def _positions(batch: Batch) -> int:
 
 
 def _step_loss(
-    runner: Any, model: Any, batches: list[Batch], supervised: float, settings: FitSettings, processes: Processes
+    runner: Any,
+    model: Any,
+    batches: list[Batch],
+    supervised: float,
+    settings: FitSettings,
+    processes: Processes,
+    objective: Objective,
 ) -> float:
     """Gradients of one optimiser step; returns its loss, equal on all processes."""
     total = torch.zeros((), device=processes.device)
@@ -231,7 +259,7 @@ def _step_loss(
         moved = {name: _to(value, processes.device) for name, value in batch.items()}
         with no_sync(runner, enabled=number < len(batches) - 1):
             with torch.autocast(processes.device.type, torch.bfloat16, enabled=settings.bf16):
-                loss, count = supervised_loss(runner, moved)
+                loss, count = objective.loss(runner, moved)
                 if settings.loss_rule == "tokens":
                     loss = loss * processes.count / supervised  # gradients are averaged over processes
                 else:

@@ -16,7 +16,7 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.retries import RetryPolicy
 from cxrgen.metrics import MetricResult, measure_nothing
 from cxrgen.metrics.clinical import judge as judge_of
-from cxrgen.metrics.clinical.judge_endpoint import address_of
+from cxrgen.metrics.clinical.judge_address import address_of
 from cxrgen.metrics.clinical.judge_prompt import INSTRUCTIONS, PROMPT, prompt_hash, read_answer
 
 HYPS = ["Small left effusion.", "Lungs clear.", "Lungs clear."]

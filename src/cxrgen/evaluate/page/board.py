@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cxrgen.evaluate.agreement import Agreement
 from cxrgen.evaluate.baselines import best_baseline
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.findings import folded
@@ -26,6 +27,10 @@ from cxrgen.metrics.cards import CARDS, equal_to, metric_name, plain_name
 _TILES = 6
 _LEAST = 4  # tiles where no score is marked as telling
 _SIGNS = {"better": "▲", "worse": "▼", "no significant difference": "●"}
+_TAU = (
+    "τ: how far the score agrees with errors that people counted in other reports (Kendall's tau of `cxrgen meta`; 1 "
+    "would be the same order)."
+)
 Limits = Mapping[str, Mapping[str, float]]
 
 
@@ -39,14 +44,25 @@ class _Line:
     verdict: str  # "" without a baseline
     drawing: Html
     limits: Mapping[str, float]
+    agreement: Agreement | None = None
 
 
-def scoreboard(scores: Scores, baselines: Mapping[str, Scores], limits: Limits, notes: Sequence[str]) -> Section:
+def scoreboard(
+    scores: Scores,
+    baselines: Mapping[str, Scores],
+    limits: Limits,
+    notes: Sequence[str],
+    agreement: Mapping[str, Agreement] | None = None,
+) -> Section:
     """The panel of the page."""
+    known = agreement or {}
     colours = {name: COLOURS[1 + i % (len(COLOURS) - 1)] for i, name in enumerate(baselines)}
     shown = {name: score for name, score in scores.metrics.items() if not score.single_finding}
     defined = {name: score for name, score in shown.items() if math.isfinite(score.value)}
-    lines = {name: _line(name, score, baselines, limits, colours) for name, score in defined.items()}
+    lines = {
+        name: replace(_line(name, score, baselines, limits, colours), agreement=known.get(name))
+        for name, score in defined.items()
+    }
     first = headline(defined, at_most=_TILES) or list(defined)[:_LEAST]
     rest = [line for name, line in lines.items() if name not in first]
     parts: list[Html] = [note(remark) for remark in notes]
@@ -57,7 +73,8 @@ def scoreboard(scores: Scores, baselines: Mapping[str, Scores], limits: Limits, 
         names = ", ".join(plain_name(name) for name in shown if name not in defined)
         parts.append(paragraph(f"Undefined on this set: {names}."))
     parts += [*_sums(scores, baselines), _copying()]
-    return Section("Scores", parts, f"With 95 % intervals between patients. {RULE}")
+    tau = f" {_TAU}" if any(line.agreement for line in lines.values()) else ""
+    return Section("Scores", parts, f"With 95 % intervals between patients. {RULE}{tau}")
 
 
 def _line(
@@ -84,7 +101,11 @@ def _gain(value: float, reference: float, better: Better) -> float:
 
 def _name(line: _Line) -> Html:
     words = f"{plain_name(line.name)} {ARROWS[line.score.better]}"
-    return tag("a", words, href=f"#card-{metric_name(line.name)}", title=line.name)
+    link = tag("a", words, href=f"#card-{metric_name(line.name)}", title=line.name)
+    if line.agreement is None or line.agreement.tau is None:
+        return link
+    ends = f"{ends_text(line.agreement.ci95)}, {line.agreement.n:,} reports"
+    return join((link, tag("span", f"τ {number(line.agreement.tau)}", class_="soft", title=ends)), " ")
 
 
 def _tick(line: _Line, ticked: bool) -> Html:

@@ -6,6 +6,8 @@ a finding counts as reported when it is present or uncertain.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,8 +28,14 @@ def no_finding(labels: Labels) -> NDArray[np.bool_]:
     return np.asarray(~reported(labels[:, columns]).any(axis=1))
 
 
-def per_finding(found: Errors, groups: Clusters, hyp: Labels, ref: Labels) -> Section:
-    """The panel of the page; `hyp` and `ref` are the rule labels of the N reports and references."""
+def per_finding(
+    found: Errors, groups: Clusters, hyp: Labels, ref: Labels, limits: Mapping[str, Mapping[str, float]] | None = None
+) -> Section:
+    """The panel of the page; `hyp` and `ref` are the rule labels of the N reports and references.
+
+    `limits` (name, then score) that know single findings get a column each.
+    """
+    known = {name: own for name, of in (limits or {}).items() if (own := _of_findings(of, found.findings))}
     source = (
         "the table of true findings"
         if found.true
@@ -43,7 +51,12 @@ def per_finding(found: Errors, groups: Clusters, hyp: Labels, ref: Labels) -> Se
     )
     return Section(
         "Findings",
-        [_legend(), table(_COLUMNS, _rows(found, groups)), _other_kinds(found), folded("All label pairs", heat)],
+        [
+            _legend(),
+            table((*_COLUMNS, *(name.replace("_", " ") for name in known)), _rows(found, groups, known)),
+            _other_kinds(found),
+            folded("All label pairs", heat),
+        ],
         f"How many studies have each finding and what the reports make of it, by {source}. A count is a link to its "
         f"studies. Findings in fewer than {FEW} references are marked few: single studies decide their score.",
     )
@@ -78,7 +91,13 @@ def _other_kinds(found: Errors) -> Html:
     return paragraph(*parts)
 
 
-def _rows(found: Errors, groups: Clusters) -> list[list[object]]:
+def _of_findings(limit: Mapping[str, float], findings: Sequence[str]) -> dict[str, float]:
+    """A limit's value for each finding, of its F1 or of its area under the ROC curve."""
+    keys = {f"finding_{score}_{name}": name for name in findings for score in ("f1", "auc")}
+    return {keys[key]: value for key, value in limit.items() if key in keys}
+
+
+def _rows(found: Errors, groups: Clusters, limits: Mapping[str, Mapping[str, float]]) -> list[list[object]]:
     tables = np.stack([found.caught, found.invented, found.missed], axis=2).astype(np.float64)
     sums_of = [groups.sums(tables[:, i]) for i in range(len(found.findings))]
     totals = [tuple(int(total) for total in sums.sum(axis=0)) for sums in sums_of]
@@ -94,9 +113,9 @@ def _rows(found: Errors, groups: Clusters) -> list[list[object]]:
         numbers = (number(value) for value in (*shares, f1))
         few = " (few)" if there < FEW else ""
         bar = _bar(both, missed, alarms, widest)
-        rows.append(
-            [in_words(name), f"{there:,}{few}", bar, f"{both:,}", *links, *numbers, ends_text(ends.ends, ends.why)]
-        )
+        reached = (number(of[name]) if name in of else "" for of in limits.values())
+        cells = [in_words(name), f"{there:,}{few}", bar, f"{both:,}", *links, *numbers, ends_text(ends.ends, ends.why)]
+        rows.append([*cells, *reached])
     return rows
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from cxrgen.core import __version__
 from cxrgen.core.files import write_text
 from cxrgen.core.records import Study
+from cxrgen.evaluate.agreement import Agreement
 from cxrgen.evaluate.page.abstention import abstention
 from cxrgen.evaluate.page.board import beside_published, cards, scoreboard
 from cxrgen.evaluate.page.errors import errors
@@ -54,6 +55,7 @@ class Scored:
     shown: Shown = field(default_factory=Shown)
     by: Mapping[str, Mask] = field(default_factory=dict)  # groups that were asked for
     published: Sequence[Published] = ()
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)  # of scores with people's counts
 
 
 def write_report(path: Path, scored: Scored) -> None:
@@ -63,9 +65,9 @@ def write_report(path: Path, scored: Scored) -> None:
     masks = groups(pairs.study_ids, pairs.references, no_finding(ref), scored.studies)
     found = errors(scores, pairs.hypotheses, pairs.references)
     sections = [
-        scoreboard(scores, scored.baselines, scored.limits, scored.notes),
+        scoreboard(scores, scored.baselines, scored.limits, scored.notes, scored.agreement),
         beside_published(scores, scored.published),
-        per_finding(found, scores.groups, hyp, ref),
+        per_finding(found, scores.groups, hyp, ref, scored.limits),
         studies_section(pairs, scores, found, scored.studies, scored.prepared, scored.shown),
         strata(scores, scored.subjects, {**masks, **scored.by}),
         abstention(scores, scored.subjects, pairs.confidences),

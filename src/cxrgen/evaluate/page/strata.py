@@ -66,7 +66,7 @@ def groups_by(
         if values is None and name in _OF_STUDIES and studies:
             values = [getattr(studies[study], name) if study in studies else "" for study in study_ids]
         if values is None:
-            raise UsageError(f"--by {name}: no such column in the reference file; of a prepared set {_KNOWN} are known")
+            raise UsageError(f"--by {name}: no such column in --gt or --by-table; of a prepared set {_KNOWN} are known")
         of = {value: np.array([own == value for own in values]) for value in sorted(set(values))}
         if len(of) > _MOST:
             raise UsageError(f"--by {name}: {len(of)} different values; a column with {_MOST} or fewer can be shown")

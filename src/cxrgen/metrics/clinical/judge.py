@@ -11,25 +11,21 @@ for every system, and the next run goes on where this one ended.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxrgen.core.errors import InputError, UsageError
-from cxrgen.core.files import make_folder
-from cxrgen.core.journal import Journal, read_journal
-from cxrgen.core.progress import say, track
-from cxrgen.core.retries import RetryPolicy
+from cxrgen.core.errors import UsageError
 from cxrgen.metrics import Floats, Metric, MetricResult, Option, always
-from cxrgen.metrics.clinical.judge_endpoint import BudgetSpent, Endpoint, NoAnswer, address_of
-from cxrgen.metrics.clinical.judge_prompt import KINDS, PROMPT, Answer, as_answer, messages, prompt_hash, read_answer
+from cxrgen.metrics.clinical.judge_address import address_of
+from cxrgen.metrics.clinical.judge_prompt import KINDS, PROMPT, UNSCORED, Answer, Found
 from cxrgen.metrics.row_cache import CACHE
 from cxrgen.metrics.several import best_of, by_score
+
+if TYPE_CHECKING:
+    from cxrgen.core.retries import RetryPolicy
 
 SCORES: dict[str, tuple[str, ...]] = {  # the kinds of error that each counts; a study's mean number
     "judge_missed": ("missing_finding",),
@@ -40,14 +36,8 @@ SCORES: dict[str, tuple[str, ...]] = {  # the kinds of error that each counts; a
     "judge_errors": tuple(KINDS),
 }
 _NAMES = ("judge_matched", *SCORES, "judge_urgent")
-BROKEN, NO_ANSWER, NOT_ASKED = "broken answer", "no answer", "not asked"
-UNSCORED = (BROKEN, NO_ANSWER, NOT_ASKED)
 _ANSWERED = len(_NAMES)  # column of the counts: 1 for a pair with an answer; then one for each of UNSCORED
-_ASKED_AGAIN = 2  # times that a broken answer is asked for
-_DEAD = 3  # pairs without an answer in a row, after which the server is not asked on
 _TRIES, _TIMEOUT, _AT_ONCE = 4, 120.0, 4
-Item = tuple[str, str]  # a report and its reference
-Found = Answer | str  # or why there is none
 
 
 def measure(
@@ -76,10 +66,14 @@ def measure(
         {"url": url, "model": model, "allow_remote": allow_remote}
         | {"max_calls": max_calls, "timeout": timeout, "at_once": at_once}
     )
+    from cxrgen.core.retries import RetryPolicy  # what asking needs is imported when something is asked
+    from cxrgen.metrics.clinical.judge_answers import answers
+    from cxrgen.metrics.clinical.judge_endpoint import Endpoint
+
     policy = retry or RetryPolicy(tries=_TRIES, timeout=timeout)
     endpoint = Endpoint(address_of(url), model, policy, max_calls)
     items = list(zip(hypotheses, references))
-    found = _answers(list(dict.fromkeys(items)), endpoint, cache, signature, at_once)
+    found = answers(list(dict.fromkeys(items)), endpoint, cache, signature, at_once)
     return _result([found[item] for item in items], signature)
 
 
@@ -97,83 +91,6 @@ def check(given: Mapping[str, Any]) -> None:
         value = given.get(name)
         if value is not None and value < least:
             raise UsageError(f"--judge-{name.replace('_', '-')} {value}: give {least} or more")
-
-
-def _answers(
-    items: Sequence[Item], endpoint: Endpoint, folder: Path | None, signature: str, at_once: int
-) -> dict[Item, Found]:
-    """What is known of each of different pairs, asked for where it is not kept in `folder`."""
-    with ExitStack() as stack:
-        kept, journal = {}, None
-        if folder is not None:
-            make_private(folder)
-            path = folder / f"judge-{hashlib.sha256(f'{signature}|{prompt_hash()}'.encode()).hexdigest()[:16]}.jsonl"
-            kept = _read_kept(path)
-            journal = stack.enter_context(Journal(path))
-        found: dict[Item, Found] = {item: kept[_key(item)] for item in items if _key(item) in kept}
-        new = sorted((item for item in items if item not in found), key=lambda item: _key(item[1:]))
-        if new:
-            leave = "are sent to" if endpoint.address.local else "leave this machine for"
-            to = f"{leave} {endpoint.address.shown}, model {endpoint.model}"
-            say(f"judge: the texts of {len(new)} pairs {to}; {len(found)} answers kept from before")
-        for item, answer in track(_asked(new, endpoint, at_once), "judge", len(new)) if new else ():
-            found[item] = answer
-            if journal is not None and isinstance(answer, Answer):
-                journal.add({"pair": _key(item), **answer.record()})
-    return found
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only its owner can read; one that is there stays as it is."""
-    if not folder.exists():
-        make_folder(folder.parent)
-        folder.mkdir(mode=0o700)
-
-
-def _read_kept(path: Path) -> dict[str, Answer]:
-    kept = {}
-    for number, record in enumerate(read_journal(path), 1):
-        answer = as_answer(record)
-        if answer is None or not isinstance(record.get("pair"), str):
-            raise InputError(f"{path}:{number}: no answer of a judge; remove the file to ask again")
-        kept[record["pair"]] = answer
-    return kept
-
-
-def _key(texts: Sequence[str]) -> str:
-    lengths = ",".join(str(len(text)) for text in texts)
-    return hashlib.sha256("\0".join([lengths, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _asked(items: Sequence[Item], endpoint: Endpoint, at_once: int) -> Iterator[tuple[Item, Found]]:
-    """Each pair with its answer, as they come. Raises InputError where the server is gone."""
-    pool = ThreadPoolExecutor(at_once)
-    silent = 0
-    try:
-        waiting = {pool.submit(_ask, item, endpoint): item for item in items}
-        for done in as_completed(waiting):
-            answer, why = done.result()
-            yield waiting[done], answer
-            silent = silent + 1 if answer == NO_ANSWER else 0
-            if silent >= _DEAD:
-                shown = endpoint.address.shown
-                raise InputError(f"{shown}: no answer to {silent} pairs in a row ({why}); start it and run again")
-    finally:
-        endpoint.stop()
-        pool.shutdown(cancel_futures=True)
-
-
-def _ask(item: Item, endpoint: Endpoint) -> tuple[Found, str]:
-    """One pair's answer, and what went wrong where there is none."""
-    try:
-        for _ in range(_ASKED_AGAIN):
-            if answer := read_answer(endpoint.ask(messages(*item))):
-                return answer, ""
-    except BudgetSpent:
-        return NOT_ASKED, ""
-    except NoAnswer as error:
-        return NO_ANSWER, str(error)
-    return BROKEN, ""
 
 
 def _result(found: Sequence[Found], signature: str) -> MetricResult:

@@ -1,14 +1,12 @@
 """One question to a chat endpoint of OpenAI's form, which many programs offer, on this machine or elsewhere.
 
-Report texts are in the question, so where it goes is decided before anything is sent: only to the address that was
-given, to this machine unless asked otherwise, through no proxy on the way to it, and never where a server redirects to.
-Messages hold addresses and numbers of HTTP, nothing of what was sent or answered.
+Report texts are in the question: it goes to the address that was given, through no proxy on the way to this machine,
+and never where a server redirects to. Messages hold addresses and numbers of HTTP, nothing that was sent or answered.
 """
 
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import os
 import threading
@@ -17,14 +15,12 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from cxrgen.core import __version__
-from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.errors import InputError
 from cxrgen.core.retries import RETRIED, RetryPolicy, short
+from cxrgen.metrics.clinical.judge_address import KEY, Address
 
-KEY = "CXRGEN_JUDGE_KEY"  # environment variable: a key on the command line would end up in histories and on the page
-_PATH = "/chat/completions"
 _LARGEST = 1 << 20  # bytes of an answer
 _FORMS: Sequence[Mapping[str, Any]] = (  # settings beside the question; a server that refuses one gets the next
     {"temperature": 0, "response_format": {"type": "json_object"}},
@@ -33,49 +29,12 @@ _FORMS: Sequence[Mapping[str, Any]] = (  # settings beside the question; a serve
 )
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where questions are posted to; `shown` is what messages say of it."""
-
-    url: str
-    shown: str
-    local: bool
-
-
 class NoAnswer(Exception):
     """One question got no answer after all tries."""
 
 
 class BudgetSpent(Exception):
     """No further call is allowed."""
-
-
-def address_of(url: str) -> Address:
-    """The address of an endpoint from its base ("http://localhost:8000/v1") or in full; UsageError for another form."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = SplitResult("", "", "", "", ""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError("--judge takes the address of an endpoint, such as http://localhost:8000/v1")
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(f"--judge takes an address without a name or password; give a key as {KEY} in the environment")
-    path = parts.path.rstrip("/")
-    path = path if path.endswith(_PATH) else path + _PATH
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
-    return Address(urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")), shown, _is_local(parts.hostname))
-
-
-def _is_local(host: str) -> bool:
-    """Whether a name can be no other machine's; one that a name server answers for can be any."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from cxrgen.metrics import Noted
 
@@ -45,6 +45,7 @@ Either list is empty where there is nothing to put into it.
 """.replace("KIND_LIST", "\n".join(f"  {kind}: {words};" for kind, words in KINDS.items()))
 _FENCED = re.compile(r"```\w*\s*(.*?)```", re.DOTALL)
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+BROKEN, NO_ANSWER, NOT_ASKED = UNSCORED = ("broken answer", "no answer", "not asked")  # why a pair has no score
 _MOST = 200  # entries of a list that an answer about two reports can have
 _LONGEST = 200  # letters of a finding that are kept
 
@@ -59,6 +60,9 @@ class Answer:
     def record(self) -> dict[str, Any]:
         """As JSON, in the form that was asked for."""
         return {"matched": list(self.matched), "errors": [asdict(error) for error in self.errors]}
+
+
+Found: TypeAlias = Answer | str  # an answer to a pair, or why there is none
 
 
 def prompt_hash() -> str:

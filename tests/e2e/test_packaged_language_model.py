@@ -1,4 +1,4 @@
-"""recipes/small.yaml on the packaged language model: two steps, reports, and the same reports after loading again."""
+"""The packaged language model joined to a new encoder: two steps, reports, and the same reports after loading again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def packaged() -> bool:
 
 
 @pytest.mark.skipif(not packaged(), reason="the packaged language model is not installed: make embedded")
-def test_two_steps_of_the_small_recipe(tmp_path: Path) -> None:
+def test_two_steps_of_a_joined_model(tmp_path: Path) -> None:
     assert main(["phantom", "--out", f"{tmp_path}/phantom", "--studies", "8", "--test-studies", "2"]) == 0
     assert main(["prepare", f"{tmp_path}/phantom", "--out", f"{tmp_path}/prepared"]) == 0
-    few = ("--tower_steps", "2", "--max_steps", "2", "--per_device_train_batch_size", "2", "--bf16", "false")
+    made = ("--language_model", "smollm2-135m", "--train_modules", "projector+llm", "--image_tokens", "8")
+    few = ("--tower_steps", "2", "--max_steps", "2", "--per_device_train_batch_size", "2", "--warmup_labels", "rule")
     data = ("--data_path", f"{tmp_path}/prepared", "--output_dir", f"{tmp_path}/model")
-    assert main(["train", "small", *data, *few]) == 0
+    assert main(["train", *data, *made, *few]) == 0
     for name in ("first", "second"):
         where = ("--model-name", f"{tmp_path}/model", "--question-file", f"{tmp_path}/prepared")
         written = ("--answers-file-pred", f"{tmp_path}/{name}.csv", "--max-new-tokens", "8")
