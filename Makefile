@@ -3,7 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BENCH ?=  # --quick for a first look
-BENCHMARKS = prepare merge train generate evaluate
+BENCHMARKS = prepare merge train generate evaluate plan saving
 JOBS ?= 2
 RUN = $(VENV)/bin/python
 # Test files are shared out over $(JOBS) processes of one thread each, unless OMP_NUM_THREADS says otherwise.
@@ -31,9 +31,9 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.bench  ## every speed claim as a ratio of two sides run in turn, into benchmarks/results.json
+bench: $(VENV)/.bench  ## every speed claim as a ratio of two sides run in turn, into results.json and docs
 	for name in $(BENCHMARKS); do $(RUN) benchmarks/$$name.py $(BENCH) | tail -n 1 || exit 1; done > benchmarks/.lines
-	$(RUN) -c "import json; print(json.dumps([*map(json.loads, open('benchmarks/.lines'))], indent=1))" > benchmarks/results.json
+	$(RUN) benchmarks/results.py benchmarks/.lines
 	rm benchmarks/.lines
 
 setup: $(VENV)/.dev

@@ -133,8 +133,8 @@ def test_memory_of_a_real_run(tmp_path: Path) -> None:
     from benchmarks.plan import trained, words
 
     data = write_prepared(tmp_path / "set", 48, 4)
-    small, _ = trained(words(data, "projector+llm", None, 1, 64, 2), tmp_path / "small")
-    flags = words(data, "projector+llm", None, 8, 640, 2)
+    small, _ = trained(words(data, "projector+llm", None, 1, 64, 3), tmp_path / "small")
+    flags = words(data, "projector+llm", None, 8, 640, 3)
     memory, _ = plan(flags)
     peak, _ = trained(flags, tmp_path / "run")
     assert peak - small == pytest.approx(memory, rel=0.15)

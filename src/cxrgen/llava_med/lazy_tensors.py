@@ -190,7 +190,7 @@ def write_weights(folder: Path, tensors: Mapping[str, LazyTensor], shard_bytes: 
     tracked = track(tensors, "weights", len(tensors))
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else "model.safetensors"
-        for finished in _write_shard(folder / file, {name: tensors[name] for name in names}):
+        for finished in written_tensors(folder / file, {name: tensors[name] for name in names}):
             if finished:
                 next(tracked)
             own, mapped = memory_in_use()
@@ -202,7 +202,7 @@ def write_weights(folder: Path, tensors: Mapping[str, LazyTensor], shard_bytes: 
     return Written(len(tensors), total, *peak)
 
 
-def _write_shard(path: Path, tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
+def written_tensors(path: Path, tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
     """One file; yields each name when its tensor is written, and "" now and then while it is."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0

@@ -20,20 +20,21 @@ _PARAMETERS = 4_000_000  # that the measured optimiser's step is for
 OPTIMIZER_BYTES = 72.0  # moved for a trained parameter: clipping, decay, two moments, the step; 18 floats
 
 
-def this_processor(positions: int, width: int, inner: int, trained: bool) -> Device:
+def this_processor(positions: int, width: int, inner: int, rank: int) -> Device:
     """Rates of this processor, in float32: of a layer's products with all that lies between them, and of AdamW's step.
 
-    The layer is a norm and a gated MLP of `width` and `inner`, forward and backward; its matrices are `trained` or not.
+    The layer is a norm and a gated MLP of `width` and `inner`, forward and backward. Its matrices are trained, or, with
+    a `rank`, frozen beside trained low-rank adapters.
     """
     rows = torch.randn(positions, width, requires_grad=True)
-    gate, up = (torch.randn(width, inner).div_(width).requires_grad_(trained) for _ in range(2))
-    down = torch.randn(inner, width).div_(inner).requires_grad_(trained)
+    gate, up, down = (_matrix(*sizes, rank) for sizes in ((width, inner), (width, inner), (inner, width)))
 
     def layer() -> None:
         normed = rows * rows.pow(2).mean(-1, keepdim=True).add(1e-6).rsqrt()
-        (rows + (torch.nn.functional.silu(normed @ gate) * (normed @ up)) @ down).sum().backward()  # type: ignore
+        inside = torch.nn.functional.silu(_product(normed, gate)) * _product(normed, up)
+        (rows + _product(inside, down)).sum().backward()  # type: ignore[no-untyped-call]
 
-    operations = (6.0 if trained else 4.0) * 3 * positions * width * inner
+    operations = (4.0 if rank else 6.0) * 3 * positions * width * inner
     matrix = torch.nn.Parameter(torch.randn(_PARAMETERS // 2000, 2000))
     optimizer = torch.optim.AdamW([matrix], lr=0.0)
 
@@ -43,6 +44,19 @@ def this_processor(positions: int, width: int, inner: int, trained: bool) -> Dev
         optimizer.step()
 
     return Device(CPU, 0, operations / _usual(layer), OPTIMIZER_BYTES * _PARAMETERS / _usual(step))
+
+
+def _matrix(rows: int, columns: int, rank: int) -> list[torch.Tensor]:
+    """A trained matrix, or a frozen one and the two of its adapter."""
+    sizes = [(rows, columns), *([(rows, rank), (rank, columns)] if rank else [])]
+    return [
+        torch.randn(*each).div_(each[0]).requires_grad_(not rank or bool(number)) for number, each in enumerate(sizes)
+    ]
+
+
+def _product(left: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tensor:
+    whole, *adapter = matrices
+    return left @ whole + 2.0 * (left @ adapter[0] @ adapter[1]) if adapter else left @ whole
 
 
 def image_seconds(checkpoint: Checkpoint | None, images: Sequence[Path]) -> float:

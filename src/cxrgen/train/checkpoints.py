@@ -3,7 +3,8 @@
 `checkpoint-N` is written under another name, synced, and renamed, so a crash or a full disk leaves the ones before as
 they were. `state.json` carries the hashes of the other files and the run's fingerprint. Only trained tensors are saved:
 the frozen rest is in the model that the run started from, or in `start/` for a new one. Tensors are whole, however the
-run was sharded, so another number of processes can resume from them.
+run was sharded, so another number of processes can resume from them; they are gathered, written and read one at a time,
+so that no process needs memory for more.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import disk_is_full, sha256_file, write_json
 from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import say
-from cxrgen.train.distributed import copy_to_shard, full_tensor
+from cxrgen.model.folder_checks import open_safetensors
+from cxrgen.train.distributed import copy_to_shard
+from cxrgen.train.gather import take_part, write_gathered
 from cxrgen.train.trainer import FitState
 
 WEIGHTS, OPTIMIZER, STATE = "trained.safetensors", "optimizer.safetensors", "state.json"
@@ -68,19 +70,21 @@ def save_checkpoint(
     are not touched.
     """
     target = folder / f"checkpoint-{state.step}"
-    weights = {name: full_tensor(tensor).contiguous() for name, tensor in _trained(state.model).items()}
-    moments = _moments(state)
+    weights, moments = _trained(state.model), _moments(state)
     random_states = state.processes.all_gather(_random_state(state))
     for rank, values in enumerate(random_states):
         moments |= {f"random/{rank}/{name}": value for name, value in values.items()}
-    if state.processes.is_main and not target.exists():
+    if state.processes.all_gather(target.exists())[0]:
+        return target
+    if not state.processes.is_main:
+        take_part(weights)
+        take_part(moments)
+    else:
         try:
             with new_folder(target) as temporary:
-                save_file(weights, temporary / WEIGHTS)
-                save_file(moments, temporary / OPTIMIZER)
+                write_gathered(temporary / WEIGHTS, weights)
+                write_gathered(temporary / OPTIMIZER, moments)
                 hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
-                for name in (WEIGHTS, OPTIMIZER):
-                    _sync(temporary / name)
                 content: dict[str, Any] = {"step": state.step, "processes": state.processes.count, "sha256": hashes}
                 content |= {"fingerprint": dict(fingerprint), "remembered": dict(remembered)}
                 write_json(temporary / STATE, content)
@@ -115,32 +119,33 @@ def read_resume_point(checkpoint: Path) -> ResumePoint:
 
 def load_weights(checkpoint: Path, model: Any) -> None:
     """Load the trained tensors into a model whose parameters are marked, and in training mode, as they were saved."""
-    weights, trained = load_file(checkpoint / WEIGHTS), _trained(model)
-    if trained.keys() != weights.keys():
-        name = sorted(trained.keys() ^ weights.keys())[0]
+    weights, trained = open_safetensors(checkpoint / WEIGHTS), _trained(model)
+    if trained.keys() != set(weights.keys()):
+        name = sorted(trained.keys() ^ set(weights.keys()))[0]
         raise InputError(f"{checkpoint}: {name} is trained in one of the two runs only")
     for name, tensor in trained.items():
-        copy_to_shard(weights[name], tensor)
+        copy_to_shard(weights.get_tensor(name), tensor)
 
 
 def load_checkpoint(checkpoint: Path, state: FitState, step: int) -> None:
     """Load weights, optimiser and random state into a training that was set up like the saved one."""
     load_weights(checkpoint, state.model)
-    moments = load_file(checkpoint / OPTIMIZER)
+    moments = open_safetensors(checkpoint / OPTIMIZER)
+    saved = set(moments.keys())
     for name, parameter in state.model.named_parameters():
-        if parameter.requires_grad and f"{name}/step" in moments:
+        if parameter.requires_grad and f"{name}/step" in saved:
             own = {}
             for moment in _MOMENTS:
-                value = moments[f"{name}/{moment}"]
+                value = moments.get_tensor(f"{name}/{moment}")
                 own[moment] = value if moment == "step" else torch.zeros_like(parameter, requires_grad=False)
                 if moment != "step":
                     copy_to_shard(value, own[moment])
             state.optimizer.state[parameter] = own
     rank = f"random/{state.processes.rank}"
-    if f"{rank}/cpu" in moments:
-        torch.set_rng_state(moments[f"{rank}/cpu"])
-        if state.processes.device.type == "cuda" and f"{rank}/cuda" in moments:
-            torch.cuda.set_rng_state(moments[f"{rank}/cuda"])
+    if f"{rank}/cpu" in saved:
+        torch.set_rng_state(moments.get_tensor(f"{rank}/cpu"))
+        if state.processes.device.type == "cuda" and f"{rank}/cuda" in saved:
+            torch.cuda.set_rng_state(moments.get_tensor(f"{rank}/cuda"))
     else:  # more processes than before
         torch.manual_seed(step * 1000 + state.processes.rank)
     state.step = step
@@ -177,7 +182,7 @@ def _moments(state: FitState) -> dict[str, torch.Tensor]:
     for name, parameter in state.model.named_parameters():
         own = state.optimizer.state.get(parameter)
         if own:  # without a gradient so far, as a projector on texts alone, there is no state
-            result |= {f"{name}/{moment}": full_tensor(own[moment]).clone() for moment in _MOMENTS}
+            result |= {f"{name}/{moment}": own[moment] for moment in _MOMENTS}
     return result
 
 

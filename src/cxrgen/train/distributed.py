@@ -2,8 +2,7 @@
 
 A run without torchrun is a run of one process and never opens a port. Under FSDP2 every decoder layer and the rest are
 sharded in place, so that parameters keep their names; `full_tensor` and `copy_to_shard` convert between the two.
-Checkpoints therefore hold whole tensors and load into any number of processes; the price is that the first process
-needs memory for what is trained.
+Checkpoints therefore hold whole tensors and load into any number of processes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from cxrgen.model.adapters import add_rows
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
 from cxrgen.model.parts import PROJECTOR, find_parts
 from cxrgen.train.config import DataConfig
-from cxrgen.train.distributed import Processes, full_tensor
+from cxrgen.train.distributed import Processes
+from cxrgen.train.gather import gathered
 from cxrgen.train.stored_types import half_types, in_stored_types
 from cxrgen.train.trainable import fold_rows, has_adapters
 
@@ -46,7 +47,7 @@ def save_model(
     """
     frozen = {name for name, each in checkpoint.model.named_parameters() if not each.requires_grad}
     fold_rows(checkpoint.model)
-    state = {name: full_tensor(tensor) for name, tensor in checkpoint.model.state_dict().items()}
+    state = gathered(checkpoint.model.state_dict(), processes)
     if not processes.is_main:
         return
     adapters = has_adapters(checkpoint.model)

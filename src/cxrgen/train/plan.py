@@ -15,7 +15,7 @@ from statistics import fmean
 
 from cxrgen.train.activations import BatchShape, Cost
 from cxrgen.train.calibration import OPTIMIZER_BYTES, this_processor
-from cxrgen.train.config import OptimConfig, TrainConfig
+from cxrgen.train.config import OptimConfig, TrainableConfig, TrainConfig
 from cxrgen.train.data import steps_in_epoch
 from cxrgen.train.gpus import CPU, DEVICES, GPUS_IN_MACHINE, Device, link_rate
 from cxrgen.train.memory import SLOWEST_DISK
@@ -61,6 +61,7 @@ class Plan:
     steps: int
     tokens: float  # of a step, padding included
     time: tuple[Line, ...]  # of a step
+    operations: float  # floating-point, of a step on one device
 
     @property
     def fits(self) -> bool:
@@ -97,6 +98,11 @@ class _Run:
         return bool(self.config.optim.fsdp) and self.count > 1
 
     @property
+    def usual_share(self) -> float:
+        """Size of a micro-batch, as it is on average, over that of the largest."""
+        return self.usual.positions / self.longest.positions
+
+    @property
     def again(self) -> bool:
         return self.config.trainable.gradient_checkpointing
 
@@ -116,7 +122,7 @@ def make_plan(config: TrainConfig, material: Material, name: str, count: int, im
     shapes = batch_shapes(material, sampler, count, config.data.packing)
     fake = fake_model(material, config, bf16)
     longest, usual = max(shapes, key=lambda shape: shape.positions), _mean(shapes)
-    device = DEVICES[name] if name != CPU else _processor(fake, usual)
+    device = DEVICES[name] if name != CPU else _processor(fake, usual, config.trainable)
     run = _Run(config, device, count, fake, longest, usual, sampler.accumulation)
     memory, peak = _memory(run)
     steps = config.optim.max_steps
@@ -141,6 +147,7 @@ def make_plan(config: TrainConfig, material: Material, name: str, count: int, im
         steps=steps,
         tokens=float(usual.positions * sampler.accumulation * count),
         time=_step_time(run, image_seconds),
+        operations=_operations(run),
     )
 
 
@@ -152,11 +159,11 @@ def _mean(shapes: Sequence[BatchShape]) -> BatchShape:
     return BatchShape(rows, length, learnt, images)
 
 
-def _processor(fake: FakeModel, shape: BatchShape) -> Device:
+def _processor(fake: FakeModel, shape: BatchShape, trainable: TrainableConfig) -> Device:
     text = fake.model.config.get_text_config()
     inner = getattr(text, "intermediate_size", 4 * text.hidden_size)
-    layers_learn = fake.sizes.trained - fake.trained_outside > fake.layer
-    return this_processor(shape.positions, text.hidden_size, inner, layers_learn)
+    rank = trainable.lora_rank if mode_of(trainable.train_modules).adapters else 0
+    return this_processor(shape.positions, text.hidden_size, inner, rank)
 
 
 def _memory(run: _Run) -> tuple[tuple[Line, ...], Line]:
@@ -180,13 +187,14 @@ def _memory(run: _Run) -> tuple[tuple[Line, ...], Line]:
         Line("layers gathered", gathered, "two layers, all outside layers" if gathered else "not sharded"),
         Line("activations", activations, _how_kept(run, cost, between)),
         Line("logits", logits, f"{rows} x {learnt} x {run.vocabulary:,} x {_logit_bytes(run):.0f} B"),
+        Line("backward of a layer", cost.layer.kept, "the gradients of what it keeps"),
         Line("optimiser's step", steps, "square roots of all at once" if each_at_once else "of the largest tensor"),
     )
     stays = shares.weights + shares.optimizer + shares.copies
     accumulated = shares.gradients if run.accumulation > 1 else 0.0
     moments = (
         ("at the start, whole weights", sizes.at_start if on_gpu else 0.0),
-        ("at the end of a forward pass", stays + accumulated + gathered + activations + logits),
+        ("at the backward pass", stays + accumulated + gathered + activations + logits + cost.layer.kept),
         ("at the optimiser's step", stays + shares.gradients + steps),
     )
     name, most = max(moments, key=lambda moment: moment[1])
@@ -230,14 +238,18 @@ def _host(run: _Run, material: Material) -> tuple[Line, ...]:
     return tuple(line for line in lines if line.amount)
 
 
+def _operations(run: _Run) -> float:
+    """Floating-point operations of a step on one device."""
+    return run.accumulation * run.usual_share * run.fake.cost(run.longest).operations(run.again)
+
+
 def _step_time(run: _Run, image_seconds: float) -> tuple[Line, ...]:
     """Seconds of one step by what they go into; reading ahead by workers, and sending, lie beside computing."""
     cost, optim, on_gpu = run.fake.cost(run.longest), run.config.optim, run.device.name != CPU
-    share_of_longest = run.usual.positions / run.longest.positions
-    operations = run.accumulation * share_of_longest * cost.operations(run.again)
+    operations = _operations(run)
     rate = run.device.products * (_PRODUCTS * _precision(optim) if on_gpu else 1.0)
     traffic = run.device.traffic * (_TRAFFIC if on_gpu else 1.0)
-    moved = run.accumulation * share_of_longest * _PASSES * (cost.kept() + _logits(run)) if on_gpu else 0.0
+    moved = run.accumulation * run.usual_share * _PASSES * (cost.kept() + _logits(run)) if on_gpu else 0.0
     share = run.count if run.sharded else 1
     stepping = OPTIMIZER_BYTES * run.fake.sizes.trained / share
     computing = operations / rate + moved / traffic

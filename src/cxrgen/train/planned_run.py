@@ -110,6 +110,11 @@ def read_material(config: TrainConfig) -> Material:
     return Material(model, layers, len(data.variants), estimates, images, None, tokens)
 
 
+def material_of(model: Any, samples: Sequence[Sample], image_tokens: int) -> Material:
+    """Of a model on the meta device and samples that are at hand."""
+    return Material(model, _shorten(model), len(samples), [[each] for each in samples], (), None, image_tokens)
+
+
 def _shorten(model: Any) -> int:
     """Leave the first decoder layer alone; returns how many there were."""
     language = model.get_submodule(find_parts(model).language)

@@ -155,6 +155,7 @@ def resume_point(
         return None
     if processes.is_main:
         clear_unfinished(out)
+    _same_everywhere(out, present, processes)
     if not present:
         say(f"{out}: no checkpoint yet; starting from the beginning")
         return None
@@ -169,6 +170,17 @@ def resume_point(
             "use the same, or give another --output_dir"
         )
     return point
+
+
+def _same_everywhere(out: Path, present: list[tuple[int, Path]], processes: Processes) -> None:
+    """Raises InputError where processes see different last checkpoints: those of machines without a shared disk."""
+    last = processes.all_gather(present[-1][1].name if present else "no checkpoint")
+    other = next((rank for rank, name in enumerate(last) if name != last[0]), None)
+    if other is not None:
+        raise InputError(
+            f"{out}: process 0 has {last[0]}, process {other} {last[other]}; share the folder, or copy the last "
+            "checkpoint to the same place on every machine"
+        )
 
 
 def _start_anew(out: Path, present: list[tuple[int, Path]], overwrite: bool, processes: Processes) -> None:
