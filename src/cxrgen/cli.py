@@ -31,6 +31,7 @@ COMMANDS = {
     "prepare": ("cxrgen.prepare.run", "raw studies to a prepared set"),
     "export-data": ("cxrgen.prepare.export_data", "a prepared set in the form of another training tool"),
     "phantom": ("cxrgen.phantom.run", "make synthetic studies with a known truth"),
+    "train-views": ("cxrgen.views.run", "train what tells frontals from laterals by their picture"),
     "merge": ("cxrgen.llava_med.merge", "base LLaMA and published differences to a checkpoint"),
     "convert": ("cxrgen.llava_med.convert", "the original's checkpoints to stock LLaVA, and back"),
     "train": ("cxrgen.train.run", "train a report writer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,11 +44,21 @@ def test_a_set_of_the_second_schema_has_no_boxes(tmp_path: Path) -> None:
         read_studies(tmp_path)
 
 
-@pytest.mark.parametrize("version", ["0", "4"])
+def test_views_of_the_third_schema_are_all_the_sources(tmp_path: Path) -> None:
+    file = tmp_path / "studies.parquet"
+    write_studies(file, [STUDY])
+    rows = pq.read_table(file).to_pylist()
+    del rows[0]["views"][0]["by_picture"]
+    schema = study_schema().remove(4).insert(4, pa.field("views", pa.infer_type([rows[0]["views"]])))
+    pq.write_table(pa.Table.from_pylist(rows, schema.with_metadata({"cxrgen_schema": "3"})), file)
+    assert read_studies(tmp_path) == [STUDY]
+
+
+@pytest.mark.parametrize("version", ["0", "5"])
 def test_a_set_of_an_unknown_schema_is_refused(tmp_path: Path, version: str) -> None:
     write_studies(tmp_path / "studies.parquet", [STUDY])
     as_schema(tmp_path / "studies.parquet", version, [])
-    with pytest.raises(InputError, match=f"schema version {version}, known are 1, 2 and 3; prepare the set again"):
+    with pytest.raises(InputError, match=f"schema version {version}, known are 1, 2, 3 and 4; prepare the set again"):
         read_studies(tmp_path)
 
 
@@ -56,7 +67,7 @@ def test_the_schema_is_that_of_the_dataclasses() -> None:
     assert [f"{field.name} {field.type}".replace("<item:", "<element:") for field in study_schema()] == [
         "study_id string", "subject_id string", "split string", "order_key string",
         "views list<element: struct<path: string, view: string, raw_view: string, width: int32, height: int32, "
-        "sha256: string>>",
+        "sha256: string, by_picture: float>>",
         "sections map<string, string>", "report string", "prior_study_id string", "labels map<string, int8>",
         "flags list<element: string>", "source string", "sex string", "age int16",
         "boxes list<element: struct<sentence: int32, x_min: float, y_min: float, x_max: float, y_max: float>>",

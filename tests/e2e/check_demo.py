@@ -60,4 +60,6 @@ def test_the_page_is_there_and_whole() -> None:
     assert "<svg" in page
     assert "labels read from the training reports" in page
     assert "data:image/" in page
+    assert 'href="../other/compare/compare.html"' in page
+    assert (DEMO / "other" / "compare" / "compare.html").is_file()
     assert "http://" not in page.replace("http://www.w3.org", "")

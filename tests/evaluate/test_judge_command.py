@@ -11,6 +11,8 @@ import pytest
 from tests.metrics.clinical.judge_server import Judge, Reply, judging
 
 from cxrgen.cli import main
+from cxrgen.core.files import write_csv
+from cxrgen.core.tables import read_csv
 from cxrgen.evaluate import evaluate as evaluate_texts
 from cxrgen.evaluate.intervals import wilson
 from cxrgen.evaluate.results import read_results
@@ -124,3 +126,15 @@ def test_values_have_intervals_between_patients_over_what_was_judged(server: Jud
     assert urgent.value == pytest.approx(1 / 3)
     assert urgent.interval is not None
     assert urgent.interval == pytest.approx(wilson(1 / 3, 30), abs=0.02), "30 of 40 studies have a value"
+
+
+def test_a_budget_is_that_of_the_run_with_several_references_too(csvs: Path, server: Judge) -> None:
+    rows = [(*row.cells.values(), "Left effusion.") for row in read_csv(csvs / "gt.csv").rows]
+    write_csv(csvs / "gt.csv", ("study_id", "subject_id", "report", "report_2"), rows)
+    flags = ("--judge", server.url, "--judge-model", "small", "--judge-baselines", "--judge-max-calls", "4")
+    files = [str(csvs / name) for name in ("pred.csv", "gt.csv", "out")]
+    command = ["evaluate", "--pred", files[0], "--gt", files[1], "--out", files[2], "--metrics", "rouge", *flags]
+    assert main(command) == 0
+    assert len(server.asked) == 4
+    unscored = content_of(csvs)["unscored"]["judge"]
+    assert set(unscored["baselines"]) == {"normal", "shuffled"}  # type: ignore[call-overload]

@@ -243,3 +243,14 @@ def test_per_study_values_for_spreadsheets(csvs: Path) -> None:
     assert lines[1] == "0001,p1,1,0"
     assert len(lines) == 7
     assert stat.S_IMODE((csvs / "out" / "per_study.csv").stat().st_mode) == 0o600
+
+
+def test_the_page_links_others_as_seen_from_it(csvs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        _evaluate(csvs, "--link", f"A <b>={csvs / 'other page' / 'a.html'}", "--link", f"B={csvs / 'out' / 'b.html'}")
+        == 0
+    )
+    page = (csvs / "out" / "report.html").read_text()
+    assert '<a href="../other%20page/a.html">A &lt;b&gt;</a>, <a href="b.html">B</a>' in page
+    assert _evaluate(csvs, "--link", "a.html") == 2
+    assert "--link 'a.html': write it as NAME=PAGE.html" in capsys.readouterr().err

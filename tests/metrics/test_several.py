@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrgen.core.errors import UsageError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.metrics import METRICS, load, measure, measure_several
 from cxrgen.metrics.lexical import meteor, text_stats
 from cxrgen.metrics.lexical.ptb import tokens
@@ -174,3 +174,26 @@ def test_meteor_takes_the_best_reference(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(meteor, "_match_counts", counts)
     found = measure_several("meteor", ["small left effusion"], [["clear lungs", "left effusion"]])
     assert found.counts[0, 4] == 2
+
+
+def test_metrics_of_radeval_take_the_best_reference(stand_in: Path) -> None:
+    """The stand-in's RaTEScore is the share of words that are alike; its labels are lengths of sentences."""
+    texts, references = ["lungs clear", "heart normal"], [["heart", "lungs clear"], ["heart big", "other words"]]
+    best = measure_several("ratescore", texts, references).per_study()["ratescore"]
+    each = [measure("ratescore", [text] * 2, of).per_study()["ratescore"] for text, of in zip(texts, references)]
+    assert best.tolist() == [values.max() for values in each]
+    found = measure_several("srr.upper", ["abcd. abc"], [["ab", "abcd"]])
+    assert np.array_equal(found.counts, measure("srr.upper", ["abcd. abc"], ["abcd"]).counts)
+
+
+@pytest.mark.slow
+def test_bertscore_takes_the_best_reference() -> None:
+    pytest.importorskip("torch")
+    texts, references = ["Lungs clear."], [["Large right effusion.", "The lungs are clear."]]
+    try:
+        best = measure_several("bertscore_minilm", texts, references).per_study()["bertscore_minilm"]
+    except InputError as error:
+        pytest.skip(str(error))
+    each = measure("bertscore_minilm", texts * 2, references[0]).per_study()["bertscore_minilm"]
+    assert best.tolist() == [each.max()]
+    assert each[1] > each[0]

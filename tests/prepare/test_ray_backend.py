@@ -26,6 +26,19 @@ def test_ray_writes_the_same_bytes(course: Path, tmp_path: Path) -> None:
     assert len(local) > 15
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed (the extra [ray])")
+def test_a_worker_killed_half_way_on_two_nodes_changes_no_byte(tmp_path: Path) -> None:
+    """The benchmark does the same with 100,000 images."""
+    from benchmarks.ray_cluster import measure
+
+    found = measure(tmp_path, images=400, size=64)
+    assert found["nodes"] == 2
+    assert found["images"] == 400
+    assert found["killed_after"] is not None
+    assert found["files_that_differ"] == 0
+
+
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
 def test_without_ray_the_extra_is_named(course: Path, tmp_path: Path, prepare: Callable[..., tuple[int, str]]) -> None:
     code, said = prepare(course, "--out", tmp_path / "out", "--engine", "ray")

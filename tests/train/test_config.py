@@ -104,11 +104,12 @@ def test_names_are_unique_over_all_parts() -> None:
 
 
 def test_a_part_is_handed_to_its_owner_alone() -> None:
-    """Only a run as a whole, made or exported, its fingerprint and its records see the whole configuration."""
+    """Only a run as a whole, planned, made or exported, its fingerprint and its records see the whole configuration."""
     room = Path(config_module.__file__).parent
     whole = {path.stem for path in room.glob("*.py") if "TrainConfig" in path.read_text()}
-    readers = {"config", "export_checkpoint", "flags", "pipeline", "preflight", "resume", "run_report"}
-    assert whole == {"__init__", *readers}
+    readers = {"config", "encoder_run", "export_checkpoint", "flags", "pipeline", "preflight", "resume", "run_report"}
+    planned = {"plan", "plan_report", "planned_run"}
+    assert whole == {"__init__", *readers, *planned}
 
 
 def test_help_is_grouped_and_needs_no_torch() -> None:

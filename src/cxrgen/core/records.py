@@ -19,9 +19,11 @@ from cxrgen.core.files import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 3
-_READ = {"1": {"sex", "age", "boxes"}, "2": {"boxes"}, "3": set[str]()}  # version -> what it did not have
+SCHEMA_VERSION = 4
+# version -> the columns that it did not have; a view's own fields have defaults
+_READ = {"1": {"sex", "age", "boxes"}, "2": {"boxes"}, "3": set[str](), "4": set[str]()}
 SPLITS = ("train", "valid", "test")
+SHARDS, SHARDS_FORM = "shards.json", 1  # the list of a set's tar shards, and the version of their form
 FRONTAL, LATERAL, OTHER, UNKNOWN = "frontal", "lateral", "other", "unknown"
 
 
@@ -35,6 +37,7 @@ class View:
     width: int = 0
     height: int = 0
     sha256: str = ""
+    by_picture: float = 0.0  # confidence of a view that the picture gave (`prepare --views-by`); 0: the source gave it
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,17 @@ def read_studies(path: Path, split: str | None = None) -> list[Study]:
     studies = []
     for row in table.to_pylist():
         if split is None or row["split"] == split:
-            row["views"] = tuple(View(**view) for view in row["views"])
-            row["sections"] = dict(row["sections"])
-            row["labels"] = None if row["labels"] is None else dict(row["labels"])
-            row["flags"] = tuple(row["flags"])
-            row["boxes"] = tuple(Box(**box) for box in row.get("boxes") or ())
-            studies.append(Study(**row))
+            studies.append(study_of_row(row))
     return studies
+
+
+def study_of_row(row: Mapping[str, Any]) -> Study:
+    """A study from its fields as lists and dicts, as Parquet and JSON hold them."""
+    changed = {
+        "views": tuple(View(**view) for view in row["views"]),
+        "sections": dict(row["sections"]),
+        "labels": None if row["labels"] is None else dict(row["labels"]),
+        "flags": tuple(row["flags"]),
+        "boxes": tuple(Box(**box) for box in row.get("boxes") or ()),
+    }
+    return Study(**{**row, **changed})

@@ -28,6 +28,7 @@ _SHOWN = (
     ("lobe", "finding_lobe_accuracy"),
     ("depth", "finding_depth_accuracy"),
 )
+_COMPARED = "with the lateral against without, one checkpoint, paired"
 _PARTS = ("phantom", "prepared", "model", "generate", "evaluate", "other")
 
 
@@ -68,17 +69,18 @@ def run(options: argparse.Namespace) -> int:
     limits, nearest = _limits(model, prepared, phantom, other)
     given += ["--baseline", f"nearest_features={nearest}"]
     known = ("--gt", gt, "--studies", prepared, "--truth", phantom / "findings.csv", *given, "--note", _REMARK)
-    fewer, both = other / "frontal", out / "evaluate"
+    fewer, both, compared = other / "frontal", out / "evaluate", other / "compare"
     for name, reports, limit, scores in (
         ("frontal alone", frontal, limits["frontal"], fewer),
         ("both images", pred, limits["both"], both),
     ):
         words = ("--pred", reports, "--limits", limit, "--out", scores, "--name", name)
-        run_command("evaluate", "cxrgen.evaluate.run", *known, *words)
+        link = ("--link", f"{_COMPARED}={compared / 'compare.html'}")
+        run_command("evaluate", "cxrgen.evaluate.run", *known, *words, *link)
     systems = (f"frontal alone={fewer}", f"both images={both}")
-    shown = ("--studies", prepared, "--out", other / "compare")
-    run_command("compare", "cxrgen.evaluate.compare", *systems, *shown)
+    run_command("compare", "cxrgen.evaluate.compare", *systems, "--studies", prepared, "--out", compared)
     print(f"both images    {_summary(both)}\nfrontal alone  {_summary(fewer)}")
+    print(f"report page    {both / 'report.html'}\n{_COMPARED}: {compared / 'compare.html'}")
     return 0
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import quote
 
+from cxrgen.core.errors import UsageError
 from cxrgen.core.records import Study
 from cxrgen.evaluate.page.top import About
 
@@ -21,7 +24,19 @@ def described(options: argparse.Namespace, parser: argparse.ArgumentParser, stud
     data = f"{folder.name}{of}" if folder else options.gt.name
     split = ", ".join(sorted({study.split for study in known if study.split}))
     date = datetime.fromtimestamp(options.pred.stat().st_mtime, timezone.utc).strftime("%d %B %Y").lstrip("0")
-    return About(options.name or system_name(options.pred), data, split, date, command_line(options, parser))
+    name = options.name or system_name(options.pred)
+    return About(name, data, split, date, command_line(options, parser), links(options.link, options.out))
+
+
+def links(given: Iterable[str], out: Path) -> dict[str, str]:
+    """Name -> address of a page as seen from `out`. Raises UsageError for what is not NAME=PAGE."""
+    found = {}
+    for each in given:
+        name, equals, page = each.partition("=")
+        if not (name.strip() and equals and page.strip()):
+            raise UsageError(f"--link {each!r}: write it as NAME=PAGE.html")
+        found[name.strip()] = quote(Path(os.path.relpath(page.strip(), out)).as_posix())
+    return found
 
 
 def system_name(pred: Path) -> str:

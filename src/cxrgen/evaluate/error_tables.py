@@ -143,7 +143,11 @@ def _rexval(table: CsvTable, reports: CsvTable | None, significant: bool) -> Cou
 def _rexval_texts(reports: CsvTable, parts: dict[str, tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
     """Report and reference of each id; study numbers are places of rows, from 0 where there is a 0, else from 1."""
     reference = str(find_column(reports, "gt_report"))
-    columns = {kind: str(find_column(reports, kind)) for _, _, kind in parts.values()}
+    columns: dict[str, str] = {}
+    for _, _, kind in parts.values():
+        if (column := find_column(reports, kind, needed=False)) is None:
+            raise InputError(f"{reports.path}: no column for a candidate_type of the other table", detail=repr(kind))
+        columns[kind] = column
     numbers = [number for number, _, _ in parts.values()]
     if not all(number.isdecimal() for number in numbers):
         raise InputError(f"{reports.path}: study_number of the other table is no number of a row of this one")
@@ -152,7 +156,7 @@ def _rexval_texts(reports: CsvTable, parts: dict[str, tuple[str, str, str]]) -> 
     for name, (number, _, kind) in parts.items():
         place = int(number) - first
         if place >= len(reports.rows):
-            raise InputError(f"{reports.path}: {len(reports.rows)} rows, and none for study_number {number}")
+            raise InputError(f"{reports.path}: {len(reports.rows)} rows, fewer than study_number counts", detail=number)
         cells = reports.rows[place].cells
         texts[name] = (cells[columns[kind]], cells[reference])
     return texts

@@ -8,7 +8,7 @@ gets their results.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,25 +35,22 @@ def measure_sets(
     `further` are the references of each study besides its first, where any study has some.
     """
     several = [(first, *others) for first, others in zip(references, further)]
+    how: Callable[..., MetricResult] = measure_several if several else measure
+    wanted: Sequence[Any] = several or references
     found: Results = {name: {} for name in sets}
     for metric in _parts_first(metrics):
         record, keywords = load(metric), called_with(metric, settings, truth)
         chosen = {name: texts for name, texts in sets.items() if not (record.weights and name in without_weights)}
         if SYSTEM in chosen and not record.for_baselines(keywords):
             chosen = {SYSTEM: chosen[SYSTEM]}
-        if several:
-            for name, texts in chosen.items():
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    found[name][metric] = measure_several(metric, texts, several, **keywords)
-            continue
         if len(chosen) > 1 and record.by_pair(keywords):
-            for name, result in _together(metric, chosen, references, keywords).items():
+            for name, result in _together(how, metric, chosen, wanted, keywords).items():
                 found[name][metric] = result
             continue
         for name, texts in chosen.items():
             parts = {"measured": found[name]} if record.parts else {}
             with np.errstate(divide="ignore", invalid="ignore"):
-                found[name][metric] = measure(metric, texts, references, **keywords, **parts)
+                found[name][metric] = how(metric, texts, wanted, **keywords, **parts)
     return {name: {metric: of[metric] for metric in metrics if metric in of} for name, of in found.items()}
 
 
@@ -64,12 +61,15 @@ def _parts_first(metrics: Sequence[str]) -> list[str]:
 
 
 def _together(
-    metric: str, sets: Mapping[str, Sequence[str]], references: Sequence[str], keywords: Mapping[str, Any]
+    how: Callable[..., MetricResult],
+    metric: str,
+    sets: Mapping[str, Sequence[str]],
+    references: Sequence[Any],
+    keywords: Mapping[str, Any],
 ) -> dict[str, MetricResult]:
     """One call for the pairs of all sets, and each set's share of its counts."""
     texts = [text for of_study in zip(*sets.values()) for text in of_study]
-    wanted = [reference for reference in references for _ in sets]
-    whole = measure(metric, texts, wanted, **keywords)
+    whole = how(metric, texts, [of for of in references for _ in sets], **keywords)
     count = len(sets)
     return {
         name: replace(whole, counts=whole.counts[place::count], noted=whole.noted[place::count])

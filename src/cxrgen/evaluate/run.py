@@ -91,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--name", metavar="TEXT", help="of the system (default: from the name of --pred)")
     outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
     outputs.add_argument(
+        "--link",
+        action="append",
+        default=[],
+        metavar="NAME=PAGE",
+        help="another page that the head of report.html links: --link comparison=compare/compare.html; repeatable",
+    )
+    outputs.add_argument(
         "--image-size", type=int, default=IMAGE_SIZE, metavar="N", help="longest side on the page (default 320)"
     )
     outputs.add_argument("--no-images", action="store_true", help="a page without images")

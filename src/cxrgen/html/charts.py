@@ -130,29 +130,45 @@ def histogram(values: Sequence[float], title: str = "", bins: int = 24, label: s
 
 
 def line_chart(
-    lines: Mapping[str, Sequence[tuple[float, float]]], title: str = "", label: str = "", log: bool = False
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    title: str = "",
+    label: str = "",
+    log: bool = False,
+    points: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Html:
     """Curves of (x, y) points with x ascending, one colour a name; `label` names the horizontal axis.
 
-    With `log` the vertical axis is logarithmic (base 10) and points at or below zero are left out.
+    `points` are drawn as faint dots in the colour of the curve of their name. With `log` the vertical axis is
+    logarithmic (base 10) and points at or below zero are left out.
     """
-    kept = {
+    kept, dots = _drawable(lines, log), _drawable(points or {}, log)
+    drawn = [point for group in (kept, dots) for some in group.values() for point in some]
+    across, upward = _scale(x for x, _ in drawn), _scale(y for _, y in drawn)
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(kept)}
+
+    def place(x: float, y: float) -> str:
+        return f"{1000 * across.part(x):.1f},{1000 * (1 - upward.part(y)):.1f}"
+
+    faint = [
+        tag("path", d="".join(f"M{place(*point)}h0" for point in some), fill="none", stroke=f"var({colours[name]})",
+            stroke_width=3.5, stroke_linecap="round", stroke_opacity=0.3, vector_effect="non-scaling-stroke")
+        for name, some in dots.items() if name in colours
+    ]  # fmt: skip
+    curves = [
+        tag("polyline", points=" ".join(place(*point) for point in some), fill="none", stroke=f"var({colours[name]})",
+            stroke_width=2, stroke_linejoin="round", vector_effect="non-scaling-stroke")
+        for name, some in kept.items()
+    ]  # fmt: skip
+    inner = tag("svg", *faint, *curves, viewBox="0 0 1000 1000", preserveAspectRatio="none", width="100%", height=_PLOT)
+    return _chart(title, _frame([inner], across, upward, label, log), colours if len(kept) > 1 else {})
+
+
+def _drawable(lines: Mapping[str, Sequence[tuple[float, float]]], log: bool) -> dict[str, list[tuple[float, float]]]:
+    return {
         name: [(x, math.log10(y) if log else y) for x, y in points if math.isfinite(x) and math.isfinite(y)
                and (y > 0 or not log)]
         for name, points in lines.items()
     }  # fmt: skip
-    across = _scale(x for points in kept.values() for x, _ in points)
-    upward = _scale(y for points in kept.values() for _, y in points)
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(kept)}
-    curves = [
-        tag("polyline", points=" ".join(f"{1000 * across.part(x):.1f},{1000 * (1 - upward.part(y)):.1f}"
-                                        for x, y in points),
-            fill="none", stroke=f"var({colours[name]})", stroke_width=2, stroke_linejoin="round",
-            vector_effect="non-scaling-stroke")
-        for name, points in kept.items()
-    ]  # fmt: skip
-    inner = tag("svg", *curves, viewBox="0 0 1000 1000", preserveAspectRatio="none", width="100%", height=_PLOT)
-    return _chart(title, _frame([inner], across, upward, label, log), colours if len(kept) > 1 else {})
 
 
 def heat_map(

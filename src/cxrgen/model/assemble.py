@@ -41,6 +41,12 @@ def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any,
     """
     with quiet():
         text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
+    return join_opened(text, tokenizer, tower, seed)
+
+
+def join_opened(text: Any, tokenizer: Any, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
+    """The same for a language model that is open already; its tokenizer gets the image token."""
+    with quiet():
         vision: Any = None if isinstance(tower, ConvTowerConfig) else _vision_part(tower)
     vision_config: Any = tower if vision is None else vision.config
     _add_image_token(tokenizer)

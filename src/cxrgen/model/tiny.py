@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
+    LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
@@ -69,18 +70,7 @@ def new_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, An
         vision_config=ConvTowerConfig(
             image_size=sizes.image_size, tokens=sizes.image_tokens, hidden_size=sizes.tower_size
         ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=sizes.hidden_size,
-            intermediate_size=sizes.hidden_size * 8 // 3 // 32 * 32,
-            num_hidden_layers=sizes.layers,
-            num_attention_heads=sizes.heads,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ),
+        text_config=_text_config(sizes, tokenizer),
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         image_seq_length=sizes.image_tokens,
         vision_feature_layer=-1,
@@ -92,6 +82,28 @@ def new_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, An
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model, small_processor(tokenizer, config.vision_config)
+
+
+def new_language_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, Any]:
+    """A LlamaForCausalLM with random weights (from `seed`) and its tokenizer, to be joined to an encoder."""
+    tokenizer = learn_tokenizer(texts, sizes.vocabulary)
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(_text_config(sizes, tokenizer)), tokenizer
+
+
+def _text_config(sizes: NewModel, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=sizes.hidden_size,
+        intermediate_size=sizes.hidden_size * 8 // 3 // 32 * 32,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def small_processor(tokenizer: Any, tower: ConvTowerConfig) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cxrgen.core.errors import InputError
@@ -17,6 +18,7 @@ from cxrgen.imaging.patients import is_other_patient
 from cxrgen.imaging.read import read_image, read_image_tags
 from cxrgen.imaging.rejects import ImageReject
 from cxrgen.imaging.stored import encoded
+from cxrgen.imaging.view_classifier import read_classifier, view_of_picture
 
 BURNT_IN = "burnt-in-text"
 OTHER_PATIENT = "duplicate-conflict"  # the code of an image of another patient than the first of its study
@@ -33,6 +35,7 @@ class ImageOptions:
     strict: bool = False  # leave out an image that is only read with a remark
     private: bool = False  # look for text in the picture, for sets with pseudonyms
     burnt_in: str = "take"  # or refuse: images whose tag says that they hold text
+    views_by: str = ""  # the classifier that is asked what a picture shows
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class ImageJob:
     key: str
     source: str
     beside: str = ""  # another DICOM file of the study, which must be of the same patient
+    ask_view: bool = False  # nothing but the picture says what it shows
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class StoredImage:
     source_width: int = 0
     source_height: int = 0
     notes: tuple[str, ...] = ()
+    view: str = ""  # what the picture shows, where it was asked; unknown where it is undecided
+    confidence: float = 0.0  # of that
     code: str = ""
     hint: str = ""
 
@@ -120,5 +126,13 @@ def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
     brightness, look = round(float(image.pixels.mean()), 2), dhash(Image.fromarray(image.pixels))
     return StoredImage(
         job.key, source, str(path), width, height, hashlib.sha256(data).hexdigest(), brightness, look, image.mode,
-        image.bits, image.width, image.height, image.notes,
+        image.bits, image.width, image.height, image.notes, *_seen(image.pixels, job, options),
     )  # fmt: skip
+
+
+def _seen(pixels: NDArray[np.uint8], job: ImageJob, options: ImageOptions) -> tuple[str, float]:
+    """What the picture shows, and how sure that is; ("", 0) where it is not asked."""
+    if not (job.ask_view and options.views_by):
+        return "", 0.0
+    seen = view_of_picture(pixels, read_classifier(options.views_by))
+    return seen.view, seen.confidence

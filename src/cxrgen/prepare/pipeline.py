@@ -47,6 +47,7 @@ class Settings:
     valid_share: float = 0.1
     test_share: float = 0.1
     seed: int = 0
+    views_by: str = ""  # packaged, or a file: the picture is asked where the source names no view
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,20 @@ def before_images(found: Found, settings: Settings, cleaned: Mapping[str, dict[s
         record_targets(selection, settings)
         selection.notes += remarks(selection.studies)
     if settings.by == "image":
-        selection.record("one row a frontal image", _by_image(selection.studies))
+        shown = (FRONTAL, UNKNOWN) if settings.views_by else (FRONTAL,)  # unknown ones are asked when they are read
+        selection.record("one row a frontal image", _by_image(selection.studies, shown))
     return selection
 
 
-def image_jobs(studies: Sequence[Study]) -> list[ImageJob]:
-    """One job an image; raises InputError when so many are missing that the folder must be wrong."""
+def image_jobs(studies: Sequence[Study], ask_pictures: bool = False) -> list[ImageJob]:
+    """One job an image, with the question what it shows where that is unknown (`ask_pictures`).
+
+    Raises InputError when so many are missing that the folder must be wrong.
+    """
     jobs = [
-        ImageJob(image_key(study.study_id, number), view.path, _beside(study, number))
+        ImageJob(
+            image_key(study.study_id, number), view.path, _beside(study, number), ask_pictures and view.view == UNKNOWN
+        )
         for study in studies
         for number, view in enumerate(study.views)
     ]
@@ -236,13 +243,13 @@ def _mgca(studies: Sequence[Study]) -> list[tuple[str, list[Study]]]:
     return [("MGCA: images are PA or AP", kept), ("MGCA: have findings or impression", joined)]
 
 
-def _by_image(studies: Sequence[Study]) -> list[Study]:
+def _by_image(studies: Sequence[Study], shown: Sequence[str]) -> list[Study]:
     """One row a frontal image, named as the image's file, as the original trains; ids that collide get the study's."""
     rows = []
     stems = Counter(Path(view.path).stem for study in studies for view in study.views)
     for study in studies:
         for view in study.views:
-            if view.view == FRONTAL:
+            if view.view in shown:
                 stem = Path(view.path).stem
                 name = stem if stems[stem] == 1 else f"{study.study_id}-{stem}"
                 rows.append(replace(study, study_id=name, views=(view,)))

@@ -19,6 +19,7 @@ from cxrgen.core.encodings import known_encoding
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.folders import locked, require_space
 from cxrgen.core.progress import say
+from cxrgen.imaging.view_classifier import PACKAGED
 from cxrgen.prepare.card.page import write_card
 from cxrgen.prepare.card.tokens import Tokens, read_tokenizer
 from cxrgen.prepare.image_store import ImageJob, ImageOptions, StoredImage
@@ -43,10 +44,14 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
         raise UsageError("--size is at least 16, --workers at least 1, --max-words at least 0")
     if options.encoding and not known_encoding(options.encoding):
         raise UsageError("--encoding is no code page that is known; write utf-8, cp1252, cp1251, gbk, shift_jis, ...")
+    if options.views_by not in ("", PACKAGED):
+        options.views_by = os.path.abspath(options.views_by)  # processes elsewhere open it too
     out: Path = options.out
     private = bool(options.pseudonyms)
     burnt_in = options.burnt_in if private else "take"
-    image_options = ImageOptions(options.size, options.rendering, options.max_pixels, options.strict, private, burnt_in)
+    image_options = ImageOptions(
+        options.size, options.rendering, options.max_pixels, options.strict, private, burnt_in, options.views_by
+    )
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings())})
     tokens = read_tokenizer(options.tokenizer) if options.tokenizer else None
     kind, reason = detect_source(options.source, options.kind)
@@ -66,7 +71,7 @@ def prepare_set(options: argparse.Namespace, defaults: Mapping[str, Any]) -> int
     if key:
         selection.studies = pseudonymise(selection.studies, key)
         selection.rejects = without_names(selection.rejects, key)
-    jobs = image_jobs(selection.studies)
+    jobs = image_jobs(selection.studies, bool(options.views_by))
     for note in selection.notes:
         say(f"  {note}")
     if options.dry_run:

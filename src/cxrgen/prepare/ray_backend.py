@@ -50,5 +50,5 @@ def store_with_ray(jobs: Sequence[ImageJob], out: Path, options: ImageOptions, w
 
 def _store(row: dict[str, Any], out: str, options: ImageOptions) -> dict[str, str]:
     source, beside = (str(Path(row[name]).absolute()) if row[name] else "" for name in ("source", "beside"))
-    image = store_image(ImageJob(row["key"], source, beside), Path(out), options)
+    image = store_image(ImageJob(row["key"], source, beside, row["ask_view"]), Path(out), options)
     return {"image": json.dumps(asdict(image))}

@@ -16,6 +16,7 @@ from typing import Any
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.folders import LOCK
+from cxrgen.imaging.view_classifier import read_classifier
 from cxrgen.imaging.views import VIEW_RULES
 from cxrgen.prepare.pseudonyms import read_key
 from cxrgen.prepare.store_images import JOURNAL, read_stored
@@ -41,6 +42,7 @@ def recorded_options(options: argparse.Namespace, kind: str) -> dict[str, Any]:
         **shaping,
         "text": f"{options.text}/{RECIPES[options.text]}",
         "kind": kind,
+        "views_by": f"picture/{read_classifier(options.views_by).sha256[:16]}" if options.views_by else "",
         "map": sorted(options.map),
         "text_file": bool(options.text_file),
         "view_rules": VIEW_RULES,

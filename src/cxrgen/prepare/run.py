@@ -26,6 +26,7 @@ _EXAMPLES = """examples:
   cxrgen prepare train.json --image-folder images --out prepared
   cxrgen prepare export.csv --map findings=Befund --map image=Datei --out prepared
   cxrgen prepare course-data --out prepared --by image --text original --prompt original
+  cxrgen prepare export.csv --out prepared --views-by packaged
   cxrgen prepare export.csv --out prepared --dry-run
 """
 
@@ -96,6 +97,9 @@ def _add_studies(group: ArgumentGroup) -> None:
 def _add_images(group: ArgumentGroup) -> None:
     group.add_argument("--size", type=int, default=512, help="longest side of stored images (default: 512)")
     group.add_argument("--rendering", choices=RENDERINGS, default="window", help="of DICOM (default: window)")
+    group.add_argument(
+        "--views-by", default="", metavar="FILE", help="ask the picture where no view is known: packaged, or a file"
+    )
     group.add_argument("--max-pixels", type=int, default=200_000_000, help="images above are refused")
     group.add_argument("--strict", action="store_true", help="leave out images read with a remark (cmyk, scaled, ...)")
 

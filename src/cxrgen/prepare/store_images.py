@@ -100,7 +100,13 @@ def write_stored(path: Path, options: Mapping[str, Any], images: Iterable[Stored
 
 def _still_true(image: StoredImage | None, job: ImageJob, out: Path) -> bool:
     """Is the image's line true of its source and its stored file? Images left out are tried again."""
-    if image is None or image.code or not is_file(Path(job.source)) or not is_file(out / image.path):
+    if (
+        image is None
+        or image.code
+        or bool(image.view) != job.ask_view
+        or not is_file(Path(job.source))
+        or not is_file(out / image.path)
+    ):
         return False
     return sha256_file(out / image.path) == image.sha256 and sha256_file(Path(job.source)) == image.source_sha256
 

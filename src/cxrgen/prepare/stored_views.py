@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from cxrgen.core.errors import InputError
-from cxrgen.core.records import SPLITS, Reject, Study, View
+from cxrgen.core.records import FRONTAL, SPLITS, UNKNOWN, Reject, Study, View
 from cxrgen.imaging.patients import several_patients
 from cxrgen.imaging.views import order_views
 from cxrgen.prepare.image_store import OTHER_PATIENT, StoredImage, image_key, is_near_duplicate
@@ -28,6 +28,9 @@ def after_images(selection: Selection, images: _Images, settings: Settings) -> N
     selection.notes += _remarks(selection.studies, images, stored)
     readable = [study for study in selection.studies if stored[study.study_id] or not study.views]
     selection.record("have an image that can be read", readable, _unreadable(selection.studies, images, stored), stored)
+    if settings.by == "image" and settings.views_by:
+        frontals = [study for study in selection.studies if stored[study.study_id][0].view == FRONTAL]
+        selection.record("show a frontal by their picture", frontals, stored=stored)
     if settings.no_frontal == "reject":
         step = "have a frontal or unknown view that can be read"
         selection.record(step, *with_frontal(selection.studies, stored), stored)
@@ -56,11 +59,20 @@ def _stored(study: Study, images: _Images) -> tuple[View, ...]:
     if _of_two_patients(study, images):
         return ()
     views = {
-        image.sha256: replace(view, path=image.path, width=image.width, height=image.height, sha256=image.sha256)
+        image.sha256: _seen(
+            replace(view, path=image.path, width=image.width, height=image.height, sha256=image.sha256), image
+        )
         for view, image in reversed(list(zip(study.views, _mine(study, images))))
         if not image.code
     }
     return order_views(tuple(reversed(views.values())))
+
+
+def _seen(view: View, image: StoredImage) -> View:
+    """The view with what its picture shows, where that was asked and decided."""
+    if image.view in ("", UNKNOWN):
+        return view
+    return replace(view, view=image.view, by_picture=image.confidence)
 
 
 def _of_two_patients(study: Study, images: _Images) -> list[str]:
@@ -90,8 +102,19 @@ def _remarks(studies: Sequence[Study], images: _Images, stored: Views) -> list[s
     repeated = readable - sum(map(len, stored.values()))
     return [
         *(f"{n} images: {note}" for note, n in sorted(unusual.items())),
+        *_pictures_asked(images),
         *([f"{repeated} images stand twice in their study and are kept once"] if repeated else []),
     ]
+
+
+def _pictures_asked(images: _Images) -> list[str]:
+    """One line on what the pictures of unknown views show; [] where none was asked."""
+    shown = Counter(image.view for image in images.values() if image.view)
+    if not shown:
+        return []
+    undecided = shown.pop(UNKNOWN, 0)
+    decided = ", ".join(f"{count} {view}" for view, count in sorted(shown.items())) or "none"
+    return [f"views by picture: {decided}; {undecided} of {shown.total() + undecided} undecided, which stay unknown"]
 
 
 def _some_alike(study: Study, images: _Images) -> bool:

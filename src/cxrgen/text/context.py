@@ -88,12 +88,13 @@ def priors_of(studies: Sequence[Study], parts: Collection[str], max_words: int =
                 "in a prompt of another split. Prepare the set again with `cxrgen prepare`"
             )
         priors[study.study_id] = Prior(
-            _shortened(before.report, max_words), before.views, days_between(before.order_key, study.order_key)
+            shortened(before.report, max_words), before.views, days_between(before.order_key, study.order_key)
         )
     return priors
 
 
-def _shortened(report: str | None, max_words: int) -> str | None:
+def shortened(report: str | None, max_words: int) -> str | None:
+    """A report cut where a sentence ends, to at most `max_words` words; 0: as it is."""
     if report is None or not max_words or len(report.split()) <= max_words:
         return report
     return cut_at_sentence(report, lambda text: len(text.split()) <= max_words)

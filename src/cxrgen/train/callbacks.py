@@ -22,16 +22,18 @@ from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.train.checkpoints import ResumePoint, load_checkpoint, prune, save_checkpoint
 from cxrgen.train.config import CheckpointConfig, EvalConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
+from cxrgen.train.run_page import RunPage
 from cxrgen.train.trainer import Callback, FitState, StepRecord
-from cxrgen.train.validate import Subset, validate
+from cxrgen.train.validate import Subset, validate_sets
 from cxrgen.train.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The studies that are validated, and the precision."""
+    """The studies of each set that are validated, when, and the precision."""
 
-    subset: Subset
+    subsets: Mapping[str, Subset]
+    config: EvalConfig
     bf16: bool = False
 
 
@@ -47,9 +49,10 @@ class RunCallback(Callback):
         validation: Validation | None = None,
         resumed: ResumePoint | None = None,
         watchdog: Watchdog | None = None,
+        page: RunPage | None = None,
     ) -> None:
         self.config, self.fingerprint, self.checkpoint, self.log = config, fingerprint, checkpoint, log
-        self.validation, self.resumed, self.watchdog = validation, resumed, watchdog
+        self.validation, self.resumed, self.watchdog, self.page = validation, resumed, watchdog, page
         self.folder = Path(config.output_dir)
         remembered = resumed.remembered if resumed else {}
         self.best_step: int | None = remembered.get("best_step")
@@ -67,6 +70,9 @@ class RunCallback(Callback):
             say(f"resuming after step {self.first_step}")
         if state.processes.is_main:
             self.log.restart(self.first_step)
+            if self.page:
+                self.page.restart(self.first_step)
+                self.page.update()
         self._clock = time.monotonic()
 
     def close(self) -> None:
@@ -109,15 +115,20 @@ class RunCallback(Callback):
             self.log.add(record.step, {**values, "tokens_per_second": round(speed, 1), "memory_gb": round(memory, 3)})
 
     def _validation_is_due(self, step: int) -> bool:
-        return self.validation is not None and step % self.validation.subset.config.eval_steps == 0
+        return self.validation is not None and step % self.validation.config.eval_steps == 0
 
     def _validate(self, state: FitState) -> bool:
         """Whether this validation is the best so far."""
         assert self.validation is not None
-        name = self.validation.subset.config.metric_for_best_model
-        values = validate(self.checkpoint, self.validation.subset, state.processes, self.validation.bf16)
+        name = self.validation.config.metric_for_best_model
+        validated = validate_sets(self.checkpoint, self.validation.subsets, state.processes, self.validation.bf16)
+        values = validated.values
         if state.processes.is_main:
             self.log.add(state.step, values)
+            if self.page:
+                first = next(iter(self.validation.subsets.values()))
+                self.page.keep_examples(state.step, first.conversations, validated.reports, first.folder)
+                self.page.update()
         if not math.isfinite(values["eval_loss"]):
             raise InputError(
                 f"step {state.step}: the validation loss is {values['eval_loss']}; lower the learning rate, or look at "
@@ -132,7 +143,7 @@ class RunCallback(Callback):
         return improved
 
     def _patience_is_over(self) -> bool:
-        config = self.validation.subset.config if self.validation else EvalConfig()
+        config = self.validation.config if self.validation else EvalConfig()
         if not config.early_stopping_patience or self.since_best < config.early_stopping_patience:
             return False
         say(

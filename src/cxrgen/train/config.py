@@ -1,5 +1,7 @@
 """The settings of a training run in parts; each part is read by one file of this room and handed to it alone.
 
+The file is a long one because it lists every option of a run and does nothing else but check them.
+
 A field is also a recipe key and a flag of the same name. Names are unique over all parts, so that recipes and flags
 stay flat. Values are checked when a `TrainConfig` is made, before data or torch are touched; nothing here imports
 torch or pyarrow, which keeps `cxrgen train --help` quick; a test compares the names with those of their owners.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
@@ -26,6 +29,7 @@ STAGES = ("sft", "dpo")
 PAIR_LOSSES = ("sigmoid", "sigmoid_norm")
 SCHEDULES = ("cosine", "linear", "constant")
 EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
+AUGMENTS = ("shift", "strong", "mirror")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 
@@ -87,7 +91,10 @@ class TinyModelConfig:
 class DataConfig:
     """What `data` reads, and how samples and batches are made of it."""
 
-    data_path: str = _option("", "prepared folder, or LLaVA JSON", metavar="PATH", outcome=False)
+    data_path: str | tuple[str, ...] = _option(
+        "", "prepared folder, or several, or LLaVA JSON", metavar="PATH", outcome=False
+    )
+    mix: str = _option("", "shares of several sets in what is shown, such as 2,1; default: by their sizes")
     image_folder: str = _option(
         "", "where the images of a JSON file are; default: beside it", metavar="DIR", outcome=False
     )
@@ -113,9 +120,17 @@ class DataConfig:
         choices=("cut", "drop", "refuse"),
     )
     max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
+    streaming: bool = _option(False, "read tar shards (`export-data --to shards`) window by window")
+    streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
     dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every set of `data_path`."""
+        given = (self.data_path,) if isinstance(self.data_path, str) else self.data_path
+        return tuple(map(Path, given))
 
 
 @dataclass(frozen=True)
@@ -162,10 +177,30 @@ class WarmupConfig:
     """Stages before the main one: the vision encoder on labels, a new language model on texts (`warmup`)."""
 
     warmup_labels: str = _option(
-        "none", "labels for the vision encoder: rule reads the reports", choices=("none", "rule", "dataset")
+        "none",
+        "labels for the vision encoder: rule reads the reports, dataset takes those of the data set",
+        choices=("none", "rule", "dataset"),
     )
+    warmup_data: str = _option(
+        "",
+        "prepared sets whose own labels the vision encoder learns as well, with commas; without --data_path the run "
+        "ends with the encoder",
+        metavar="DIR,...",
+        outcome=False,
+    )
+    warmup_label_map: str = _option(
+        "", "CSV set,label,name: what a label of these sets is called; a blank name leaves it out",
+        metavar="FILE", outcome=False,
+    )  # fmt: skip
     tower_steps: int = _option(0, "steps of the vision encoder on labels", at_least=0)
     tower_batch_size: int = _option(32, "studies in such a step", at_least=1)
+    tower_augment: str = _option(
+        "shift",
+        "changes of the images in these steps: shift by pixels; strong also turns, scales and lights; mirror does that "
+        "and mirrors, for labels without a side",
+        choices=AUGMENTS,
+    )
+    tower_weight_decay: float = _option(0.02, "AdamW's weight decay in these steps", at_least=0)
     tower_learning_rate: float = _option(1.5e-3, "peak learning rate of these steps", at_least=0)
     text_steps: int = _option(0, "steps on texts alone before images are shown, for a new language model", at_least=0)
 
@@ -243,13 +278,17 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class LogConfig:
-    """Where `run_log` writes the numbers of a run."""
+    """Where `run_log` writes the numbers of a run, and what `run_page` shows of it."""
 
     report_to: str = _option(
         "none", "besides log.jsonl: tensorboard, trackio, wandb; several with commas", outcome=False
     )
     run_name: str = _option("", "name of the run in these", outcome=False)
     logging_steps: int = _option(1, "steps between lines of log.jsonl", at_least=1, outcome=False)
+    page_studies: int = _option(
+        4, "validation studies shown in training.html with image, reference and report", at_least=0, outcome=False
+    )
+    hide_text: bool = _option(False, "training.html without report texts, for sharing", outcome=False)
 
 
 @dataclass(frozen=True)
@@ -287,7 +326,7 @@ class TrainConfig:
             parts_of(self.data.context)
         if not self.data.context_dropout < 1:
             raise UsageError(f"--context_dropout {self.data.context_dropout}: below 1, a share of the prompts")
-        for name in tracker_names(self.log.report_to):
+        for name in names_in(self.log.report_to):
             if name not in TRACKERS:
                 raise unknown("--report_to", name, TRACKERS)
         if self.eval.metric_for_best_model != EVAL_SCORES[0] and not self.eval.eval_reports:
@@ -342,5 +381,6 @@ def flat_values(config: TrainConfig) -> dict[str, Any]:
     return flat
 
 
-def tracker_names(report_to: str) -> list[str]:
-    return [name.strip() for name in report_to.split(",") if name.strip()]
+def names_in(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

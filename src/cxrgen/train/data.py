@@ -22,7 +22,6 @@ from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation, Reject, Study, read_studies
 from cxrgen.core.rejects import REJECTS
-from cxrgen.core.tables import read_json
 from cxrgen.model.batches import IGNORE, Sample, batch_order, without_loss
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import Collator, ModelFamily, family_of
@@ -31,6 +30,7 @@ from cxrgen.text.llava_json import read_conversations
 from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, study_conversation
 from cxrgen.text.sentences import cut_at_sentence
 from cxrgen.train.config import DataConfig
+from cxrgen.train.mixing import mixed
 
 STUDIES = "studies.parquet"
 
@@ -54,7 +54,7 @@ def read_sft_data(config: DataConfig) -> SftData:
 
     Items of text alone stay. Raises InputError when nothing is left.
     """
-    data = Path(config.data_path)
+    (data,) = config.paths
     folder = Path(config.image_folder or (data if data.is_dir() else data.parent))
     studies: list[Study] = []
     rejects: list[Reject] = []
@@ -64,7 +64,7 @@ def read_sft_data(config: DataConfig) -> SftData:
         studies = [study for study in all_studies if study.split == config.split and study.report is not None]
         rule = prompt_rule(config)
         priors = priors_by_rule(all_studies, rule)
-        variants = [_variants(study, rule, config, priors.get(study.study_id)) for study in studies]
+        variants = [variants_of(study, rule, config, priors.get(study.study_id)) for study in studies]
         say_cut_images(studies, priors, rule)
     else:
         if config.context_dropout:
@@ -89,7 +89,8 @@ def prompt_rule(config: DataConfig) -> PromptRule:
     return PromptRule(config.prompt, config.views, config.context, config.prior_words, config.max_images)
 
 
-def _variants(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:
+def variants_of(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:
+    """The conversations that a study may appear in: the full one, and under view dropout that of its frontals."""
     full = study_conversation(study, rule, prior)
     frontal = study_conversation(study, replace(rule, views="frontal"), prior)
     fewer = 0 < len(frontal.images) < len(full.images)
@@ -196,18 +197,10 @@ def without_images(conversation: Conversation) -> Conversation:
     return replace(conversation, turns=turns, images=())
 
 
-def data_recipe(data: Path) -> dict[str, Any]:
-    """The options of `cxrgen prepare`, where the data are a prepared folder or a JSON file in one."""
-    file = (data if data.is_dir() else data.parent) / "recipe.json"
-    content = read_json(file) if file.is_file() else {}
-    options = content.get("options", content) if isinstance(content, dict) else {}
-    return options if isinstance(options, dict) else {}
-
-
-def data_sources(data: Path, studies: Sequence[Study]) -> list[str]:
+def data_sources(paths: Sequence[Path], studies: Sequence[Study]) -> list[str]:
     """Where the prepared set says its studies come from, also where one of its JSON files is trained on."""
-    if not data.is_dir() and (data.parent / STUDIES).is_file():
-        studies = read_studies(data.parent)
+    if not paths[0].is_dir() and (paths[0].parent / STUDIES).is_file():
+        studies = read_studies(paths[0].parent)
     return sorted({study.source for study in studies if study.source})
 
 
@@ -231,12 +224,17 @@ Redraw = Callable[[int], Sequence[Sample]]  # an epoch's number to its samples, 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """The batch sampler: a step is `accumulation` micro-batches on each of `count` processes."""
+    """The batch sampler: a step is `accumulation` micro-batches on each of `count` processes.
+
+    `sizes` and `mix` are the samples of several sets and their shares in what is shown; without a mix all are shown.
+    """
 
     global_batch: int
     accumulation: int = 1
     seed: int = 0
     view_dropout: float = 0.0
+    sizes: tuple[int, ...] = ()
+    mix: tuple[float, ...] = ()
 
 
 def steps_in_epoch(samples: int, sampler: SamplerConfig) -> int:
@@ -260,7 +258,9 @@ def micro_batches(
     epoch, skipped = divmod(first_step, steps_in_epoch(len(samples), sampler))
     parts = sampler.accumulation * count
     while True:
-        shown = redraw(epoch) if redraw else _with_view_dropout(samples, sampler, epoch)
+        shown = redraw(epoch) if redraw else drawn_views(samples, sampler, epoch)
+        if sampler.mix:
+            shown = [shown[place] for place in mixed(sampler.sizes, sampler.mix, sampler.seed, epoch)]
         lengths = [len(sample.input_ids) for sample in shown]
         for step in batch_order(lengths, sampler.global_batch, sampler.seed, epoch)[skipped:]:
             pieces = np.array_split(np.array(step), parts)
@@ -269,7 +269,8 @@ def micro_batches(
         epoch, skipped = epoch + 1, 0
 
 
-def _with_view_dropout(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epoch: int) -> list[Sample]:
+def drawn_views(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epoch: int) -> list[Sample]:
+    """One variant of each item, by the view dropout of an epoch."""
     fewer = np.random.default_rng([sampler.seed, epoch, 1]).random(len(samples)) < sampler.view_dropout
     return [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
 

@@ -112,6 +112,6 @@ def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], data: Da
     changes |= {"longest_side": recipe["size"]} if isinstance(recipe.get("size"), int) else {}
     usual = DataConfig()
     for name in ("prompt", "views", "context", "context_dropout", "prior_words", "max_images"):
-        if Path(data.data_path).is_dir() or getattr(data, name) != getattr(usual, name):
+        if data.paths[0].is_dir() or getattr(data, name) != getattr(usual, name):
             changes[name] = getattr(data, name)
     return replace(checkpoint, format=replace(checkpoint.format, **changes))

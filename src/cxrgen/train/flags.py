@@ -22,6 +22,7 @@ from cxrgen.core.progress import say
 from cxrgen.train.config import TrainConfig, make_config, options, parts
 from cxrgen.train.recipes_command import recipe_texts
 
+PATHS = str | tuple[str, ...]  # the type of a field that takes one path or several
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _METAVARS = {int: "N", float: "X", str: "TEXT", bool: "true|false"}
 
@@ -86,6 +87,8 @@ def _add_flag(group: Any, option: Any, kind: Any) -> None:
     if kind in (bool, bool | str):
         more |= {"nargs": "?", "const": True, "metavar": "true|false" if kind is bool else "CHECKPOINT"}
         group.add_argument(*names, type=_boolean if kind is bool else _boolean_or_text, **more)
+    elif kind == PATHS:
+        group.add_argument(*names, nargs="+", **more)
     else:
         group.add_argument(*names, type=_share if option.name == "max_rejects" else kind, **more)
 
@@ -96,12 +99,14 @@ def resolve(given: argparse.Namespace, needed: Sequence[str] = ("data_path", "ou
     for option in options():
         value = getattr(given, option.name)
         if value is not MISSING:
-            values[option.name] = value
+            values[option.name] = _paths(value) if isinstance(value, list) else value
     values.setdefault("train_modules", _mode_of_flags(given))
     for name, reason in WITHOUT_MEANING.items():
         if getattr(given, name) is not None:
             say(f"--{name} changes nothing here: {reason}")
     for name in needed:
+        if name == "data_path" and values.get("warmup_data"):
+            continue  # labels alone
         if not values.get(name):
             raise UsageError(f"--{name.replace('_', '-')} is needed")
     return make_config(values)
@@ -176,11 +181,19 @@ def _coerced(recipe: str, key: str, value: Any, kind: Any) -> Any:
             return float(value)
         if kind is str and value is False:
             return "no"
+        if kind == PATHS and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return _paths(value)
         if type(value) in kinds:
             return value
     except (TypeError, ValueError, argparse.ArgumentTypeError):
         pass
-    raise InputError(f"{recipe}: {key} must be {' or '.join(each.__name__ for each in kinds)}, not {value!r}")
+    wanted = "a path or a list of paths" if kind == PATHS else " or ".join(each.__name__ for each in kinds)
+    raise InputError(f"{recipe}: {key} must be {wanted}, not {value!r}")
+
+
+def _paths(given: list[str]) -> str | tuple[str, ...]:
+    """One path as a text, several as a tuple."""
+    return given[0] if len(given) == 1 else tuple(given)
 
 
 def _share(text: str) -> float:

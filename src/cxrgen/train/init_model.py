@@ -21,7 +21,7 @@ from cxrgen.core.progress import say
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
 from cxrgen.model.adapters import add_rows
-from cxrgen.model.assemble import join
+from cxrgen.model.assemble import join, join_opened
 from cxrgen.model.checkpoint import (
     FORMAT_FILE,
     Checkpoint,
@@ -36,7 +36,7 @@ from cxrgen.model.locate import base_of
 from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
 from cxrgen.model.quantization import quantization
 from cxrgen.model.templates import CHAT
-from cxrgen.model.tiny import NewModel, new_model
+from cxrgen.model.tiny import NewModel, new_language_model, new_model
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import ModelConfig, TinyModelConfig
 from cxrgen.train.export import merged_adapter
@@ -76,9 +76,11 @@ def init_model(
 
 
 def _new(config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed: int) -> Checkpoint:
-    model, processor = new_model(NewModel(**asdict(tiny)), texts, seed)
-    format = Format(template="plain", image_tokens=tiny.image_tokens, aspect="black")
-    return Checkpoint(model, processor, replace(format, **_format_changes(config)))
+    sizes = NewModel(**asdict(tiny))
+    if config.vision_tower:
+        language = new_language_model(sizes, texts, seed)
+        return _checkpoint(config, *join_opened(*language, Path(config.vision_tower), seed))
+    return _checkpoint(config, *new_model(sizes, texts, seed))
 
 
 def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint:
@@ -87,6 +89,10 @@ def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
     model, processor = join(language, Path(config.vision_tower) if config.vision_tower else small, seed)
+    return _checkpoint(config, model, processor)
+
+
+def _checkpoint(config: ModelConfig, model: Any, processor: Any) -> Checkpoint:
     tokens = image_tokens_of(model.config.to_dict())
     assert tokens is not None  # `join` takes no other encoder
     format = Format(template="plain", image_tokens=tokens, aspect="black")

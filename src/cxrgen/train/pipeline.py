@@ -7,8 +7,9 @@ continues from its last checkpoint and ends in the same weights.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,14 +25,14 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
-from cxrgen.model.parts import find_parts
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
-from cxrgen.train.data import Redraw, SftData, check_rejects, data_recipe, data_sources, encode_data, read_sft_data
+from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data
 from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.dpo import Preferences, encode_pairs
+from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.init_model import init_model
@@ -39,20 +40,23 @@ from cxrgen.train.kernels import use_kernels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
 from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
+from cxrgen.train.prepared_sets import data_recipe
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
+from cxrgen.train.run_page import RunPage
 from cxrgen.train.run_report import write_recipe, write_records
+from cxrgen.train.several_sets import read_data, read_sets, with_mix
 from cxrgen.train.stages import (
     Stage,
     computes_in_bf16,
     fit_settings,
     sampler_config,
     train_on_images,
-    train_on_texts,
-    train_tower,
 )
+from cxrgen.train.streaming import SCRATCH, Stream, first_studies
 from cxrgen.train.trainable import mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
+from cxrgen.train.warmup_stages import warm_up
 from cxrgen.train.watchdog import Watchdog
 
 
@@ -63,6 +67,11 @@ class Run:
     config: TrainConfig
     out: Path
     processes: Processes
+
+    @property
+    def scratch(self) -> Path:
+        """Where this process unpacks images of shards."""
+        return self.out / f"{SCRATCH}-{self.processes.rank}"
 
 
 def train(config: TrainConfig) -> list[float]:
@@ -79,26 +88,32 @@ def train(config: TrainConfig) -> list[float]:
             if isinstance(error, InputError) or not disk_is_full(error):
                 raise
             raise InputError(f"{run.out}: cannot be written ({error}); make room and --resume") from None
+        finally:
+            shutil.rmtree(run.scratch, ignore_errors=True)
 
 
 def _train(run: Run, watchdog: Watchdog) -> list[float]:
     config, clock = run.config, time.monotonic()
     _set_up_torch(config)
+    if not config.data.data_path:  # sets of labels alone
+        return train_encoder(config, run.out, run.processes)
     sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
-    data = read_sft_data(config.data)
+    data = first_studies(config.data, run.scratch) if config.data.streaming else read_data(config.data)
     fingerprint = run_fingerprint(config, sampler, data, run.processes)
     resumed = resume_point(config.checkpoint, fingerprint, data, run.processes)
-    if run.processes.is_main and not resumed:
+    if run.processes.is_main and not resumed and not config.data.streaming:
         write_image_hashes(run.out, data)
     checkpoint, fresh = _start_model(run, data, bool(resumed))
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
-        _warm_up(config, stage, data)
+        warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
     samples, preferences, left_out = _samples(run, checkpoint, data)
-    sources, folder = data_sources(Path(config.data.data_path), data.studies), data.folder
+    stream = Stream(checkpoint, config.data, run.scratch) if config.data.streaming else None
+    stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
+    sources, folder = data_sources(config.data.paths, data.studies), data.folder
     redraw = _context_dropout(config, checkpoint, data, samples)
     del data  # the texts of half a million reports are gigabytes, and samples are all that is still needed
-    subset = _subset(config.eval, config.data, checkpoint)
+    subsets = _subsets(config.eval, config.data, checkpoint)
     joined = not config.model.model_name_or_path and mode_of(config.trainable.train_modules).adapters
     if joined:  # adapters name the folder that they belong to
         checkpoint.model.name_or_path = str(run.out / START)
@@ -109,15 +124,17 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
         write_recipe(run.out, config)
     use_kernels(checkpoint.model, config.optim)
-    counts = {**_mark_trainable(config, checkpoint), "samples": len(samples), "left_out": left_out}
-    callback = _callback(run, checkpoint, fingerprint, subset, resumed, watchdog)
-    _main_stage(run, stage, samples, folder, callback, redraw, preferences)
+    total = stream.total if stream else len(samples)
+    counts = {**_mark_trainable(config, checkpoint), "samples": total, "left_out": left_out}
+    callback = _callback(run, checkpoint, fingerprint, subsets, resumed, watchdog)
+    _main_stage(run, stage, samples, folder, callback, redraw, stream, preferences)
     with watchdog.busy():
         _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
-        say(f"trained on {len(samples)} {'pairs' if preferences else 'studies'} in {time.monotonic() - clock:.0f} s")
+        RunPage(run.out, fingerprint, config.log).update()
+        say(f"trained on {total} {'pairs' if preferences else 'studies'} in {time.monotonic() - clock:.0f} s")
     run.processes.barrier()
     return [line["loss"] for line in lines if "loss" in line]
 
@@ -140,7 +157,7 @@ def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bo
     else:
         checkpoint = open_checkpoint(start)
     checkpoint = replace(checkpoint, model=checkpoint.model.to(run.processes.device))
-    recipe = data_recipe(Path(config.data.data_path))
+    recipe = data_recipe(config.data.paths[0])
     return with_data_format(checkpoint, recipe, config.data), fresh
 
 
@@ -151,15 +168,6 @@ def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
 
 def _has_warm_up(config: TrainConfig) -> bool:
     return bool(config.warmup.tower_steps or config.warmup.text_steps)
-
-
-def _warm_up(config: TrainConfig, stage: Stage, data: SftData) -> None:
-    if config.warmup.tower_steps:
-        train_tower(stage, config.warmup, data)
-    if config.warmup.text_steps:
-        parts = find_parts(stage.checkpoint.model)
-        prefixes = [parts.prefixes(part) for part in mode_of(config.trainable.train_modules).parts]
-        train_on_texts(stage, config.optim, config.warmup.text_steps, data, sum(prefixes, ()))
 
 
 def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], Preferences | None, int]:
@@ -190,15 +198,18 @@ def _context_dropout(
     return ContextDropout(checkpoint, studies, data.priors, config.data, config.seed, data.folder)
 
 
-def _subset(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> Subset | None:
-    """The validation studies, always the same ones."""
+def _subsets(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> dict[str, Subset]:
+    """The validation studies of each set, always the same ones; none without validation."""
     if config.eval_strategy == "no":
-        return None
-    path = config.eval_data_path or data.data_path
-    valid = read_sft_data(replace(data, data_path=path, split="valid", view_dropout=0.0))
-    chosen = fixed_part([each[0] for each in valid.variants], config.eval_studies)
-    samples, _ = encode_data(checkpoint, [[each] for each in chosen], "cut", valid.folder)
-    return Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
+        return {}
+    paths = config.eval_data_path or data.data_path
+    sets = read_sets(replace(data, data_path=paths, split="valid", view_dropout=0.0, streaming=False))
+    subsets = {}
+    for name, valid in sets.items():
+        chosen = fixed_part([each[0] for each in valid.variants], config.eval_studies)
+        samples, _ = encode_data(checkpoint, [[each] for each in chosen], "cut", valid.folder)
+        subsets[name] = Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
+    return subsets
 
 
 def _mark_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
@@ -212,15 +223,16 @@ def _callback(
     run: Run,
     checkpoint: Checkpoint,
     fingerprint: dict[str, Any],
-    subset: Subset | None,
+    subsets: Mapping[str, Subset],
     resumed: ResumePoint | None,
     watchdog: Watchdog,
 ) -> RunCallback:
     config = run.config
     trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
     log = RunLog(run.out, trackers, config.log.logging_steps)
-    validation = Validation(subset, computes_in_bf16(config.optim)) if subset else None
-    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog)
+    validation = Validation(subsets, config.eval, computes_in_bf16(config.optim)) if subsets else None
+    page = RunPage(run.out, fingerprint, config.log)
+    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
 
 
 def _main_stage(
@@ -230,14 +242,26 @@ def _main_stage(
     folder: Path,
     callback: RunCallback,
     redraw: Redraw | None,
+    stream: Stream | None,
     preferences: Preferences | None,
 ) -> None:
     config = run.config
-    settings = fit_settings(config.optim, len(samples), stage.sampler)
+    settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
         train_on_images(
-            *(stage, samples, settings, folder, callback, callback.first_step, frozen_in_bf16, redraw, preferences)
+            *(
+                stage,
+                samples,
+                settings,
+                folder,
+                callback,
+                callback.first_step,
+                frozen_in_bf16,
+                redraw,
+                stream,
+                preferences,
+            )
         )
     finally:
         callback.close()

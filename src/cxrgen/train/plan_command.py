@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import MISSING
 
+from cxrgen.core.errors import UsageError
 from cxrgen.train.flags import add_arguments as add_flags
 from cxrgen.train.flags import resolve
 from cxrgen.train.gpus import DEVICES, parse_gpus
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     count, name = parse_gpus(options.gpus)
     config = resolve(options, needed=("data_path",))
+    if config.data.streaming:
+        raise UsageError("--streaming: plan with the prepared folder that the shards were made from, without it")
     from cxrgen.train.preflight import check_run
 
     check_run(config)

@@ -36,8 +36,9 @@ from cxrgen.model.tiny import NewModel, new_model
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.activations import BatchShape, Cost, Work, batch_cost, image_work, on_fake_processor
 from cxrgen.train.config import TrainableConfig, TrainConfig
-from cxrgen.train.data import SamplerConfig, encode_data, micro_batches, read_sft_data, steps_in_epoch
+from cxrgen.train.data import SamplerConfig, encode_data, micro_batches, steps_in_epoch
 from cxrgen.train.memory import Sizes, moment_bytes
+from cxrgen.train.several_sets import read_data
 from cxrgen.train.trainable import hold_in_bf16, mode_of, set_trainable
 
 _DRAWN, _DRAWN_WITH_IMAGES = 2000, 200  # studies; a chat template's processor reads the images themselves
@@ -89,7 +90,7 @@ class FakeModel:
 
 def read_material(config: TrainConfig) -> Material:
     """Model and samples of a run. Raises InputError for a folder whose config.json cannot be used."""
-    data = read_sft_data(config.data)
+    data = read_data(config.data)
     chosen = np.random.default_rng(0).permutation(len(data.variants))
     texts = [turn.text for index in chosen[:_DRAWN] for turn in data.variants[index][0].turns]
     model, processor, format = _without_weights(config, texts)

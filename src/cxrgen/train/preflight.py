@@ -8,8 +8,11 @@ import pyarrow
 import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
-from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig
+from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig, names_in
+from cxrgen.train.mixing import parsed_mix
+from cxrgen.train.prepared_sets import check_alike
 from cxrgen.train.run_log import check_trackers
 
 # Fields of `ModelConfig` that only class llava has.
@@ -34,11 +37,63 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
         raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    _check_streaming(config)
     _check_preference(config)
     check_trackers(config.log.report_to)
     _check_model(config.model)
     _check_class(config)
-    _check_data(config.data, config.eval)
+    _check_label_sets(config)
+    if config.data.data_path:
+        _check_data(config.data, config.eval)
+
+
+def _check_label_sets(config: TrainConfig) -> None:
+    """Raises UsageError or InputError where the sets of --warmup_data could not be used."""
+    warmup = config.warmup
+    if warmup.warmup_label_map and not warmup.warmup_data:
+        raise UsageError("--warmup_label_map names the labels of --warmup_data, which is not given")
+    if not warmup.warmup_data:
+        return
+    if not warmup.tower_steps:
+        raise UsageError("--warmup_data is for the vision encoder's steps: --tower_steps N --warmup_labels dataset")
+    for name in names_in(warmup.warmup_data):
+        if not (Path(name) / "studies.parquet").is_file():
+            raise InputError(f"{name}: no studies.parquet; give folders that `cxrgen prepare` made as --warmup_data")
+    if warmup.warmup_label_map and not Path(warmup.warmup_label_map).is_file():
+        raise InputError(f"{warmup.warmup_label_map}: no such file; correct --warmup_label_map")
+    if not config.data.data_path and warmup.warmup_labels == "rule":
+        raise UsageError("--warmup_labels rule reads reports, which --data_path gives; use --warmup_labels dataset")
+    if not config.data.data_path and config.eval.eval_strategy != "no":
+        raise UsageError("--eval_strategy steps writes reports and needs --data_path")
+
+
+def _check_streaming(config: TrainConfig) -> None:
+    """Raises UsageError for shards that are not streamed, and for what needs the whole set at once."""
+    data = config.data
+    sharded = [path for path in data.paths if (path / SHARDS).is_file()]
+    if not data.streaming:
+        if sharded:
+            raise UsageError(f"--data_path {sharded[0]}: a folder of shards; add --streaming")
+        return
+    if len(data.paths) > 1:
+        raise UsageError("--streaming reads one set; export several as one, or train without it")
+    if not sharded:
+        raise UsageError(
+            f"--streaming: {data.paths[0]} holds no {SHARDS}; `cxrgen export-data PREPARED --to shards --out DIR` "
+            "makes shards"
+        )
+    whole = {
+        "tower_steps": config.warmup.tower_steps,
+        "text_steps": config.warmup.text_steps,
+        "cache_features": data.cache_features,
+        "context_dropout": data.context_dropout,
+        "context prior-images": "prior-images" in data.context,
+    }
+    for name, value in whole.items():
+        if value:
+            raise UsageError(f"--{name} needs the whole set; train on the prepared folder, without --streaming")
+    if config.eval.eval_strategy != "no" and not config.eval.eval_data_path:
+        raise UsageError("--eval_strategy steps with --streaming needs --eval_data_path, the prepared folder")
 
 
 def _check_preference(config: TrainConfig) -> None:
@@ -48,6 +103,8 @@ def _check_preference(config: TrainConfig) -> None:
             if getattr(config.preference, name):
                 raise UsageError(f"--{name} is for --stage dpo")
         return
+    if config.data.streaming or len(config.data.paths) > 1:
+        raise UsageError("--stage dpo reads one prepared folder; give it alone as --data_path, without --streaming")
     if not config.model.model_name_or_path:
         raise UsageError("--stage dpo goes on from a trained model; give it as --model_name_or_path")
     for name, value in (
@@ -107,18 +164,27 @@ def _class_by_chat_template(config: ModelConfig) -> str:
 
 
 def _check_data(data: DataConfig, evaluation: EvalConfig) -> None:
-    path = Path(data.data_path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; give a prepared folder or LLaVA JSON as --data_path")
+    for path in data.paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; give a prepared folder or LLaVA JSON as --data_path")
+    if len(data.paths) > 1:
+        check_alike(data.paths)
+        parsed_mix(data.mix, len(data.paths))
+    elif data.mix:
+        raise UsageError(f"--mix {data.mix}: of one set there is nothing to mix; give several to --data_path")
+    if len(data.paths) > 1 and data.image_folder:
+        raise UsageError("--image_folder is for one set; prepared folders know where their images are")
     if evaluation.eval_strategy == "no":
         return
     if evaluation.eval_data_path:
         if not Path(evaluation.eval_data_path).exists():
             raise InputError(f"{evaluation.eval_data_path}: no such file or folder; correct --eval_data_path")
-    elif not path.is_dir():
-        raise UsageError("--eval_strategy steps needs --eval_data_path, or a prepared folder with a split valid")
-    elif (path / "studies.parquet").is_file() and "valid" not in _splits(path / "studies.parquet"):
-        raise InputError(f"{path}: no study in split valid; give --eval_data_path, or remove --eval_strategy steps")
+        return
+    for path in data.paths:
+        if not path.is_dir():
+            raise UsageError("--eval_strategy steps needs --eval_data_path, or a prepared folder with a split valid")
+        if (path / "studies.parquet").is_file() and "valid" not in _splits(path / "studies.parquet"):
+            raise InputError(f"{path}: no study in split valid; give --eval_data_path, or remove --eval_strategy steps")
 
 
 def _splits(file: Path) -> set[str]:

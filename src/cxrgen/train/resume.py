@@ -17,8 +17,9 @@ from typing import Any
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.progress import say
+from cxrgen.core.records import SHARDS
 from cxrgen.train.checkpoints import STATE, ResumePoint, checkpoints, clear_unfinished, differences, read_resume_point
-from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, flat_values, options
+from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, WarmupConfig, flat_values, names_in, options
 from cxrgen.train.data import STUDIES, SamplerConfig, SftData
 from cxrgen.train.distributed import Processes
 from cxrgen.train.run_report import RECORD
@@ -46,11 +47,14 @@ def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, 
 
 def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
     """Hashes of everything that a run reads, for their names in the fingerprint."""
-    path = Path(config.data.data_path)
+    if config.data.streaming:  # the list has the hash of every shard, and images are compared as they are read
+        return {"data sha256": sha256_file(config.data.paths[0] / SHARDS), **_model_contents(config.model)}
+    files = [path / STUDIES if path.is_dir() else path for path in config.data.paths]
     hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
     return {
-        "data sha256": sha256_file(path / STUDIES if path.is_dir() else path),
+        "data sha256": " ".join(map(sha256_file, files)),
         "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
+        **_label_contents(config.warmup),
         **_model_contents(config.model),
         **_candidate_contents(config.preference.candidates),
     }
@@ -60,6 +64,14 @@ def _candidate_contents(files: str) -> dict[str, str]:
     """The hashes of the candidates that pairs are made of, where there are any."""
     names = [name.strip() for name in files.split(",") if name.strip()]
     return {"candidates sha256": " ".join(sha256_file(Path(name)) for name in names)} if names else {}
+
+
+def _label_contents(config: WarmupConfig) -> dict[str, str]:
+    """Of the sets of labels, whose tables hold the hashes of their images, and of the map of their names."""
+    tables = [Path(name) / STUDIES for name in names_in(config.warmup_data)]
+    files = {"warmup_data sha256": tables, "warmup_label_map sha256": [Path(config.warmup_label_map)]}
+    given = {"warmup_data sha256": config.warmup_data, "warmup_label_map sha256": config.warmup_label_map}
+    return {name: " ".join(map(sha256_file, files[name])) for name, value in given.items() if value}
 
 
 def _model_contents(config: ModelConfig) -> dict[str, str]:

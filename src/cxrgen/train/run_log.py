@@ -15,7 +15,7 @@ from typing import Any
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.core.journal import Journal, read_journal, write_journal
 from cxrgen.core.progress import say
-from cxrgen.train.config import TRACKERS, LogConfig, tracker_names
+from cxrgen.train.config import TRACKERS, LogConfig, names_in
 
 LOG = "log.jsonl"
 Line = dict[str, Any]
@@ -51,7 +51,7 @@ def check_trackers(report_to: str) -> list[str]:
 
     Raises UsageError for an unknown name and InputError for one that is not installed, before a run costs anything.
     """
-    wanted = [name for name in tracker_names(report_to) if name != "none"]
+    wanted = [name for name in names_in(report_to) if name != "none"]
     for name in wanted:
         if name not in _TRACKERS:
             raise unknown("--report_to", name, TRACKERS)

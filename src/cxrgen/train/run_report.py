@@ -1,4 +1,4 @@
-"""The files of a run for people: recipe.yaml, training.json, training.html and the model card."""
+"""The files of a run for people: recipe.yaml, training.json and the model card; `run_page` writes the page."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import yaml
 
 from cxrgen.core import __version__
 from cxrgen.core.files import write_json, write_text
-from cxrgen.core.journal import read_journal
 from cxrgen.core.tables import read_json
-from cxrgen.html import Html, Section, facts, line_chart, paragraph, render, table
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.train.config import TrainConfig, flat_values
-from cxrgen.train.run_log import LOG, Line
+from cxrgen.train.run_log import Line
 
-RECORD, PAGE = "training.json", "training.html"
+RECORD = "training.json"
 _CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
 
 
@@ -72,39 +70,18 @@ def write_model_card(
     write_text(out / "README.md", "\n".join(lines) + "\n")
 
 
-def write_page(folder: Path, title: str, settings: Mapping[str, Any]) -> None:
-    """training.html: curves of the loss, the learning rate, the validations, and the settings."""
-    lines = read_journal(folder / LOG)
-
-    def curve(name: str) -> list[tuple[float, float]]:
-        return [(line["step"], line[name]) for line in lines if name in line]
-
-    losses = {"training": curve("loss")} | ({"validation": curve("eval_loss")} if curve("eval_loss") else {})
-    charts: list[Html] = [
-        line_chart(losses, "Loss a token", "step"),
-        line_chart({"learning rate": curve("learning_rate")}, "Learning rate", "step"),
-        line_chart({"gradient norm": curve("gradient_norm")}, "Gradient norm before clipping", "step"),
-        line_chart({"tokens a second": curve("tokens_per_second")}, "Tokens a second", "step"),
-    ]
-    scores = sorted({name for line in lines for name in line if name.startswith(("bleu", "rule"))})
-    if scores:
-        charts.insert(1, line_chart({name: curve(name) for name in scores}, "Reports written in validation", "step"))
-    last = next((line for line in reversed(lines) if "loss" in line), {})
-    head = facts({"steps": last.get("step", 0), "last loss": f"{last.get('loss', float('nan')):.4f}"})
-    rows = [(name, str(value)) for name, value in sorted(settings.items()) if value not in ("", False)]
-    sections = [
-        Section("Curves", [head, *charts] if lines else [paragraph("No step was logged.")]),
-        Section("Settings", [table(("setting", "value"), rows, left=(0, 1))]),
-    ]
-    write_text(folder / PAGE, render(title, sections))
-
-
 def write_recipe(out: Path, config: TrainConfig) -> None:
     """recipe.yaml: the whole run, resolved, as `cxrgen train out/recipe.yaml --output_dir OTHER` takes it."""
     values = {
         name: value for name, value in flat_values(config).items() if name not in ("resume", "overwrite_output_dir")
     }
     write_text(out / "recipe.yaml", yaml.safe_dump(values, sort_keys=False))
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    packages = {"cxrgen": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {**packages, "python": platform.python_version()}
 
 
 def write_records(
@@ -115,7 +92,7 @@ def write_records(
     counts: dict[str, int],
     lines: list[Line],
 ) -> None:
-    """training.json, the page with the curves and the model card."""
+    """training.json and the model card."""
     record = {
         "arguments": flat_values(config),
         "fingerprint": fingerprint,
@@ -123,15 +100,9 @@ def write_records(
         "sources": sources,
         "samples": counts["samples"],
         "loss": [round(line["loss"], 6) for line in lines if "loss" in line],
-        "versions": {
-            "cxrgen": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        "versions": versions(),
     }
     write_json(out / RECORD, record)
-    write_page(out, f"Training of {out.name}", fingerprint)
     evaluated = [line for line in lines if "eval_loss" in line]
     scores = {name: value for name, value in evaluated[-1].items() if name != "step"} if evaluated else {}
     write_model_card(out, fingerprint, sources, scores, counts)

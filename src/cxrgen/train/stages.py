@@ -1,7 +1,7 @@
-"""The stages of a run that train something: vision encoder on labels, language model on texts, then the reports.
+"""The stages of a run that learn texts: the language model on texts alone, then the reports with their images.
 
-Each is the same `fit` on other batches. The main stage reads images as it goes, or, where the vision encoder is frozen,
-computes the features of every image once and keeps them in memory.
+Both are the same `fit` on other batches. The main stage reads images as it goes, or, where the vision encoder is
+frozen, computes the features of every image once and keeps them in memory.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import Collator, LlavaFamily, family_of
 from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
-from cxrgen.text.localized_labels import localized_labels
-from cxrgen.train.config import DataConfig, OptimConfig, WarmupConfig
+from cxrgen.train.config import DataConfig, OptimConfig
 from cxrgen.train.data import (
     Redraw,
     SamplerConfig,
@@ -37,9 +36,9 @@ from cxrgen.train.data import (
 )
 from cxrgen.train.distributed import Processes
 from cxrgen.train.dpo import Preferences
+from cxrgen.train.streaming import Stream
 from cxrgen.train.trainable import hold_in_bf16
-from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, Objective, fit
-from cxrgen.train.warmup import warm_up_tower
+from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, FitState, Objective, StepRecord, fit
 
 _TEXT_RISE = 10  # steps in which the text stage's learning rate rises
 
@@ -104,24 +103,27 @@ def _has_bf16() -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
-def train_tower(stage: Stage, config: WarmupConfig, data: SftData) -> None:
-    """The vision encoder on labels, and the projector's start that fits it."""
-    if not data.studies:
-        raise UsageError("--tower_steps needs a prepared folder as --data_path")
-    if config.warmup_labels == "rule":
-        labels = [localized_labels(study.report or "") for study in data.studies]
-    else:
-        labels = [study.labels or {} for study in data.studies]
-    warm_up_tower(stage.checkpoint, data.studies, labels, data.folder, config, stage.sampler.seed)
+class _Curve(Callback):
+    """Keeps loss and learning rate of each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, float]] = []
+
+    def on_step_end(self, state: FitState, record: StepRecord) -> bool:
+        self.steps.append((record.loss, record.learning_rate))
+        return super().on_step_end(state, record)
 
 
-def train_on_texts(stage: Stage, optim: OptimConfig, steps: int, data: SftData, trained: tuple[str, ...]) -> None:
-    """The language model on the reports alone; `trained` are prefixes of parameter names."""
+def train_on_texts(
+    stage: Stage, optim: OptimConfig, steps: int, data: SftData, trained: tuple[str, ...]
+) -> list[tuple[float, float]]:
+    """The language model on the reports alone; `trained` are prefixes of parameter names. Returns loss and rate."""
     texts = [[without_images(each[0])] for each in data.variants]
     samples, _ = encode_data(stage.checkpoint, texts, stage.data.long, data.folder)
     settings = fit_settings(optim, len(samples), stage.sampler)
     settings = replace(settings, steps=steps, warmup_steps=_TEXT_RISE, train=trained)
-    _fit(stage, samples, settings, _collator(stage, data.folder), Callback())
+    _fit(stage, samples, settings, _collator(stage, data.folder), curve := _Curve())
+    return curve.steps
 
 
 def train_on_images(
@@ -133,6 +135,7 @@ def train_on_images(
     first_step: int = 0,
     frozen_in_bf16: bool = False,
     redraw: Redraw | None = None,
+    stream: Stream | None = None,
     preferences: Preferences | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
@@ -152,7 +155,7 @@ def train_on_images(
         if preferences is not None:
             collator = preferences.paired(stage.checkpoint.model, collator, samples, stage.sampler, settings.bf16)
             objective = preferences.objective
-        _fit(stage, samples, settings, collator, callback, first_step, redraw, objective)
+        _fit(stage, samples, settings, collator, callback, first_step, redraw, stream, objective)
 
 
 def _collator(stage: Stage, folder: Path) -> Collator:
@@ -185,11 +188,15 @@ def _fit(
     callback: Callback,
     first_step: int = 0,
     redraw: Redraw | None = None,
+    stream: Stream | None = None,
     objective: Objective = SUPERVISED,
 ) -> None:
     processes, data = stage.processes, stage.data
     count = (settings.steps - first_step) * settings.accumulation
-    micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
+    if stream:
+        micro = stream.micro_batches(stage.sampler, processes.rank, processes.count, first_step)
+    else:
+        micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
     batches = with_images(islice(micro, max(0, count)), collator, workers)

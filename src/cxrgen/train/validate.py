@@ -7,7 +7,7 @@ token, and a subset this small is not worth sharing out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -44,8 +44,31 @@ def fixed_part(conversations: Sequence[Conversation], count: int) -> list[Conver
     return sorted(chosen, key=lambda each: each.id)
 
 
-def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> dict[str, float]:
-    """`eval_loss` (mean over supervised tokens) and, with reports, the `SCORES`; equal on all processes.
+@dataclass(frozen=True)
+class Validated:
+    """`eval_loss` (mean over supervised tokens) and, with reports, the `SCORES`; the reports in the subset's order."""
+
+    values: dict[str, float]
+    reports: tuple[str, ...] = ()
+
+
+def validate_sets(
+    checkpoint: Checkpoint, subsets: Mapping[str, Subset], processes: Processes, bf16: bool = False
+) -> Validated:
+    """What `validate` says of one set; of several the means over sets, each set's own as `eval_loss/NAME`, and the
+    reports of the first."""
+    found = {name: validate(checkpoint, subset, processes, bf16) for name, subset in subsets.items()}
+    first = next(iter(found.values()))
+    if len(found) == 1:
+        return first
+    scores = list(dict.fromkeys(score for of in found.values() for score in of.values))
+    means = {score: sum(of.values[score] for of in found.values()) / len(found) for score in scores}
+    own = {f"{score}/{name}": found[name].values[score] for name in found for score in scores}
+    return Validated(means | own, first.reports)
+
+
+def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> Validated:
+    """Loss, reports and their scores; equal on all processes.
 
     Random state and training modes are left as they were.
     """
@@ -56,14 +79,13 @@ def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16:
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), raw_pixels(model), autocast:
             values = {"eval_loss": _loss(checkpoint, subset, processes)}
-            if subset.config.eval_reports:
-                values |= _scores(checkpoint, subset)
+            reports = _reports(checkpoint, subset) if subset.config.eval_reports else ()
     finally:
         for module, mode in modes.items():
             module.training = mode
             if hasattr(module, "reshard"):  # FSDP does this after a backward pass only
                 module.reshard()
-    return values
+    return Validated(values | (_scores(subset, reports) if reports else {}), reports)
 
 
 def _loss(checkpoint: Checkpoint, subset: Subset, processes: Processes) -> float:
@@ -78,15 +100,18 @@ def _loss(checkpoint: Checkpoint, subset: Subset, processes: Processes) -> float
     return total / max(1.0, count)
 
 
-def _scores(checkpoint: Checkpoint, subset: Subset) -> dict[str, float]:
+def _reports(checkpoint: Checkpoint, subset: Subset) -> tuple[str, ...]:
     config = subset.config
     settings = (config.per_device_eval_batch_size, config.eval_max_new_tokens)
     written = dict(write_reports(checkpoint, subset.conversations, subset.folder, *settings))
-    hypotheses = [written[number].report for number in range(len(subset.conversations))]
+    return tuple(written[number].report for number in range(len(subset.conversations)))
+
+
+def _scores(subset: Subset, reports: Sequence[str]) -> dict[str, float]:
     references = [each.turns[-1].text for each in subset.conversations]
     values: dict[str, float] = {}
     for module in dict.fromkeys(module for module, _ in SCORES):
-        measured = measure(module, hypotheses, references)
+        measured = measure(module, list(reports), references)
         found = measured.aggregate(measured.counts.sum(0))
         values |= {name: float(found[name]) for owner, name in SCORES if owner == module}
     return values

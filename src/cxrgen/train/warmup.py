@@ -1,15 +1,16 @@
 """Warm-up of a weak vision encoder on labels, and the projector's start that fits it.
 
-Images in, labels read from the training reports (or the data set's own) out, through a flat head over all tokens of all
+Images in, labels read from the training reports (or the data sets' own) out, through a flat head over all tokens of all
 views, which is dropped afterwards. Mean pooling would hide small findings and their side, and a language model trained
-from the start learns the most frequent sentence long before it uses the image. The labels come from the same reports.
+from the start learns the most frequent sentence long before it uses the image. The labels come from the same reports,
+or from sets of labels alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,34 @@ import torch
 from torch import nn
 
 from cxrgen.core.errors import InputError
+from cxrgen.core.folders import new_folder
 from cxrgen.core.progress import track
-from cxrgen.core.records import FRONTAL, LATERAL, Study
-from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.core.records import FRONTAL, LATERAL
+from cxrgen.evaluate.label_scores import LabelScore, label_scores
+from cxrgen.model.checkpoint import Checkpoint, quiet
 from cxrgen.model.conversation import Format
 from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import grey_pixels, normalise
+from cxrgen.train.augment import augmented, check_mirror
 from cxrgen.train.config import WarmupConfig
+from cxrgen.train.label_sets import UNKNOWN_LABEL, LabelSet, label_matrix, matrix_of
 
+VISION_TOWER = "vision_tower"  # folder of the encoder in a run's folder, as --vision_tower takes it
 SLOTS = (FRONTAL, LATERAL)  # the head reads one image of each
-UNKNOWN_LABEL = -1.0
 _SAMPLE = 1000  # images that the projector's initial weights are computed from
 _EPSILON = 1e-4  # variance added to every direction, so that noise is not amplified without bound
 _RISE = 30  # steps in which the learning rate rises
-_WEIGHT_DECAY = 0.02
-_SHIFT = 4  # pixels; images are moved by up to this much in each direction
+_AT_ONCE = 64  # images in a forward pass that learns nothing
 
 
-def label_matrix(labels: Sequence[dict[str, int]], smallest_share: float = 0.01) -> tuple[list[str], torch.Tensor]:
-    """Names and a float32 matrix (N, L) of 1 present, 0 absent or not mentioned, UNKNOWN_LABEL uncertain.
+@dataclass(frozen=True)
+class WarmUp:
+    """What a warm-up of the encoder leaves besides its weights: (loss, learning rate) of each step, labels and head."""
 
-    Labels that are present in fewer than `smallest_share` of the studies, or in all, are left out.
-    """
-    present = Counter(name for study in labels for name, value in study.items() if value == 1)
-    names = sorted(name for name, count in present.items() if smallest_share * len(labels) <= count < len(labels))
-    rows = [
-        [UNKNOWN_LABEL if study.get(name) == -1 else float(study.get(name) == 1) for name in names] for study in labels
-    ]
-    return names, torch.tensor(rows, dtype=torch.float32).reshape(len(labels), len(names))
+    curve: list[tuple[float, float]]
+    labels: list[str]
+    shares: list[float]  # of the studies whose label is known, those that have it
+    head: nn.Module
 
 
 class FlatHead(nn.Module):
@@ -60,67 +61,96 @@ class FlatHead(nn.Module):
         return logits
 
 
-def warm_up_tower(
-    checkpoint: Checkpoint,
-    studies: Sequence[Study],
-    labels: Sequence[dict[str, int]],
-    folder: Path,
-    config: WarmupConfig,
-    seed: int,
-) -> list[float]:
-    """Train the checkpoint's vision encoder in place; returns the loss of each step.
+def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: WarmupConfig, seed: int) -> WarmUp:
+    """Train the checkpoint's vision encoder in place.
 
     Each study shows its first frontal and its first lateral; a view that it does not have is all zeros to the head.
     Raises InputError when no label is common enough to learn.
     """
-    names, targets = label_matrix(labels)
+    names, targets = label_matrix(sets)
     if not names:
         raise InputError(
             "--warmup_labels: no label is present in 1 % of the training studies; use --warmup_labels none"
         )
-    image_processor = checkpoint.processor.image_processor
-    images, view_index = _images(studies, folder, image_processor, checkpoint.format)
+    check_mirror(config.tower_augment, names)
+    studies = [study.study_id for each in sets for study in each.studies]
+    image_processor, device = checkpoint.processor.image_processor, checkpoint.model.device
+    images, view_index = _images(sets, image_processor, checkpoint.format)
     tower = checkpoint.model.model.vision_tower
-    first = tower_features(checkpoint.model, normalise(images[:1], image_processor))
+    first = tower_features(checkpoint.model, normalise(images[:1], image_processor).to(device))
     torch.manual_seed(seed)
-    head = FlatHead(view_index.shape[1], first.shape[1], first.shape[2], targets.shape[1])
+    head = FlatHead(view_index.shape[1], first.shape[1], first.shape[2], targets.shape[1]).to(device)
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=_WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=config.tower_weight_decay)
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
-    history: list[float] = []
+    curve: list[tuple[float, float]] = []
     tower.train()
     stage = f"vision encoder on {len(names)} labels"
-    note = lambda: f"loss {history[-1]:.3f}"  # noqa: E731
+    note = lambda: f"loss {curve[-1][0]:.3f}"  # noqa: E731
     for step in track(range(config.tower_steps), stage, config.tower_steps, note):
         if len(order) < config.tower_batch_size:
             order = torch.cat([order, torch.randperm(len(studies), generator=generator)])
         rows, order = order[: config.tower_batch_size], order[config.tower_batch_size :]
+        rate = config.tower_learning_rate * _rate_share(step, config.tower_steps)
         for group in optimizer.param_groups:
-            group["lr"] = config.tower_learning_rate * _rate_share(step, config.tower_steps)
+            group["lr"] = rate
         chosen = view_index[rows]
-        given = chosen >= 0
-        pixels = normalise(_shifted(images[chosen[given]], _SHIFT, generator), image_processor)
-        features = tower_features(checkpoint.model, pixels)
-        by_slot = features.new_zeros(*chosen.shape, *features.shape[1:])
-        by_slot[given] = features
-        known = targets[rows] != UNKNOWN_LABEL
-        loss = nn.functional.binary_cross_entropy_with_logits(head(by_slot)[known], targets[rows][known])
+        shown = augmented(images[chosen[chosen >= 0]], config.tower_augment, generator)
+        logits = head(_by_slot(checkpoint, normalise(shown, image_processor), chosen))
+        wanted = targets[rows].to(device)
+        known = wanted != UNKNOWN_LABEL
+        loss = nn.functional.binary_cross_entropy_with_logits(logits[known], wanted[known])
+        if not known.any():  # nothing is known of these studies: nothing is learnt from them
+            loss = 0.0 * logits.sum()
         if not torch.isfinite(loss):
-            ids = ", ".join(studies[row].study_id for row in rows[:20].tolist())
             raise InputError(
                 f"warm-up step {step + 1}: the loss is {float(loss.detach())}; lower --tower_learning_rate or look at "
                 "this step's studies, which --show-values names",
-                detail=ids,
+                detail=", ".join(studies[row] for row in rows[:20].tolist()),
             )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        history.append(float(loss.detach()))
+        curve.append((float(loss.detach()), rate))
     tower.eval()
     whiten_projector_init(checkpoint, _sample_features(checkpoint, images, seed), seed)
-    return history
+    known_targets = targets != UNKNOWN_LABEL
+    shares = ((targets == 1).sum(0) / known_targets.sum(0)).tolist()
+    return WarmUp(curve, names, shares, head)
+
+
+def _by_slot(checkpoint: Checkpoint, pixels: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Features (B, V, T, C) of the images that `chosen` (B, V) has, in its order; zeros where it is -1."""
+    features = tower_features(checkpoint.model, pixels.to(checkpoint.model.device))
+    by_slot = features.new_zeros(*chosen.shape, *features.shape[1:])
+    by_slot[chosen >= 0] = features
+    return by_slot
+
+
+def score_labels(checkpoint: Checkpoint, warm: WarmUp, sets: Sequence[LabelSet]) -> list[LabelScore]:
+    """How well the warmed-up encoder and its head know the labels of other studies."""
+    studies = [study for each in sets for study in each.studies]
+    if not studies:
+        return []
+    image_processor = checkpoint.processor.image_processor
+    images, view_index = _images(sets, image_processor, checkpoint.format)
+    logits = []
+    with torch.no_grad():
+        for chosen in torch.split(view_index, _AT_ONCE):
+            pixels = normalise(images[chosen[chosen >= 0]], image_processor)
+            logits.append(warm.head(_by_slot(checkpoint, pixels, chosen)).float().cpu())
+    subjects = [study.subject_id or study.study_id for study in studies]
+    truth = matrix_of(warm.labels, sets)
+    return label_scores(warm.labels, truth.numpy(), torch.cat(logits).numpy(), warm.shares, subjects)
+
+
+def save_encoder(checkpoint: Checkpoint, out: Path) -> None:
+    """The vision encoder with its image processor as a folder that --vision_tower loads."""
+    with new_folder(out / VISION_TOWER, replace=True) as folder, quiet():
+        checkpoint.model.model.vision_tower.save_pretrained(folder)
+        checkpoint.processor.image_processor.save_pretrained(folder)
 
 
 def whiten_projector_init(checkpoint: Checkpoint, features: torch.Tensor, seed: int) -> None:
@@ -146,10 +176,11 @@ def whiten_projector_init(checkpoint: Checkpoint, features: torch.Tensor, seed: 
 def _sample_features(checkpoint: Checkpoint, images: torch.Tensor, seed: int) -> torch.Tensor:
     """The encoder's features of up to a thousand images, drawn by `seed`."""
     chosen = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]]
-    batches = [chosen[start : start + 64] for start in range(0, len(chosen), 64)]
+    batches = [chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE)]
+    device = checkpoint.model.device
     with torch.no_grad():
         pixels = (normalise(batch, checkpoint.processor.image_processor) for batch in batches)
-        return torch.cat([tower_features(checkpoint.model, each) for each in pixels])
+        return torch.cat([tower_features(checkpoint.model, each.to(device)).cpu() for each in pixels])
 
 
 def _rate_share(step: int, steps: int) -> float:
@@ -160,28 +191,19 @@ def _rate_share(step: int, steps: int) -> float:
     return 0.515 + 0.485 * math.cos(math.pi * progress)
 
 
-def _images(
-    studies: Sequence[Study], folder: Path, image_processor: Any, format: Format
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _images(sets: Sequence[LabelSet], image_processor: Any, format: Format) -> tuple[torch.Tensor, torch.Tensor]:
     """All first images (F, S, S) uint8 and each study's image per slot (N, 2) int64: frontal, lateral; -1 = none."""
     paths: list[Path] = []
-    index = torch.full((len(studies), len(SLOTS)), -1, dtype=torch.long)
-    for row, study in enumerate(studies):
+    placed = [(each.folder, study) for each in sets for study in each.studies]
+    index = torch.full((len(placed), len(SLOTS)), -1, dtype=torch.long)
+    for row, (folder, study) in enumerate(placed):
         for slot, kind in enumerate(SLOTS):
             path = next((view.path for view in study.views if view.view == kind), None)
             if path is not None:
                 index[row, slot] = len(paths)
                 paths.append(folder / path)
-    slices = list(in_slices(paths, 64))
+    if not paths:
+        raise InputError("the vision encoder's studies have neither a frontal nor a lateral image to learn from")
+    slices = list(in_slices(paths, _AT_ONCE))
     images = [grey_pixels(some, image_processor, format) for some in track(slices, "reading images", len(slices))]
     return torch.cat(images), index
-
-
-def _shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
-    """Each image moved by up to `most` pixels, its edge repeated."""
-    if most == 0:
-        return images
-    side = images.shape[-1]
-    padded = nn.functional.pad(images[:, None].float(), (most,) * 4, mode="replicate")[:, 0].to(images.dtype)
-    corners = torch.randint(0, 2 * most + 1, (len(images), 2), generator=generator).tolist()
-    return torch.stack([image[y : y + side, x : x + side] for image, (y, x) in zip(padded, corners)])

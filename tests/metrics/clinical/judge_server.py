@@ -27,11 +27,12 @@ class Reply:
 
 @dataclass
 class Judge:
-    """`replies` are used up one by one, then `otherwise`; `by_report` goes first. `asked` holds what came in."""
+    """`replies` are used up one by one, then `otherwise`; what is by text goes first. `asked` holds what came in."""
 
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     by_report: dict[str, Reply] = field(default_factory=dict)
+    by_reference: dict[str, Reply] = field(default_factory=dict)
     otherwise: Reply = field(default_factory=Reply)
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -49,12 +50,13 @@ def judging() -> Iterator[Judge]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            report = json.loads(content["messages"][1]["content"])["candidate"]
+            texts = json.loads(content["messages"][1]["content"])
+            by_text = judge.by_report.get(texts["candidate"]) or judge.by_reference.get(texts["reference"])
             with lock:
                 judge.asked.append(content)
                 judge.headers.append(dict(self.headers))
                 judge.paths.append(self.path)
-                reply = judge.by_report.get(report) or (judge.replies.pop(0) if judge.replies else judge.otherwise)
+                reply = by_text or (judge.replies.pop(0) if judge.replies else judge.otherwise)
             time.sleep(reply.after)
             completion = {"choices": [{"message": {"role": "assistant", "content": reply.text}}]}
             body = json.dumps(completion).encode() if reply.body is None else reply.body

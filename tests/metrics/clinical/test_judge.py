@@ -14,7 +14,7 @@ from tests.metrics.clinical.judge_server import Judge, Reply, judging
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.retries import RetryPolicy
-from cxrgen.metrics import MetricResult, measure_nothing
+from cxrgen.metrics import MetricResult, measure_nothing, measure_several
 from cxrgen.metrics.clinical import judge as judge_of
 from cxrgen.metrics.clinical.judge_address import address_of
 from cxrgen.metrics.clinical.judge_prompt import INSTRUCTIONS, PROMPT, prompt_hash, read_answer
@@ -89,6 +89,24 @@ def test_errors_are_counted_by_kind_and_each_different_pair_is_asked_once(server
 def test_another_wording_of_the_question_needs_another_name() -> None:
     assert (PROMPT, prompt_hash()) == ("cxrgen-judge-1", "49ec77525b42c6ab"), "name the new prompt, then its hash here"
     assert "KIND_LIST" not in INSTRUCTIONS
+
+
+def test_of_several_references_the_one_with_the_fewest_errors_counts(server: Judge, retry: RetryPolicy) -> None:
+    server.by_report.clear()
+    server.by_reference = {"a": WRONG, "b": Reply(), "c": Reply("broken"), "d": WRONG}
+    options = {"url": server.url, "model": "small", "retry": retry}
+    found = measure_several("judge", ["x", "y", "z"], [["a", "b"], ["c", "d"], ["c"]], **options)
+    assert found.per_study()["judge_errors"].tolist()[:2] == [0, 3]
+    assert [len(noted) for noted in found.noted] == [0, 3, 0]
+    assert found.unscored is not None
+    assert found.unscored(found.counts)["broken answer"] == 1
+    assert {(of["candidate"], of["reference"]) for of in server.texts()} == {
+        ("x", "a"),
+        ("x", "b"),
+        ("y", "c"),
+        ("y", "d"),
+        ("z", "c"),
+    }
 
 
 GOOD = '{"matched": [], "errors": [{"kind": "wrong_severity", "finding": "edema", "urgent": false}]}'
@@ -306,10 +324,11 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
-    with pytest.raises(UsageError, match="CXRGEN_JUDGE_KEY") as raised:
-        judge_of.check({"url": "http://me:hidden@localhost/v1", "model": "small"})
-    assert "hidden" not in str(raised.value)
-    assert address_of("http://localhost:1/v1?key=hidden").shown == "http://localhost:1"
+    for url in ("http://me:hidden@localhost/v1", "http://localhost/v1?Key=hidden", "http://localhost/?a=1&api-token="):
+        with pytest.raises(UsageError, match="CXRGEN_JUDGE_KEY") as raised:
+            judge_of.check({"url": url, "model": "small"})
+        assert "hidden" not in str(raised.value)
+    assert address_of("http://localhost:1/v1?api-version=hidden").shown == "http://localhost:1"
 
 
 @pytest.mark.parametrize(
@@ -335,6 +354,22 @@ def test_a_redirection_is_not_followed(server: Judge, retry: RetryPolicy, code: 
             measured(server, retry)
         assert elsewhere.asked == []
     assert len(server.asked) == 1
+
+
+def test_a_redirection_to_another_machine_is_not_looked_up(
+    server: Judge, retry: RetryPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.by_report.clear()
+    server.otherwise = Reply(status=302, headers={"Location": "https://judge.example.com/v1/chat/completions"})
+    look_up = socket.getaddrinfo
+    asked: list[object] = []
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more, **named: (asked.append(host), look_up(host, *more, **named))[1]
+    )
+    with pytest.raises(InputError, match="redirects to another address, which is not followed") as raised:
+        measured(server, retry)
+    assert set(asked) == {"127.0.0.1"}
+    assert "Small" not in raised.value.shown(show_values=True)
 
 
 def test_no_proxy_stands_before_this_machine(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from cxrgen.evaluate.page.errors import Errors, in_words
 from cxrgen.evaluate.scores import Score, Scores
 from cxrgen.evaluate.suites import headline
 from cxrgen.evaluate.verdicts import BETTER, WORSE, against_baseline
-from cxrgen.html import Html, number, tag
+from cxrgen.html import Html, join, number, tag
 from cxrgen.metrics.cards import plain_name
 
 _ENOUGH = 10  # studies with a finding, for its misses to be named
@@ -29,6 +29,7 @@ class About:
     split: str = ""
     date: str = ""  # of the file with the reports
     command: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)  # name -> address of another page
 
 
 def identity(about: About, scores: Scores) -> Html:
@@ -38,6 +39,7 @@ def identity(about: About, scores: Scores) -> Html:
         "split": about.split,
         "studies": f"{scores.n:,} of {scores.patients:,} patients",
         "reports of": about.date,
+        "see also": join((tag("a", name, href=address) for name, address in about.links.items()), ", "),
     }
     shown = [tag("div", tag("dt", label), tag("dd", value)) for label, value in rows.items() if value]
     if about.command:

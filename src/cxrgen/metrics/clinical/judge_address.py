@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
 from cxrgen.core.errors import UsageError
 
@@ -35,6 +35,8 @@ def address_of(url: str) -> Address:
         raise UsageError("--judge takes the address of an endpoint, such as http://localhost:8000/v1")
     if parts.username is not None or parts.password is not None:
         raise UsageError(f"--judge takes an address without a name or password; give a key as {KEY} in the environment")
+    if any("key" in name or "token" in name for name in parse_qs(parts.query.lower(), keep_blank_values=True)):
+        raise UsageError(f"--judge: the address stands on the page; give a key as {KEY} in the environment")
     path = parts.path.rstrip("/")
     path = path if path.endswith(_PATH) else path + _PATH
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -27,6 +27,7 @@ def image_numbers(studies: Sequence[Study], images: Sequence[StoredImage]) -> di
     views = [view for study in studies for view in study.views]
     return {
         "views": dict(Counter(view.view for view in views).most_common()),
+        "by_picture": dict(Counter(view.view for view in views if view.by_picture).most_common()),
         "as_the_source_says": dict(Counter(map(_as_the_source_says, views)).most_common()),
         "modes": dict(Counter(_mode(image) for image in read).most_common()),
         "source_sizes": dict(Counter(_size(image) for image in read).most_common(_COMMONEST)),

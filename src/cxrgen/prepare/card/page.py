@@ -172,8 +172,9 @@ def _images(numbers: Mapping[str, Any], by_source: Mapping[str, Sequence[StoredI
     if shapes:
         parts.append(histogram(shapes, "Width by height of images", label="above 1: wider than high"))
     for title, key in (
-        ("view", "views"), ("the source says", "as_the_source_says"), ("the file holds", "modes"),
-        ("size in the source", "source_sizes"), ("stored size", "stored_sizes"), ("note", "notes"),
+        ("view", "views"), ("view by picture", "by_picture"), ("the source says", "as_the_source_says"),
+        ("the file holds", "modes"), ("size in the source", "source_sizes"), ("stored size", "stored_sizes"),
+        ("note", "notes"),
     ):  # fmt: skip
         if held[key]:
             parts.append(table((title, "images"), list(held[key].items())[:20]))
