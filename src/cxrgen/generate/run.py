@@ -147,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
     if options.model_name is None and options.baseline is None:
         raise UsageError("give either --model-name or --baseline")
     if options.model_name is not None and options.baseline not in (None, "nearest"):
-        raise UsageError(f"--baseline {options.baseline} needs no model; leave --model-name out")
+        raise UsageError(f"give either --model-name or --baseline: {options.baseline} needs no model")
     if options.images:
         if options.question_file or options.baseline:
             raise UsageError("--images is one study by a model; leave out --question-file and --baseline")
