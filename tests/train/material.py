@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from cxrgen.core.records import Study, View, write_studies
 from cxrgen.model.checkpoint import Checkpoint
+from cxrgen.train.callbacks import RunCallback
 from cxrgen.train.config import TrainConfig, make_config
 from cxrgen.train.init_model import init_model
 from cxrgen.train.trainer import Callback, FitState, StepRecord
@@ -171,3 +174,37 @@ class Gradients(Callback):
                 if parameter.requires_grad:
                     self.seen[name] = state.optimizer.state[parameter]["exp_avg"].clone() / (1 - 0.9)
         return False
+
+
+class Crash(Exception):
+    """Stands for a power cut: nothing is saved on the way out."""
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
+    """Do something when a step is done and logged, before any checkpoint of it."""
+    log = RunCallback.on_step_end
+
+    def on_step_end(self: RunCallback, state: FitState, record: StepRecord) -> bool:
+        if record.step == step:
+            act()
+        return log(self, state, record)
+
+    monkeypatch.setattr(RunCallback, "on_step_end", on_step_end)
+
+
+def crash() -> None:
+    raise Crash
+
+
+def write_seven_billion(folder: Path) -> Path:
+    """config.json of LLaVA-Med 7B's shapes, and nothing else."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
+
+    text = LlamaConfig(
+        vocab_size=32003, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
+    )
+    encoder = CLIPVisionConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14
+    )
+    LlavaConfig(vision_config=encoder, text_config=text, vision_feature_layer=-2).save_pretrained(folder)
+    return folder

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.material import small
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
+from tests.train.material import small, write_seven_billion
 
 from cxrgen.core.errors import UsageError
 from cxrgen.train import memory
@@ -24,16 +23,7 @@ def sizes_of(config: TrainConfig) -> Sizes | None:
 
 @pytest.fixture(scope="module")
 def seven_billion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """config.json of LLaVA-Med 7B's shapes, and nothing else."""
-    folder = tmp_path_factory.mktemp("llava-7b")
-    text = LlamaConfig(
-        vocab_size=32003, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
-    )
-    tower = CLIPVisionConfig(
-        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14
-    )
-    LlavaConfig(vision_config=tower, text_config=text, vision_feature_layer=-2).save_pretrained(folder)
-    return folder
+    return write_seven_billion(tmp_path_factory.mktemp("llava-7b"))
 
 
 def run_of(folder: Path, mode: str, **changes: object) -> TrainConfig:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.material import write_prepared
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from tests.train.material import write_prepared, write_seven_billion
+from transformers import LlavaForConditionalGeneration
 
 from cxrgen.cli import main
 from cxrgen.core.errors import UsageError
@@ -24,16 +24,7 @@ from cxrgen.train.trainer import supervised_loss
 
 @pytest.fixture(scope="module")
 def seven_billion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """config.json of LLaVA-Med 7B's shapes, and nothing else."""
-    folder = tmp_path_factory.mktemp("llava-7b")
-    text = LlamaConfig(
-        vocab_size=32003, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
-    )
-    tower = CLIPVisionConfig(
-        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14
-    )
-    LlavaConfig(vision_config=tower, text_config=text, vision_feature_layer=-2).save_pretrained(folder)
-    return folder
+    return write_seven_billion(tmp_path_factory.mktemp("llava-7b"))
 
 
 def planned(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> Any:

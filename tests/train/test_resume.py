@@ -11,24 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.train.material import assert_equal, small, weights, write_prepared
+from tests.train.material import Crash, assert_equal, at_step, crash, small, weights, write_prepared
 
 from cxrgen.core.errors import InputError, Interrupted
 from cxrgen.core.folders import locked
-from cxrgen.train.callbacks import RunCallback
 from cxrgen.train.checkpoints import checkpoints
 from cxrgen.train.pipeline import train
-from cxrgen.train.trainer import FitState, StepRecord
 
 ROOT = Path(__file__).parents[2]
-
-
-class Crash(Exception):
-    """Stands for a power cut: nothing is saved on the way out."""
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +33,6 @@ def unbroken(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
-    """Do something when a step is done and logged, before any checkpoint of it."""
-    log = RunCallback.on_step_end
-
-    def on_step_end(self: RunCallback, state: FitState, record: StepRecord) -> bool:
-        if record.step == step:
-            act()
-        return log(self, state, record)
-
-    monkeypatch.setattr(RunCallback, "on_step_end", on_step_end)
-
-
-def crash() -> None:
-    raise Crash
 
 
 @pytest.mark.parametrize("step", [1, 3, 6, 7])

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from tests.train.material import (
     TORCHRUN,
+    Crash,
     assert_close,
     assert_equal,
+    at_step,
+    crash,
     cxrgen,
     small,
     weights,
@@ -22,14 +25,12 @@ from cxrgen.cli import main
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import Study, View, write_studies
 from cxrgen.model.batches import Sample
-from cxrgen.train.callbacks import RunCallback
 from cxrgen.train.config import DataConfig, TrainConfig, make_config
 from cxrgen.train.data import SamplerConfig, micro_batches
 from cxrgen.train.mixing import mixed, parsed_mix, quotas
 from cxrgen.train.pipeline import train
 from cxrgen.train.preflight import check_run
 from cxrgen.train.several_sets import read_data
-from cxrgen.train.trainer import FitState, StepRecord
 
 
 def write_other(folder: Path, train: int = 9, valid: int = 3) -> Path:
@@ -185,18 +186,8 @@ def test_each_set_has_its_own_validation(unbroken: Path) -> None:
 def test_a_resumed_run_ends_in_the_same_weights(
     unbroken: Path, sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Crash(Exception):
-        pass
-
-    whole = RunCallback.on_step_end
-
-    def breaks(self: RunCallback, state: FitState, record: StepRecord) -> bool:
-        if record.step == 5:
-            raise Crash
-        return whole(self, state, record)
-
     with monkeypatch.context() as patched:
-        patched.setattr(RunCallback, "on_step_end", breaks)
+        at_step(patched, 5, crash)
         with pytest.raises(Crash):
             train(config_of(sets, tmp_path / "run", view_dropout=0.5, **VALIDATED))
     with pytest.raises(InputError, match="mix was '1,2', is '2,1'"):

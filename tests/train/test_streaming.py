@@ -12,19 +12,29 @@ from typing import Any
 
 import pytest
 from tests.tiny_models import gemma3
-from tests.train.material import TORCHRUN, assert_close, assert_equal, cxrgen, opened, small, weights, write_prepared
+from tests.train.material import (
+    TORCHRUN,
+    Crash,
+    assert_close,
+    assert_equal,
+    at_step,
+    crash,
+    cxrgen,
+    opened,
+    small,
+    weights,
+    write_prepared,
+)
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.core.files import sha256_file
 from cxrgen.core.records import read_studies, write_studies
-from cxrgen.train.callbacks import RunCallback
 from cxrgen.train.config import DataConfig
 from cxrgen.train.data import SamplerConfig
 from cxrgen.train.pipeline import train
 from cxrgen.train.preflight import check_run
 from cxrgen.train.streaming import Stream, read_shards
-from cxrgen.train.trainer import FitState, StepRecord
 
 
 @pytest.fixture(scope="module")
@@ -193,18 +203,8 @@ def test_a_run_over_shards_learns_and_leaves_no_image_behind(unbroken: Path) -> 
 def test_a_broken_run_goes_on_bit_by_bit(
     unbroken: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    class Crash(Exception):
-        pass
-
-    whole = RunCallback.on_step_end
-
-    def breaks(self: RunCallback, state: FitState, record: StepRecord) -> bool:
-        if record.step == 5:
-            raise Crash
-        return whole(self, state, record)
-
     with monkeypatch.context() as patched:
-        patched.setattr(RunCallback, "on_step_end", breaks)
+        at_step(patched, 5, crash)
         with pytest.raises(Crash):
             train(small(shards, tmp_path / "run", **SETTINGS))
     assert not list((tmp_path / "run").glob(".images*"))

@@ -1,4 +1,4 @@
-"""Tables of errors that people counted in reports: one's own, and the two that are published, told by their columns.
+"""Tables of errors that people counted in reports: one's own, and the two that are published, known by their columns.
 
 ReXVal (Yu et al. 2023) has a row for each study_number, candidate_type, error_category, rater_index and
 clinically_significant, with num_errors; the texts are in a second file, a row a study, with gt_report and a column for

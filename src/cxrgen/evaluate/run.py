@@ -27,14 +27,20 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    inputs = parser.add_argument_group("input")
-    inputs.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score; also JSON, JSON lines, Excel")
-    inputs.add_argument(
+    _add_inputs(parser.add_argument_group("input"))
+    _add_scores(parser.add_argument_group("scores"))
+    metric_options.add_arguments(parser)
+    _add_outputs(parser.add_argument_group("output"))
+
+
+def _add_inputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--pred", type=Path, metavar="CSV", help="the reports to score; also JSON, JSON lines, Excel")
+    group.add_argument(
         "--gt", type=Path, metavar="CSV", help="the references; further ones of a study in report_2, report_3"
     )
-    inputs.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
-    inputs.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
-    inputs.add_argument(
+    group.add_argument("--studies", type=Path, metavar="PREPARED", help="prepared set: brings images and patients")
+    group.add_argument("--truth", type=Path, metavar="CSV", help="table of true findings with a study_id column")
+    group.add_argument(
         "--baseline",
         "--floor",
         action="append",
@@ -42,67 +48,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=CSV",
         help="reports of one more baseline; repeatable",
     )
-    inputs.add_argument(
+    group.add_argument(
         "--auto-baselines",
         choices=("all", "cheap", "none"),
         default="all",
         help="scores of the baselines normal and shuffled: all (default), those that need no weights, or none",
     )
-    inputs.add_argument(
+    group.add_argument(
         "--limits", type=Path, metavar="JSON", help='upper limits of scores: {"optimum": {"finding_f1_macro": 1.0}}'
     )
-    inputs.add_argument("--show-values", action="store_true", help="messages may show ids and names of columns")
-    inputs.add_argument(
+    group.add_argument("--show-values", action="store_true", help="messages may show ids and names of columns")
+    group.add_argument(
         "--map",
         action="append",
         default=[],
         metavar="NAME=COLUMN",
         help='a column of another name: --map report="Generated Report"; also study_id, subject_id, report_2',
     )
-    inputs.add_argument(
+    group.add_argument(
         "--format", choices=FORMATS, default="auto", help="of --pred and --gt: auto (by name and content), or rexrank"
     )
-    inputs.add_argument("--by", metavar="COLUMNS", help="comma-separated columns of --gt that make groups of studies")
-    inputs.add_argument("--by-table", type=Path, metavar="CSV", help="table with study_id and the columns of --by")
-    inputs.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
-    inputs.add_argument(
+    group.add_argument("--by", metavar="COLUMNS", help="comma-separated columns of --gt that make groups of studies")
+    group.add_argument("--by-table", type=Path, metavar="CSV", help="table with study_id and the columns of --by")
+    group.add_argument("--allow-missing", action="store_true", help="score the ids that match, list the others")
+    group.add_argument(
         "--published", type=Path, metavar="CSV", help="published values (docs/published.csv), for --set and --section"
     )
-    inputs.add_argument(
+    group.add_argument(
         "--agreement", type=Path, metavar="JSON", help="what `cxrgen meta --out` wrote, shown beside each score"
     )
-    inputs.add_argument("--set", metavar="NAME", help="the test set, as --published calls it: mimic-cxr-findings, ...")
-    inputs.add_argument("--section", metavar="NAME", help="what the references are, as --published calls it: findings")
-    scoring = parser.add_argument_group("scores")
-    scoring.add_argument(
+    group.add_argument("--set", metavar="NAME", help="the test set, as --published calls it: mimic-cxr-findings, ...")
+    group.add_argument("--section", metavar="NAME", help="what the references are, as --published calls it: findings")
+
+
+def _add_scores(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--metrics",
         metavar="NAMES",
         help=f"comma-separated: metrics ({', '.join(METRICS)}), presets (bleu.sacrebleu), scores (prior_rate), sum, "
         "rexrank (the columns of that leaderboard whose weights are here); default: those that need neither weights "
         "nor Java",
     )
-    scoring.add_argument("--seed", type=int, default=0, help="of shuffling and permuting (default 0)")
-    scoring.add_argument(
+    group.add_argument("--seed", type=int, default=0, help="of shuffling and permuting (default 0)")
+    group.add_argument(
         "--self-test", action="store_true", help="score nothing; show which metric notices which made-up mistake"
     )
-    metric_options.add_arguments(parser)
-    outputs = parser.add_argument_group("output")
-    outputs.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
-    outputs.add_argument("--name", metavar="TEXT", help="of the system (default: from the name of --pred)")
-    outputs.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
-    outputs.add_argument(
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and page")
+    group.add_argument("--name", metavar="TEXT", help="of the system (default: from the name of --pred)")
+    group.add_argument("--note", action="append", default=[], metavar="TEXT", help="a remark for page and scores")
+    group.add_argument(
         "--link",
         action="append",
         default=[],
         metavar="NAME=PAGE",
         help="another page that the head of report.html links: --link comparison=compare/compare.html; repeatable",
     )
-    outputs.add_argument(
+    group.add_argument(
         "--image-size", type=int, default=IMAGE_SIZE, metavar="N", help="longest side on the page (default 320)"
     )
-    outputs.add_argument("--no-images", action="store_true", help="a page without images")
-    outputs.add_argument("--hide-text", action="store_true", help="a page without report texts, for sharing")
-    outputs.add_argument("--json", action="store_true", help="print scores.json, rows in place of ids")
+    group.add_argument("--no-images", action="store_true", help="a page without images")
+    group.add_argument("--hide-text", action="store_true", help="a page without report texts, for sharing")
+    group.add_argument("--json", action="store_true", help="print scores.json, rows in place of ids")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -33,26 +33,26 @@ from cxrgen.text.prompts import IMAGE
 _LAYERS = {"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1, ConvTowerConfig.model_type: -1}
 
 
-def join(language: Path, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
+def join(language: Path, encoder: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
     """A LlavaForConditionalGeneration (float32) and its LlavaProcessor from two checkpoint folders.
 
-    `tower` may be the configuration of a new small encoder instead. Raises InputError for a folder that cannot be
+    `encoder` may be the configuration of a new small encoder instead. Raises InputError for a folder that cannot be
     opened and for a kind of encoder that is not known.
     """
     with quiet():
         text, tokenizer = _opened(AutoModelForCausalLM, language), _opened(AutoTokenizer, language)
-    return join_opened(text, tokenizer, tower, seed)
+    return join_opened(text, tokenizer, encoder, seed)
 
 
-def join_opened(text: Any, tokenizer: Any, tower: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
+def join_opened(text: Any, tokenizer: Any, encoder: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:
     """The same for a language model that is open already; its tokenizer gets the image token."""
     with quiet():
-        vision: Any = None if isinstance(tower, ConvTowerConfig) else _vision_part(tower)
-    vision_config: Any = tower if vision is None else vision.config
+        vision: Any = None if isinstance(encoder, ConvTowerConfig) else _vision_part(encoder)
+    vision_config: Any = encoder if vision is None else vision.config
     _add_image_token(tokenizer)
     torch.manual_seed(seed)
     text.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    config = _joined_config(text.config, tokenizer, tower, vision_config)
+    config = _joined_config(text.config, tokenizer, encoder, vision_config)
     model = LlavaForConditionalGeneration(config)
     model.model.language_model.load_state_dict(text.base_model.state_dict())
     model.lm_head.load_state_dict(text.get_output_embeddings().state_dict())
@@ -61,18 +61,18 @@ def join_opened(text: Any, tokenizer: Any, tower: Path | ConvTowerConfig, seed: 
     model.tie_weights()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model, _processor(tokenizer, tower, config)
+    return model, _processor(tokenizer, encoder, config)
 
 
-def join_without_weights(language: Path, tower: Path | ConvTowerConfig) -> tuple[LlavaConfig, Any]:
+def join_without_weights(language: Path, encoder: Path | ConvTowerConfig) -> tuple[LlavaConfig, Any]:
     """Configuration and processor of what `join` makes of the same; no weights are read."""
     with quiet():
         text, tokenizer = _opened(AutoConfig, language), _opened(AutoTokenizer, language)
-        vision = tower if isinstance(tower, ConvTowerConfig) else _opened(AutoConfig, tower)
+        vision = encoder if isinstance(encoder, ConvTowerConfig) else _opened(AutoConfig, encoder)
     _add_image_token(tokenizer)
     text.vocab_size = len(tokenizer)
-    config = _joined_config(text, tokenizer, tower, getattr(vision, "vision_config", vision))
-    return config, _processor(tokenizer, tower, config)
+    config = _joined_config(text, tokenizer, encoder, getattr(vision, "vision_config", vision))
+    return config, _processor(tokenizer, encoder, config)
 
 
 def _add_image_token(tokenizer: Any) -> None:
@@ -82,10 +82,10 @@ def _add_image_token(tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token
 
 
-def _joined_config(text: Any, tokenizer: Any, tower: Path | ConvTowerConfig, vision: Any) -> LlavaConfig:
-    """The configuration of both; `text` and `vision` are those of the parts, `tower` is named in messages."""
+def _joined_config(text: Any, tokenizer: Any, encoder: Path | ConvTowerConfig, vision: Any) -> LlavaConfig:
+    """The configuration of both; `text` and `vision` are those of the parts, `encoder` is named in messages."""
     if vision.model_type not in _LAYERS:
-        raise InputError(f"{tower}: {unknown('vision encoder', vision.model_type, _LAYERS)}")
+        raise InputError(f"{encoder}: {unknown('vision encoder', vision.model_type, _LAYERS)}")
     strategy = "default" if CLASS_TOKENS.get(vision.model_type) else "full"  # default drops a class token
     return LlavaConfig(
         vision_config=vision,
@@ -100,12 +100,12 @@ def _joined_config(text: Any, tokenizer: Any, tower: Path | ConvTowerConfig, vis
     )
 
 
-def _processor(tokenizer: Any, tower: Path | ConvTowerConfig, config: LlavaConfig) -> Any:
+def _processor(tokenizer: Any, encoder: Path | ConvTowerConfig, config: LlavaConfig) -> Any:
     vision_config = config.vision_config
     if isinstance(vision_config, ConvTowerConfig):
         return small_processor(tokenizer, vision_config)
     with quiet():
-        image_processor = _opened(AutoImageProcessor, Path(str(tower)))
+        image_processor = _opened(AutoImageProcessor, Path(str(encoder)))
     return LlavaProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,

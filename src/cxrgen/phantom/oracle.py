@@ -51,8 +51,8 @@ def context_optimum(
     scores = {name: value for name, value in _scores(views, rows, table).items() if " + " not in name}
     for detail in _CONTEXT:
         columns = [column for column in COLUMNS if column.endswith(f"_{detail}")]
-        told = partial(_told, parts=frozenset(parts))
-        scores[f"finding_{detail}_accuracy"] = _best_guess(columns, rows, table, told)
+        known = partial(_known, parts=frozenset(parts))
+        scores[f"finding_{detail}_accuracy"] = _best_guess(columns, rows, table, known)
     return scores
 
 
@@ -62,7 +62,7 @@ def _with_earlier(row: Row, truth: Mapping[str, Row]) -> Row:
     return _with_depth({**row, **{f"before {name}": cell for name, cell in before.items()}})
 
 
-def _told(column: str, row: Row, parts: frozenset[str]) -> str:
+def _known(column: str, row: Row, parts: frozenset[str]) -> str:
     """What is known of a cause or change beyond its own words: alike for studies that nothing tells apart."""
     finding, _, detail = column.rpartition("_")
     if detail == "cause":

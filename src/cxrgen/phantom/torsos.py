@@ -161,7 +161,7 @@ def _cylinder(box: _Box, start: tuple[float, ...], direction: tuple[float, ...],
 
 
 def _exposed(paths: Floats, strength: float, generator: np.random.Generator) -> GreyImage:
-    """What rays pass through to grey: by a curve between that of film and a straight line."""
+    """The amount of tissue on each ray to grey, by a curve between an exponential and a straight line."""
     amount = paths * strength
     curve = generator.random()
     grey = curve * (1 - np.exp(-amount)) + (1 - curve) * amount / max(float(amount.max()), 1e-6)

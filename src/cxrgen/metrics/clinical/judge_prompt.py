@@ -2,7 +2,7 @@
 
 The answer is JSON with every finding that both reports state and every error, so that it can be counted, shown and
 checked by a reader. An answer that does not have exactly this form is no answer: nothing is guessed from it, because a
-count that was guessed cannot be told from one that was given. Another wording of the question gives other numbers:
+count that was guessed looks like one that was given. Another wording of the question gives other numbers:
 `PROMPT` names it, and changes with it.
 """
 
