@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import make_folder
 from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
 from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig, names_in
@@ -35,8 +36,12 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--optim adamw_8bit: its state cannot be saved to resume from; add --save_strategy no")
     if config.data.cache_features and (config.trainable.train_tower != "frozen" or mode == "full"):
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
+    if config.optim.shard_gradients and not config.optim.fsdp:
+        raise UsageError("--shard_gradients is for --fsdp; without it gradients are whole in every process")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
         raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    if config.data.shared_cache and Path(config.data.shared_cache).exists():
+        make_folder(Path(config.data.shared_cache))  # says what else it is
     _check_streaming(config)
     _check_preference(config)
     check_trackers(config.log.report_to)
@@ -86,6 +91,7 @@ def _check_streaming(config: TrainConfig) -> None:
         "tower_steps": config.warmup.tower_steps,
         "text_steps": config.warmup.text_steps,
         "cache_features": data.cache_features,
+        "shared_cache": data.shared_cache,
         "context_dropout": data.context_dropout,
         "context prior-images": "prior-images" in data.context,
     }
@@ -122,6 +128,10 @@ def _check_preference(config: TrainConfig) -> None:
 
 def _check_model(config: ModelConfig) -> None:
     folder = Path(config.model_name_or_path)
+    if config.token_pooling > 1 and config.model_name_or_path:
+        raise UsageError("--token_pooling is for a new joined model; a checkpoint's projector fits its own tokens")
+    if config.token_pooling > 1 and not config.vision_tower:
+        raise UsageError("--token_pooling joins tokens of a --vision_tower DIR; the small encoder's are few already")
     if not config.model_name_or_path:
         return
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
