@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,8 @@ def features_on_disk(
     once = list({digest: path for path, digest in reversed(digests.items())}.values())[::-1]
     mine = once[processes.rank :: processes.count]
     missing = sorted(path for share in processes.agreed(lambda: _not_whole(files, mine)) for path in share)
-    processes.agreed(
-        lambda: _prepare(checkpoint, files, folder, names, missing, len(once)) if processes.is_main else None
-    )
+    prepare = partial(_prepare, checkpoint, files, folder, names, missing, len(once), how.bf16)
+    processes.agreed(prepare if processes.is_main else lambda: None)
     processes.agreed(lambda: _compute(checkpoint, files, folder, missing, processes.rank, processes.count, how))
     # A machine that shares no disk with the others sees only what its own processes have written.
     rank, count = machine_processes()
@@ -159,13 +159,19 @@ def _encoder_record(checkpoint: Checkpoint, bf16: bool) -> dict[str, Any]:
 
 
 def _prepare(
-    checkpoint: Checkpoint, files: FeatureFiles, folder: Path, names: dict[str, Any], missing: Sequence[str], total: int
+    checkpoint: Checkpoint,
+    files: FeatureFiles,
+    folder: Path,
+    names: dict[str, Any],
+    missing: Sequence[str],
+    total: int,
+    bf16: bool,
 ) -> None:
     """Say how much is missing and see that there is room for it."""
     if not missing:
         say(f"vision features: all of {total} images are in {files.folder}")
         return
-    tokens, channels = _features(checkpoint, _pixels(checkpoint, folder, missing[:1]), False).shape[1:]
+    tokens, channels = _features(checkpoint, _pixels(checkpoint, folder, missing[:1]), bf16).shape[1:]
     size = len(missing) * (_HEADER.size + 2 * tokens * channels)
     say(f"vision features: {len(missing)} of {total} images to compute, {size_text(size)} in {files.folder}")
     require_space(files.folder, size)
