@@ -73,7 +73,11 @@ def test_what_does_not_fit_is_refused_with_the_cheapest_change(
     assert "does not fit: " in shown.err
     assert "--fsdp full_shard" in shown.err
     assert "6.76 G x 8 B" in shown.out
-    assert main([*words, "--gpus", "L4", "--train_modules", "lora", "--per_device_train_batch_size", "1"]) == 2
+    words += ["--gpus", "L4", "--train_modules", "lora", "--per_device_train_batch_size", "1"]
+    assert main(words) == 2  # 14 GB of weights in 16 bits, and what the layers keep
+    assert "--gradient_checkpointing true needs 17" in capsys.readouterr().err
+    words.remove("--bf16")
+    assert main(words) == 2
     assert "--train_modules qlora" in capsys.readouterr().err
 
 

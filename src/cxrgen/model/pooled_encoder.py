@@ -9,6 +9,7 @@ features are its last hidden state. The price: other programs open such a model 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class PooledEncoderConfig(PretrainedConfig):  # type: ignore[misc]
         self.patch_size = self.image_size  # what a processor would divide by; the token count is `tokens`
         self.num_channels = 3
         self.hidden_size = self.encoder.hidden_size * factor**2
-        self.tokens = -((-self.side // factor) ** 2)
+        self.tokens = math.ceil(self.side / factor) ** 2
 
     @property
     def side(self) -> int:
