@@ -23,11 +23,10 @@ RUNS: dict[str, dict[str, Any]] = {
     "sharded gradients": {"fsdp": "full_shard", "shard_gradients": True, **TWICE},
     "bf16 ddp": {**VALIDATED, "bf16": True},
     "bf16": {**VALIDATED, "fsdp": "full_shard", "bf16": True},
-    "bf16 sharded gradients": {"fsdp": "full_shard", "bf16": True, "shard_gradients": True, **TWICE},
     "bf16 lora": {"fsdp": "full_shard", "bf16": True, "train_modules": "lora", "mm_use_im_start_end": True},
     "bf16 projector": {"fsdp": "full_shard", "bf16": True, "train_modules": "projector", "mm_use_im_start_end": True},
     "bf16 features": {"fsdp": "full_shard", "bf16": True, "cache_features": True},
-    "bf16 full": {"fsdp": "full_shard", "bf16": True, "train_modules": "full"},
+    "bf16 full": {"fsdp": "full_shard", "bf16": True, "train_modules": "full", "shard_gradients": True, **TWICE},
 }
 
 

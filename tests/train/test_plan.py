@@ -64,6 +64,26 @@ def test_seven_billion_by_hand(
     assert memory["activations"] > 32 * 4 * 4096 * plan["positions_a_step"] / 8
 
 
+def test_kept_features_and_bfloat16(seven_billion: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """36 images of 256 tokens of 1,024 values: on disk 2 bytes each, in memory 4 in each of 8 processes.
+
+    FSDP gathers and sends weights in 16 bits under --bf16; whole gradients between batches are 4 bytes.
+    """
+    words = ("--model", seven_billion, "--data_path", prepared, "--fsdp", "full_shard", "--gpus", "8xH100")
+    words += ("--per_device_train_batch_size", 1, "--gradient_checkpointing", "--gradient_accumulation_steps", 3)
+    disk = planned(capsys, *words, "--bf16", "--cache_features", "--shard_gradients")
+    assert disk["feature_bytes"] == 2 * 36 * 256 * 1024
+    assert "features" not in disk["host_bytes"]
+    memory = planned(capsys, *words, "--cache_features", "--features_in", "memory", "--shard_gradients")
+    assert memory["feature_bytes"] == 0
+    assert memory["host_bytes"]["features"]["value"] == 8 * 4 * 36 * 256 * 1024
+    gathered = "layers gathered"
+    assert 2 * disk["memory_bytes"][gathered]["value"] == memory["memory_bytes"][gathered]["value"]
+    whole = planned(capsys, *words, "--bf16", "--cache_features")
+    more = whole["memory_bytes"]["gradients"]["value"] * 7  # of the other seven
+    assert whole["peak_bytes"] - disk["peak_bytes"] == pytest.approx(1.05 * more)
+
+
 def test_what_does_not_fit_is_refused_with_the_cheapest_change(
     seven_billion: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,7 +113,7 @@ def features_on_disk(
     names = processes.all_gather(_encoder_record(checkpoint, how.bf16) if processes.is_main else {})[0]
     key = sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()[:32]
     files = FeatureFiles(cache / "features" / key, digests)
-    once = list({digest: path for path, digest in reversed(digests.items())}.values())[::-1]
+    once = sorted({digests[path]: path for path in reversed(paths)}.values())  # of equal images the first
     mine = once[processes.rank :: processes.count]
     missing = sorted(path for share in processes.agreed(lambda: _not_whole(files, mine)) for path in share)
     prepare = partial(_prepare, checkpoint, files, folder, names, missing, len(once), how.bf16)

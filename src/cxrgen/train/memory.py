@@ -59,7 +59,7 @@ class Sizes:
         return 4.0 * self.trained + self.frozen_bytes
 
     @property
-    def in_float32_whole(self) -> float:
+    def read_in_float32(self) -> float:
         """Bytes of the weights in main memory where they are not read in 16 bits."""
         return 4.0 * (self.trained + self.frozen - self.in_4_bits) + _FOUR_BITS * self.in_4_bits
 

@@ -238,7 +238,7 @@ def _host(run: _Run, material: Material) -> tuple[Line, ...]:
     values = _feature_values(run, material)
     features = _FLOAT * values if _kept_in(run.config, "memory") else 0.0
     half = material.model.config.dtype in (torch.float16, torch.bfloat16) and run.fake.bf16
-    opened = sizes.at_start if half else sizes.in_float32_whole
+    opened = sizes.at_start if half else sizes.read_in_float32
     lines = (
         Line("Python and torch", processes * _PYTHON, f"{processes} x {_gb(_PYTHON)}"),
         Line("weights while opening", processes * opened, f"{processes} x {_gb(opened)}"),
