@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.forked import cxrgen
 from tests.train.material import (
-    TORCHRUN,
     Crash,
     assert_equal,
     at_step,
     crash,
-    cxrgen,
     small,
     weights,
     write_image,
@@ -194,12 +193,12 @@ def test_one_process_and_two(llava: Path, tmp_path: Path) -> None:
     prepared = write_prepared(tmp_path / "set", 48, 0)
     words = ("train", "--model_name_or_path", llava, "--data_path", prepared, "--version", "v1", "--max_steps", 3)
     words += ("--cache_features", "--global_batch_size", 8, "--per_device_train_batch_size", 2)
-    launchers = {"one": (), "two": (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")}
-    for name, launcher in launchers.items():
-        cxrgen(*words, "--output_dir", tmp_path / name, launcher=launcher)
+    runs = {"one": 1, "two": 2}
+    for name, processes in runs.items():
+        cxrgen(*words, "--output_dir", tmp_path / name, processes=processes)
     one, two = (
         {file.relative_to(tmp_path / name): file.read_bytes() for file in files(tmp_path / name / "cache")}
-        for name in launchers
+        for name in runs
     )
     assert one == two
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)

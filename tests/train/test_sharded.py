@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.material import TORCHRUN, assert_close, cxrgen, small
+from tests.train.material import assert_close, small, torchrun
 from tests.train.sharded_runs import RUNS
 from tests.train.test_equality import losses
 
@@ -23,7 +23,7 @@ from cxrgen.train.pipeline import train
 def runs(llava: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sharded")
     module = ("-m", "tests.train.sharded_runs", llava, prepared, out)
-    cxrgen(*module, launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2"))
+    torchrun(*module)
     return out
 
 
