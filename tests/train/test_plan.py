@@ -80,8 +80,7 @@ def test_kept_features_and_bfloat16(seven_billion: Path, prepared: Path, capsys:
     gathered = "layers gathered"
     assert 2 * disk["memory_bytes"][gathered]["value"] == memory["memory_bytes"][gathered]["value"]
     whole = planned(capsys, *words, "--bf16", "--cache_features")
-    more = whole["memory_bytes"]["gradients"]["value"] * 7  # of the other seven
-    assert whole["peak_bytes"] - disk["peak_bytes"] == pytest.approx(1.05 * more)
+    assert whole["peak_bytes"] > disk["peak_bytes"] + 14e9  # 27 GB instead of 3, then no longer less than at the start
 
 
 def test_what_does_not_fit_is_refused_with_the_cheapest_change(
