@@ -114,6 +114,18 @@ def merge_inputs(rows: Sequence[Mapping[str, torch.Tensor]], pad: int, left: boo
     return batch
 
 
+def with_answer(inputs: Mapping[str, torch.Tensor], answer: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Inputs of one prompt, as a processor gives them, with the tokens of an answer behind it."""
+    tokens = torch.tensor([list(answer)], dtype=torch.long)  # (1, A)
+    follows = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    return {
+        name: torch.cat([value, follows.get(name, torch.zeros_like(tokens)).to(value.dtype)], dim=1)
+        if name in _A_TOKEN or name.endswith("type_ids")
+        else value
+        for name, value in inputs.items()
+    }
+
+
 def _padded(value: torch.Tensor, length: int, filling: int, left: bool) -> torch.Tensor:
     missing = length - value.shape[1]
     return torch.nn.functional.pad(value, (missing, 0) if left else (0, missing), value=filling)

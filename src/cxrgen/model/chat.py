@@ -23,7 +23,7 @@ from PIL import Image
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Turn
-from cxrgen.model.batches import IGNORE, Sample, merge_inputs
+from cxrgen.model.batches import IGNORE, Sample, merge_inputs, with_answer
 from cxrgen.model.chat_template import messages_of
 from cxrgen.model.conversation import Format
 from cxrgen.model.pixels import image_size, open_image
@@ -73,6 +73,14 @@ class ChatFamily:
         labels = self._labels(messages, ids)
         return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images, conversation.turns)
 
+    def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
+        """The question, and these very tokens as its answer, which are learnt."""
+        messages = self._messages(conversation.turns[:1], self._blank_images(conversation, folder))
+        prompt = self._inputs(self.blank, messages, prompt=True)["input_ids"][0].tolist()
+        labels = array("i", [IGNORE] * len(prompt) + list(answer))
+        ids = array("i", [*prompt, *answer])
+        return Sample(conversation.id, ids, labels, conversation.images, conversation.turns[:1])
+
     def images_fit(self, sample: Sample) -> bool:
         """Whether each image has its tokens; the processor would not have gone on otherwise."""
         return True
@@ -120,7 +128,10 @@ class ChatFamily:
 
     def _row(self, sample: Sample, folder: Path) -> dict[str, torch.Tensor]:
         images = _of_each(lambda path: open_image(path, self.format), sample.images, folder)
-        inputs = self._inputs(self.processor, self._messages(sample.turns, images), prompt=False)
+        asks = speaker_of(sample.turns[-1].role) == HUMAN  # the answer has no text, only tokens
+        inputs = self._inputs(self.processor, self._messages(sample.turns, images), prompt=asks)
+        if asks:
+            inputs = with_answer(inputs, sample.input_ids[inputs["input_ids"].shape[1] :])
         if inputs["input_ids"][0].tolist() != list(sample.input_ids):
             what = "images of an item have other sizes than when the run began; leave the files unchanged"
             raise InputError(what, detail=f"id {sample.id!r}")

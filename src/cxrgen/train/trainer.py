@@ -60,6 +60,7 @@ class FitState:
     optimizer: torch.optim.Optimizer
     processes: Processes
     step: int = 0
+    steps: int = 0  # that the whole training takes
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def fit(
             parameter.requires_grad_(name.startswith(settings.train))
     runner = wrap_model(model.to(processes.device), processes, settings.distribution)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    state = FitState(model, _optimizer(trained, settings), processes)
+    state = FitState(model, _optimizer(trained, settings), processes, steps=settings.steps)
     callback.on_train_begin(state)
     set_modes(model)
     stream = iter(batches)
