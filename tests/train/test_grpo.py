@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,8 @@ from cxrgen.core.errors import InputError, UsageError
 from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.samples import sampled
-from cxrgen.model.checkpoint import open_checkpoint
+from cxrgen.metrics import rewards
+from cxrgen.model.checkpoint import open_model_folder
 from cxrgen.model.families import family_of
 from cxrgen.train.config import DataConfig, TrainConfig, make_config
 from cxrgen.train.data import read_sft_data
@@ -97,10 +99,10 @@ def test_advantages_are_what_a_reward_is_above_its_group() -> None:
 
 @pytest.mark.parametrize("kind", ["llava", "gemma"])
 def test_what_is_learnt_are_the_very_tokens_that_were_written(
-    kind: str, llava: Path, prepared: Path, tmp_path: Path
+    kind: str, writer: Path, prepared: Path, tmp_path: Path
 ) -> None:
     """The log-probabilities of training are those that the engine had when it wrote."""
-    checkpoint = open_checkpoint(llava if kind == "llava" else gemma3(tmp_path / "gemma"))
+    checkpoint = open_model_folder(writer if kind == "llava" else gemma3(tmp_path / "gemma"))
     data = read_sft_data(DataConfig(data_path=str(prepared)))
     asked = sampled([each[0] for each in data.variants[:3]], 2)
     sampler = make_sampler(1.0, seed=3)
@@ -126,18 +128,26 @@ def lines_of(out: Path, name: str) -> list[float]:
     return [line[name] for line in lines if name in line]
 
 
-def test_a_run_lifts_its_reward_and_ends_the_same_when_resumed(writer: Path, prepared: Path, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"updates": 2, "max_steps": 12, "save_steps": 4, "view_dropout": 0.3}
+def shorter(reports: Sequence[str], references: Sequence[str], studies: object = ()) -> list[float]:
+    return [-len(report.split()) / 10 for report in reports]
+
+
+def test_a_run_lifts_its_reward_and_ends_the_same_when_resumed(
+    writer: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rewards.REWARDS, "shorter", shorter)
+    given: dict[str, Any] = {"updates": 2, "max_steps": 8, "save_steps": 4, "view_dropout": 0.3, "reward": "shorter"}
     losses = train(run_of(writer, prepared, tmp_path / "whole", **given))
-    rewards = lines_of(tmp_path / "whole", "reward")
-    assert rewards[0] == rewards[1], "two steps on the same reports"
-    assert np.mean(rewards[-4:]) > np.mean(rewards[:4]) + 0.02
+    gained = lines_of(tmp_path / "whole", "reward")
+    assert gained[0] == gained[1], "two steps on the same reports"
+    assert gained[-1] > gained[0] + 0.1
+    assert max(lines_of(tmp_path / "whole", "clipped")) > 0
     assert lines_of(tmp_path / "whole", "kl")[0] == pytest.approx(0.0, abs=1e-6), "it begins where the reference is"
     assert max(lines_of(tmp_path / "whole", "clipped")[::2]) == 0.0, "the first step on new reports clips nothing"
 
     half = tmp_path / "half"
     train(run_of(writer, prepared, half, **given))
-    shutil.rmtree(half / "checkpoint-12")
+    shutil.rmtree(half / "checkpoint-8")
     assert train(run_of(writer, prepared, half, resume=True, **given)) == losses
     assert_equal(weights(half), weights(tmp_path / "whole"))
     assert (half / "log.jsonl").read_text().count('"held_reward"') == 2, "at the start and at the end"
@@ -196,7 +206,7 @@ def test_two_processes_are_one(writer: Path, prepared: Path, tmp_path: Path) -> 
         ({"save_strategy": "no"}, "the best state has to be kept"),
         ({"eval_strategy": "steps"}, "--watch_steps takes its place"),
         ({"updates": 3}, "--save_steps 2: a multiple of --updates 3"),
-        ({"reward": "rouge"}, "rouge"),
+        ({"reward": "rouge"}, "unknown reward 'rouge'; choose from .*rouge_l"),
         ({"reward": "rouge_l+finding_f1"}, "needs the table of true findings: --reward_truth"),
         ({"reward": "finding_f1_macro"}, "finding_f1 is the one of each report"),
         ({"reward": "chexbert_similarity"}, "reward chexbert_similarity: "),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cxrgen.core.errors import UsageError, unknown
-from cxrgen.metrics import load, measure, metric_of
+from cxrgen.metrics import load, measure, measure_nothing, metric_of
 from cxrgen.metrics.consensus import RULE, weighted_names
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.bleu import ORDERS
@@ -129,6 +129,11 @@ def check_reward(text: str, has_truth: bool) -> None:
             )
         if missing := record.lacks({}):
             raise UsageError(f"reward {name}: {missing}")
+        nothing = measure_nothing(metric_of(name))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores = list(nothing.aggregate(np.ones(nothing.counts.shape[1])))
+        if name not in scores:
+            raise unknown("reward", name, [*REWARDS, *scores])
 
 
 def _named(name: str) -> Reward:

@@ -10,7 +10,7 @@ Shapes: B samples, L tokens of the longest (padded) or of all together (packed),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,6 +112,16 @@ def merge_inputs(rows: Sequence[Mapping[str, torch.Tensor]], pad: int, left: boo
             widest = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values))]
             batch[name] = torch.cat([_filled_up(value, widest) for value in values])
     return batch
+
+
+def answer_ids(answer: Sequence[int], special: Collection[int], pad: int) -> tuple[list[int], list[int]]:
+    """Input ids and labels of an answer as a model wrote it, up to its first special token.
+
+    That token is learnt and never an input: it may be one that stands for an image, and behind it nothing is learnt.
+    """
+    end = next((place + 1 for place, token in enumerate(answer) if token in special), len(answer))
+    labels = list(answer[:end])
+    return [pad if token in special else token for token in labels], labels
 
 
 def with_answer(inputs: Mapping[str, torch.Tensor], answer: Sequence[int]) -> dict[str, torch.Tensor]:

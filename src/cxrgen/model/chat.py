@@ -23,7 +23,7 @@ from PIL import Image
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Turn
-from cxrgen.model.batches import IGNORE, Sample, merge_inputs, with_answer
+from cxrgen.model.batches import IGNORE, Sample, answer_ids, merge_inputs, with_answer
 from cxrgen.model.chat_template import messages_of
 from cxrgen.model.conversation import Format
 from cxrgen.model.pixels import image_size, open_image
@@ -74,12 +74,14 @@ class ChatFamily:
         return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images, conversation.turns)
 
     def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
-        """The question, and these very tokens as its answer, which are learnt."""
+        """The question, and these tokens as its answer up to the first special one, which are learnt."""
         messages = self._messages(conversation.turns[:1], self._blank_images(conversation, folder))
         prompt = self._inputs(self.blank, messages, prompt=True)["input_ids"][0].tolist()
-        labels = array("i", [IGNORE] * len(prompt) + list(answer))
-        ids = array("i", [*prompt, *answer])
-        return Sample(conversation.id, ids, labels, conversation.images, conversation.turns[:1])
+        ids, labels = answer_ids(answer, self.special, self.tokenizer.pad_token_id)
+        labels = [IGNORE] * len(prompt) + labels
+        return Sample(
+            conversation.id, array("i", prompt + ids), array("i", labels), conversation.images, conversation.turns[:1]
+        )
 
     def images_fit(self, sample: Sample) -> bool:
         """Whether each image has its tokens; the processor would not have gone on otherwise."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from cxrgen.core.records import Conversation
-from cxrgen.model.batches import IGNORE, Sample, collate, pack
+from cxrgen.model.batches import IGNORE, Sample, answer_ids, collate, pack
 from cxrgen.model.chat import ChatFamily
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.conversation import encode, encode_prompt
@@ -43,7 +43,7 @@ class ModelFamily(Protocol):
         """The whole conversation, however long. Raises InputError for one that the model cannot take."""
 
     def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
-        """The question of a conversation with these very tokens as its answer, which alone are learnt."""
+        """The question, and these tokens as its answer, which alone are learnt, up to the first special one."""
 
     def images_fit(self, sample: Sample) -> bool:
         """Whether every image of the sample has its tokens."""
@@ -71,8 +71,9 @@ class LlavaFamily:
     def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
         images = conversation.images
         prompt = encode_prompt(conversation.turns[:1], self.tokenizer, self.format, len(images))
-        labels = array("i", [IGNORE] * len(prompt) + list(answer))
-        return Sample(conversation.id, array("i", [*prompt, *answer]), labels, images)
+        special = {self.tokenizer.convert_tokens_to_ids(self.format.image_token), *self.tokenizer.all_special_ids}
+        ids, labels = answer_ids(answer, special, self.tokenizer.pad_token_id)
+        return Sample(conversation.id, array("i", prompt + ids), array("i", [IGNORE] * len(prompt) + labels), images)
 
     def images_fit(self, sample: Sample) -> bool:
         image = self.tokenizer.convert_tokens_to_ids(self.format.image_token)

@@ -40,7 +40,7 @@ class PolicyCallback(RunCallback):
 
     def _values(self, state: FitState, record: StepRecord) -> dict[str, float]:
         numbers = self.policy.numbers(state.processes)
-        self.note = f"reward {numbers['reward']:.3f}, {numbers['words']:.0f} words, kl {numbers['kl']:.3g}"
+        self.note = f"reward {numbers['reward']:.3f}, {numbers['words']:.0f} words, {numbers['distinct']:.0%} distinct"
         return {**super()._values(state, record), **numbers}
 
     def _validation_is_due(self, state: FitState) -> bool:

@@ -62,15 +62,16 @@ class Policy:
     def numbers(self, processes: Processes) -> dict[str, float]:
         """Of the last round's reports, and of the last step; of all processes together.
 
-        `reward`, its `reward_spread` within groups, `words`, `distinct` (share of a group's reports that differ), `kl`
-        (mean distance to the start of a token) and `clipped` (share of tokens).
+        `reward`, its `reward_spread` within groups, `words`, `distinct` (share of a group's reports that differ),
+        `clipped` (share of tokens) and `kl` (a token's mean distance to the start, where it counts).
         """
         sums = processes.all_reduce_sum([*self._round.tolist(), *self._step.tolist()])
         self._step = torch.zeros(3)
         reward, spread, words, distinct, reports, groups, distance, clipped, tokens = sums
         reports, groups, tokens = max(1.0, reports), max(1.0, groups), max(1.0, tokens)
         own = {"reward": reward / reports, "reward_spread": spread / groups, "words": words / reports}
-        return {**own, "distinct": distinct / groups, "kl": distance / tokens, "clipped": clipped / tokens}
+        own |= {"distinct": distinct / groups, "clipped": clipped / tokens}
+        return own | ({"kl": distance / tokens} if self.config.kl_weight else {})
 
     def _loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         loss, count, seen = policy_loss(model, batch, self.config)
