@@ -215,7 +215,7 @@ def _fit(
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
     feed = Feed(samples, islice(micro, count), collator, stage.sampler, first_step, workers, settings.bf16)
-    batches = islice(second.batches(model, feed) if second else feed.batches(), count)
+    batches: Iterator[dict[str, Any]] = islice(second.batches(model, feed) if second else feed.batches(), count)
     if processes.is_main:
         name = "training" if images else "training on texts"
         batches = track(batches, name, count, lambda: callback.note)
