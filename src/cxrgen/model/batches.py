@@ -20,7 +20,12 @@ import torch
 from cxrgen.core.records import Turn
 
 IGNORE = -100
-_A_TOKEN = ("input_ids", "attention_mask", "labels")  # inputs with a value a token, beside those named ..._type_ids
+_A_TOKEN = (
+    "input_ids",
+    "attention_mask",
+    "labels",
+    "weights",
+)  # inputs with a value a token, beside those named ..._type_ids
 BUCKET_BATCHES = 50  # batches whose samples are sorted by length together
 
 
@@ -36,6 +41,7 @@ class Sample:
     labels: Sequence[int]
     images: tuple[str, ...]
     turns: tuple[Turn, ...] = ()  # where the model's own processor makes the batches
+    weights: Sequence[float] = ()  # of the tokens in the loss, where they differ
 
 
 def without_loss(sample: Sample) -> Sample:
@@ -72,7 +78,12 @@ def collate(
         mask[row, columns] = 1
         if sample.labels:
             labels[row, columns] = torch.tensor(sample.labels)
-    return _with_images(samples, image_of, {"input_ids": ids, "attention_mask": mask, "labels": labels})
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    if samples[0].weights:
+        batch["weights"] = torch.zeros((len(samples), length))  # (B, L)
+        for row, sample in enumerate(samples):
+            batch["weights"][row, : len(sample.weights)] = torch.tensor(sample.weights)
+    return _with_images(samples, image_of, batch)
 
 
 def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Tensor]) -> dict[str, Any]:
@@ -91,6 +102,8 @@ def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Te
         # Nothing before a sample predicts its first token.
         "labels": torch.tensor([[label for each in samples for label in (IGNORE, *each.labels[1:])]]),
     }
+    if samples[0].weights:
+        batch["weights"] = torch.tensor([[weight for each in samples for weight in each.weights]])
     return _with_images(samples, image_of, batch)
 
 

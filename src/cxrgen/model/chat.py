@@ -137,7 +137,8 @@ class ChatFamily:
         if inputs["input_ids"][0].tolist() != list(sample.input_ids):
             what = "images of an item have other sizes than when the run began; leave the files unchanged"
             raise InputError(what, detail=f"id {sample.id!r}")
-        return {**inputs, "labels": torch.tensor([list(sample.labels)])}
+        weights = {"weights": torch.tensor([list(sample.weights)])} if sample.weights else {}
+        return {**inputs, "labels": torch.tensor([list(sample.labels)]), **weights}
 
     def _blank_row(self) -> dict[str, torch.Tensor]:
         image = Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE))

@@ -108,6 +108,9 @@ class DataConfig:
     max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
     streaming: bool = _option(False, "read tar shards (`export-data --to shards`) window by window")
     streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
+    weight_positive: str = _option(
+        "", "weight of sentences that state a finding: a number, or finding=number with commas; the mean stays 1"
+    )
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
     dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)

@@ -25,6 +25,7 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.families import family_of
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
@@ -39,6 +40,7 @@ from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
 from cxrgen.train.policy_callback import PolicyCallback
+from cxrgen.train.positive_weights import read_weights, weighted
 from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.prepared_sets import data_recipe
@@ -185,6 +187,9 @@ def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list
     else:
         total = len(data.variants)
         samples, rejects = encode_data(checkpoint, data.variants, long, data.folder)
+    if run.config.data.weight_positive:
+        weights = read_weights(run.config.data.weight_positive)
+        samples = weighted(samples, data.variants, family_of(checkpoint), data.folder, weights)
     if preference.stage == "grpo":
         second = Policy(checkpoint, run.config.policy, data, run.config.seed)
     rejects = [*data.rejects, *rejects]

@@ -91,6 +91,7 @@ def _check_streaming(config: TrainConfig) -> None:
         "cache_features": data.cache_features,
         "context_dropout": data.context_dropout,
         "context prior-images": "prior-images" in data.context,
+        "weight_positive": data.weight_positive,
     }
     for name, value in whole.items():
         if value:
@@ -120,6 +121,7 @@ def _check_second_stage(config: TrainConfig) -> None:
     for name, value in (
         ("packing", config.data.packing),
         ("context_dropout", config.data.context_dropout),
+        ("weight_positive", config.data.weight_positive),
         ("tower_steps", config.warmup.tower_steps),
         ("text_steps", config.warmup.text_steps),
     ):
@@ -147,7 +149,8 @@ def _check_policy(config: TrainConfig) -> None:
         raise UsageError(
             f"--sample_temperature {policy.sample_temperature}: a number above 0; at 0 all reports are equal"
         )
-    for name, steps in (("save_steps", config.checkpoint.save_steps), ("max_steps", max(0, config.optim.max_steps))):
+    counted = {"save_steps": config.checkpoint.save_steps, "watch_steps": policy.watch_steps}
+    for name, steps in {**counted, "max_steps": max(0, config.optim.max_steps)}.items():
         if steps % policy.updates:
             raise UsageError(f"--{name} {steps}: a multiple of --updates {policy.updates}, the steps of one sampling")
     check_reward(policy.reward, bool(policy.reward_truth))

@@ -1,0 +1,106 @@
+"""Sentences that state a finding weigh more in the loss: `--weight_positive 3`, or `Fracture=4,Lung Lesion=2`.
+
+Most sentences of a report deny something, and a model that denies always has learnt most of its tokens. The rule labels
+say which sentences state a finding as present. All weights are then scaled so that their mean over the training tokens
+is 1, so a learning rate means what it meant. A sentence's tokens are found by encoding the report up to its ends, with
+the model's own tokenizer and template, whatever they are.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cxrgen.core.errors import UsageError, unknown
+from cxrgen.core.progress import say
+from cxrgen.core.records import Conversation
+from cxrgen.model.batches import IGNORE, Sample
+from cxrgen.model.families import ModelFamily
+from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import read_sentence
+from cxrgen.text.sentences import sentence_ends
+
+_NOTHING_FOUND = "No Finding"
+
+
+def read_weights(text: str) -> dict[str, float]:
+    """Observation -> weight of sentences that state it. Raises UsageError for unknown names and useless weights."""
+    names = {name.lower(): name for name in OBSERVATIONS if name != _NOTHING_FOUND}
+    if "=" not in text:
+        return dict.fromkeys(names.values(), _weight(text))
+    found = {}
+    for part in text.split(","):
+        name, _, weight = (each.strip() for each in part.partition("="))
+        if name.lower() not in names:
+            raise unknown("finding of --weight_positive", name, names.values())
+        found[names[name.lower()]] = _weight(weight)
+    return found
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not 0 < weight <= 1000:
+        raise UsageError(f"--weight_positive {text!r}: a number above 0 (at most 1000), or finding=number with commas")
+    return weight
+
+
+def weighted(
+    samples: Sequence[Sequence[Sample]],
+    variants: Sequence[Sequence[Conversation]],
+    family: ModelFamily,
+    folder: Path,
+    weights: Mapping[str, float],
+) -> list[list[Sample]]:
+    """The samples with a weight for each token; says which share of tokens and of weight the findings have."""
+    asked = {(each.id, each.images): each for some in variants for each in some}
+
+    def factors(sample: Sample) -> array[float]:
+        return token_factors(sample, asked[sample.id, sample.images], family, folder, weights)
+
+    found = [[factors(sample) for sample in some] for some in samples]
+    pairs = [pair for some, of in zip(samples, found) for pair in zip(some[0].labels, of[0]) if pair[0] != IGNORE]
+    stated = [factor for _, factor in pairs if factor]
+    plain = len(pairs) - len(stated)
+    whole = plain + sum(stated)
+    say(
+        f"--weight_positive: sentences that state a finding have {len(stated) / len(pairs):.1%} of the tokens and "
+        f"{sum(stated) / whole:.1%} of the weight"
+    )
+    scale = len(pairs) / whole
+    return [
+        [replace(each, weights=array("f", [(factor or 1.0) * scale for factor in own])) for each, own in zip(some, of)]
+        for some, of in zip(samples, found)
+    ]
+
+
+def token_factors(
+    sample: Sample, conversation: Conversation, family: ModelFamily, folder: Path, weights: Mapping[str, float]
+) -> array[float]:
+    """Of each token the weight of the sentence that it belongs to; 0 where that states none of these findings."""
+    *before, last = conversation.turns
+    found = array("f", [0.0]) * len(sample.labels)
+    first = next((place for place, label in enumerate(sample.labels) if label != IGNORE), len(found))
+
+    def tokens_up_to(end: int) -> int:
+        """How many tokens of the sample the answer's first characters give."""
+        if not end:
+            return first
+        part = replace(conversation, turns=(*before, replace(last, text=last.text[:end])))
+        ids = family.encode(part, folder).input_ids
+        return next((place for place, (one, two) in enumerate(zip(ids, sample.input_ids)) if one != two), len(ids))
+
+    ends = sentence_ends(last.text)
+    for start, end in zip([0, *ends], ends):
+        stated = [
+            weights[name] for name, value in read_sentence(last.text[start:end])[1] if value == 1 and name in weights
+        ]
+        if stated:
+            span = range(max(first, tokens_up_to(start)), min(len(found), tokens_up_to(end)))
+            for place in span:
+                found[place] = max(stated)
+    return found
