@@ -36,11 +36,12 @@ from cxrgen.train.dpo import encode_pairs
 from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
+from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
 from cxrgen.train.policy_callback import PolicyCallback
-from cxrgen.train.positive_weights import read_weights, weighted
+from cxrgen.train.positive_weights import weighted
 from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.prepared_sets import data_recipe

@@ -13,6 +13,7 @@ from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
 from cxrgen.metrics.rewards import check_reward
 from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig, names_in
+from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.mixing import parsed_mix
 from cxrgen.train.prepared_sets import check_alike
 from cxrgen.train.run_log import check_trackers
@@ -40,6 +41,10 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
         raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    if config.data.weight_positive:
+        read_weights(config.data.weight_positive)
+        if config.data.context_dropout:
+            raise UsageError("--weight_positive weighs fixed prompts; leave --context_dropout out")
     _check_streaming(config)
     _check_second_stage(config)
     check_trackers(config.log.report_to)
