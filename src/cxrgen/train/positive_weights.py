@@ -56,17 +56,18 @@ def token_factors(
     """Of each token the weight of the sentence that it belongs to; 0 where that states none of these findings."""
     *before, last = conversation.turns
     found = array("f", [0.0]) * len(sample.labels)
+    ends = sentence_ends(last.text)
     first = next((place for place, label in enumerate(sample.labels) if label != IGNORE), len(found))
 
     def tokens_up_to(end: int) -> int:
         """How many tokens of the sample the answer's first characters give."""
         if not end:
             return first
-        part = replace(conversation, turns=(*before, replace(last, text=last.text[:end])))
+        text = last.text[:end] if end < ends[-1] else f"{last.text[:end]} x"  # else the end mark would be of it
+        part = replace(conversation, turns=(*before, replace(last, text=text)))
         ids = family.encode(part, folder).input_ids
         return next((place for place, (one, two) in enumerate(zip(ids, sample.input_ids)) if one != two), len(ids))
 
-    ends = sentence_ends(last.text)
     for start, end in zip([0, *ends], ends):
         stated = [
             weights[name] for name, value in read_sentence(last.text[start:end])[1] if value == 1 and name in weights
