@@ -13,8 +13,9 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 import torch
+from tests.forked import cxrgen
 from tests.tiny_models import gemma3
-from tests.train.material import TORCHRUN, assert_close, assert_equal, cxrgen, weights
+from tests.train.material import assert_close, assert_equal, weights
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.generate.decoding.reports import write_reports
@@ -196,8 +197,7 @@ def test_two_processes_are_one(writer: Path, prepared: Path, tmp_path: Path) -> 
     words += ("--sample_tokens", 24, "--reward", "rouge_l", "--save_steps", 1, "--save_total_limit", 9)
     words += ("--watch_studies", 6, "--output_dir")
     cxrgen(*words, tmp_path / "one")
-    launcher = (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
-    cxrgen(*words, tmp_path / "two", launcher=launcher)
+    cxrgen(*words, tmp_path / "two", processes=2)
     for name in ("reward", "words", "distinct", "held_reward", "held_words"):
         assert lines_of(tmp_path / "two", name) == pytest.approx(lines_of(tmp_path / "one", name), rel=1e-6)
     assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), within=1e-3)

@@ -54,26 +54,24 @@ def token_factors(
     sample: Sample, conversation: Conversation, family: ModelFamily, folder: Path, weights: Mapping[str, float]
 ) -> array[float]:
     """Of each token the weight of the sentence that it belongs to; 0 where that states none of these findings."""
-    *before, last = conversation.turns
+    text = conversation.turns[-1].text
     found = array("f", [0.0]) * len(sample.labels)
-    ends = sentence_ends(last.text)
-    first = next((place for place, label in enumerate(sample.labels) if label != IGNORE), len(found))
-
-    def tokens_up_to(end: int) -> int:
-        """How many tokens of the sample the answer's first characters give."""
-        if not end:
-            return first
-        text = last.text[:end] if end < ends[-1] else f"{last.text[:end]} x"  # else the end mark would be of it
-        part = replace(conversation, turns=(*before, replace(last, text=text)))
-        ids = family.encode(part, folder).input_ids
-        return next((place for place, (one, two) in enumerate(zip(ids, sample.input_ids)) if one != two), len(ids))
-
+    ends = sentence_ends(text)
     for start, end in zip([0, *ends], ends):
-        stated = [
-            weights[name] for name, value in read_sentence(last.text[start:end])[1] if value == 1 and name in weights
-        ]
+        stated = [weights[name] for name, value in read_sentence(text[start:end])[1] if value == 1 and name in weights]
         if stated:
-            span = range(max(first, tokens_up_to(start)), min(len(found), tokens_up_to(end)))
-            for place in span:
+            first, last = (tokens_before(place, sample, conversation, family, folder) for place in (start, end))
+            for place in range(first, min(last, len(found))):
                 found[place] = max(stated)
     return found
+
+
+def tokens_before(place: int, sample: Sample, conversation: Conversation, family: ModelFamily, folder: Path) -> int:
+    """How many tokens of a sample, its prompt's included, come before a place in its answer's text."""
+    first = next((at for at, label in enumerate(sample.labels) if label != IGNORE), len(sample.labels))
+    if not place:
+        return first
+    *before, last = conversation.turns
+    text = last.text[:place] if place < len(last.text.rstrip()) else f"{last.text.rstrip()} x"  # not the end mark
+    ids = family.encode(replace(conversation, turns=(*before, replace(last, text=text))), folder).input_ids
+    return max(first, next((at for at, (one, two) in enumerate(zip(ids, sample.input_ids)) if one != two), len(ids)))
