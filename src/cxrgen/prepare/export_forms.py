@@ -48,12 +48,11 @@ class Form:
     holds_images: bool = False  # in the files themselves
 
 
-def exported_rows(studies: Sequence[Study], prepared: Path, prompt: str, with_reports: bool) -> list[Exported]:
+def exported_rows(studies: Sequence[Study], prepared: Path, rule: PromptRule, with_reports: bool) -> list[Exported]:
     """A row for each study with images (and a report, `with_reports`), images as absolute paths.
 
     Raises InputError for an image that is gone.
     """
-    rule = PromptRule(prompt)
     priors = priors_by_rule(studies, rule)
     rows = []
     for study in studies:

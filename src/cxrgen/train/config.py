@@ -120,7 +120,7 @@ class DataConfig:
         choices=("cut", "drop", "refuse"),
     )
     max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
-    streaming: bool = _option(False, "read tar shards (`export-data --to shards`) window by window")
+    streaming: bool = _option(False, "read shards (`export-data --to shards`) window by window")
     streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
