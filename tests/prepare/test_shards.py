@@ -1,4 +1,4 @@
-"""`export-data --to shards`: every usable study once, as WebDataset and readers of Parquet have it, always the same bytes."""
+"""`export-data --to shards`: every usable study once, readable as WebDataset or Parquet, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_an_image_that_is_gone_and_no_study_at_all_are_refused(
     next((prepared / "images").glob("*/*.png")).unlink()
     words = ["--to", "shards", "--shard-format", kind, "--out", str(prepared.parent / "x")]
     assert main(["export-data", str(prepared), *words]) == 1
-    assert "an image of the set is gone; prepare it again" in capfd.readouterr().err
+    assert "cannot be read (No such file or directory); prepare the set again" in capfd.readouterr().err
     assert not (prepared.parent / "x").exists()
     assert main(["export-data", str(prepared), "--to", "shards", "--out", str(prepared), "--shard-studies", "0"]) == 2
     assert main(["export-data", str(prepared), "--to", "shards", "--out", str(prepared), "--context", "none"]) == 2

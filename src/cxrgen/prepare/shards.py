@@ -30,6 +30,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file, write_json
 from cxrgen.core.progress import track
 from cxrgen.core.records import SHARDS, SHARDS_FORM, SPLITS, Study, shard_schema
+from cxrgen.prepare.image_store import stored_bytes
 from cxrgen.text.context import Prior, priors_of
 
 _STATED = ("prior-report", "gap")  # of the study before; its images are in its own place
@@ -78,14 +79,8 @@ def _packed(studies: Sequence[Study], priors: Mapping[str, Prior], prepared: Pat
         views = tuple(replace(view, path=name) for view, name in zip(study.views, names))
         record = {"study": asdict(replace(study, views=views)), "prior": _stated(priors.get(study.study_id))}
         text = json.dumps(record, sort_keys=True, ensure_ascii=False)
-        yield _Packed(number, text, {name: _image(prepared, view.path) for view, name in zip(study.views, names)})
-
-
-def _image(prepared: Path, path: str) -> bytes:
-    try:
-        return (prepared / path).read_bytes()
-    except OSError:
-        raise InputError("an image of the set is gone; prepare it again", detail=path) from None
+        images = {name: stored_bytes(prepared / view.path, view.sha256) for view, name in zip(study.views, names)}
+        yield _Packed(number, text, images)
 
 
 def _stated(prior: Prior | None) -> dict[str, Any] | None:
