@@ -114,5 +114,5 @@ def test_an_image_that_is_gone_and_no_study_at_all_are_refused(
     assert "cannot be read (No such file or directory); prepare the set again" in capfd.readouterr().err
     assert not (prepared.parent / "x").exists()
     assert main(["export-data", str(prepared), "--to", "shards", "--out", str(prepared), "--shard-studies", "0"]) == 2
-    assert main(["export-data", str(prepared), "--to", "shards", "--out", str(prepared), "--context", "none"]) == 2
+    assert main(["export-data", str(prepared), "--to", "shards", "--out", "x", "--context", "none"]) == 2
     assert "give --context to `cxrgen train`" in capfd.readouterr().err
