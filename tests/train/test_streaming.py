@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forked import cxrgen
 from tests.tiny_models import gemma3
 from tests.train.material import (
-    TORCHRUN,
     Crash,
     assert_close,
     assert_equal,
     at_step,
     crash,
-    cxrgen,
     opened,
     small,
     weights,
@@ -261,5 +260,5 @@ def test_a_model_with_its_own_processor_gets_images_when_its_samples_are_made(sh
 def test_two_processes_train_what_one_does(unbroken: Path, tmp_path: Path) -> None:
     words = ["train", unbroken / "recipe.yaml", "--output_dir", tmp_path / "run", "--eval_strategy", "no"]
     words += ["--per_device_train_batch_size", 2]
-    cxrgen(*words, launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen"))
+    cxrgen(*words, processes=2)
     assert_close(weights(tmp_path / "run"), weights(unbroken), within=1e-3)
