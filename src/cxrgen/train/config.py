@@ -106,7 +106,7 @@ class DataConfig:
         choices=("cut", "drop", "refuse"),
     )
     max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
-    streaming: bool = _option(False, "read tar shards (`export-data --to shards`) window by window")
+    streaming: bool = _option(False, "read shards (`export-data --to shards`) window by window")
     streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
     weight_positive: str = _option(
         "", "weight of sentences that state a finding: a number, or finding=number with commas; the mean stays 1"
