@@ -11,7 +11,7 @@ Shapes: B samples, L tokens of the longest (padded) or of all together (packed),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,12 @@ import torch
 from cxrgen.core.records import Turn
 
 IGNORE = -100
-_A_TOKEN = ("input_ids", "attention_mask", "labels")  # inputs with a value a token, beside those named ..._type_ids
+_A_TOKEN = (
+    "input_ids",
+    "attention_mask",
+    "labels",
+    "weights",
+)  # inputs with a value a token, beside those named ..._type_ids
 BUCKET_BATCHES = 50  # batches whose samples are sorted by length together
 
 
@@ -37,6 +42,7 @@ class Sample:
     labels: Sequence[int]
     images: tuple[str, ...]
     turns: tuple[Turn, ...] = ()  # where the model's own processor makes the batches
+    weights: Sequence[float] = ()  # of the tokens in the loss, where they differ
 
 
 def without_loss(sample: Sample) -> Sample:
@@ -73,7 +79,12 @@ def collate(
         mask[row, columns] = 1
         if sample.labels:
             labels[row, columns] = torch.tensor(sample.labels)
-    return _with_images(samples, image_of, {"input_ids": ids, "attention_mask": mask, "labels": labels})
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    if samples[0].weights:
+        batch["weights"] = torch.zeros((len(samples), length))  # (B, L)
+        for row, sample in enumerate(samples):
+            batch["weights"][row, : len(sample.weights)] = torch.tensor(sample.weights)
+    return _with_images(samples, image_of, batch)
 
 
 def pack(
@@ -95,6 +106,8 @@ def pack(
     if masked:
         sample_of = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))  # (L,)
         batch["attention_mask"] = (sample_of[:, None] == sample_of[None, :]).tril()[None, None]
+    if samples[0].weights:
+        batch["weights"] = torch.tensor([[weight for each in samples for weight in each.weights]])
     return _with_images(samples, image_of, batch)
 
 
@@ -116,6 +129,28 @@ def merge_inputs(rows: Sequence[Mapping[str, torch.Tensor]], pad: int, left: boo
             widest = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values))]
             batch[name] = torch.cat([_filled_up(value, widest) for value in values])
     return batch
+
+
+def answer_ids(answer: Sequence[int], special: Collection[int], pad: int) -> tuple[list[int], list[int]]:
+    """Input ids and labels of an answer as a model wrote it, up to its first special token.
+
+    That token is learnt and never an input: it may be one that stands for an image, and behind it nothing is learnt.
+    """
+    end = next((place + 1 for place, token in enumerate(answer) if token in special), len(answer))
+    labels = list(answer[:end])
+    return [pad if token in special else token for token in labels], labels
+
+
+def with_answer(inputs: Mapping[str, torch.Tensor], answer: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Inputs of one prompt, as a processor gives them, with the tokens of an answer behind it."""
+    tokens = torch.tensor([list(answer)], dtype=torch.long)  # (1, A)
+    follows = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    return {
+        name: torch.cat([value, follows.get(name, torch.zeros_like(tokens)).to(value.dtype)], dim=1)
+        if name in _A_TOKEN or name.endswith("type_ids")
+        else value
+        for name, value in inputs.items()
+    }
 
 
 def _padded(value: torch.Tensor, length: int, filling: int, left: bool) -> torch.Tensor:

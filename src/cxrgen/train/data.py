@@ -25,7 +25,7 @@ from cxrgen.core.records import Conversation, Reject, Study, read_studies
 from cxrgen.core.rejects import REJECTS
 from cxrgen.model.batches import IGNORE, Sample, batch_order, without_loss
 from cxrgen.model.checkpoint import Checkpoint
-from cxrgen.model.families import ModelFamily, family_of
+from cxrgen.model.families import Collator, ModelFamily, family_of
 from cxrgen.text.context import Prior
 from cxrgen.text.llava_json import read_conversations
 from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, study_conversation
@@ -288,6 +288,22 @@ def with_workers(config: DataConfig, device: torch.device) -> DataConfig:
     if device.type == "cuda":
         workers = max(1, min(GPU_WORKERS, len(os.sched_getaffinity(0)) // machine_processes()[1] - 1))
     return replace(config, dataloader_num_workers=workers)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the batches of a stage are made of: all its samples, micro-batches of these in their order, a collator."""
+
+    samples: Sequence[Sequence[Sample]]
+    micro: Iterator[list[Sample]]
+    collator: Collator
+    sampler: SamplerConfig
+    first_step: int = 0
+    workers: int = 0
+    bf16: bool = False
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        return with_images(self.micro, self.collator, self.workers)
 
 
 class _Images(Dataset[Any]):

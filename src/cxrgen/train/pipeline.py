@@ -25,19 +25,23 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.families import family_of
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainableConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data, with_workers
 from cxrgen.train.distributed import Processes, init_processes
-from cxrgen.train.dpo import Preferences, encode_pairs
+from cxrgen.train.dpo import encode_pairs
 from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
+from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
+from cxrgen.train.policy_callback import PolicyCallback
+from cxrgen.train.positive_weights import weighted
 from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.prepared_sets import data_recipe
@@ -50,11 +54,14 @@ from cxrgen.train.resume import (
     run_fingerprint,
     write_image_hashes,
 )
+from cxrgen.train.reward_watch import RewardWatch, watched_sets
+from cxrgen.train.rollouts import Policy
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
 from cxrgen.train.run_page import RunPage
 from cxrgen.train.run_report import write_recipe, write_records
 from cxrgen.train.several_sets import read_data, read_sets, with_mix
 from cxrgen.train.stages import (
+    SecondStage,
     Stage,
     computes_in_bf16,
     fit_settings,
@@ -122,11 +129,13 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     if run.processes.is_main and not resumed and not streams:
         write_image_hashes(run.out, images)
     checkpoint, fresh = _start_model(run, data, bool(resumed))
-    loading = with_workers(config.data, run.processes.device)
+    samples_itself = config.preference.stage == "grpo"  # from the model, so no other process can make its batches
+    loading = replace(config.data, dataloader_num_workers=0) if samples_itself else config.data
+    loading = with_workers(loading, run.processes.device)
     stage = Stage(checkpoint, loading, sampler, run.processes, run.cache)
     if fresh:
         warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
-    samples, preferences, left_out = _samples(run, checkpoint, data)
+    samples, second, left_out = _samples(run, checkpoint, data)
     stream = Stream(checkpoint, loading, run.scratch) if config.data.streaming else None
     stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
     sources, folder = data_sources(config.data.paths, data.studies), data.folder
@@ -145,15 +154,15 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     use_kernels(checkpoint.model, config.optim)
     total = stream.total if stream else len(samples)
     counts = {**_mark_trainable(config, checkpoint), "samples": total, "left_out": left_out}
-    callback = _callback(run, checkpoint, fingerprint, subsets, resumed, watchdog)
-    _main_stage(run, stage, samples, folder, callback, redraw, stream, preferences)
+    callback = _callback(run, checkpoint, fingerprint, subsets, resumed, watchdog, second)
+    _main_stage(run, stage, samples, folder, callback, redraw, stream, second)
     with watchdog.busy():
         _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
         RunPage(run.out, fingerprint, config.log).update()
-        say(f"trained on {total} {'pairs' if preferences else 'studies'} in {time.monotonic() - clock:.0f} s")
+        say(f"trained on {total} {second.items if second else 'studies'} in {time.monotonic() - clock:.0f} s")
     run.processes.barrier()
     return [line["loss"] for line in lines if "loss" in line]
 
@@ -197,22 +206,28 @@ def _has_warm_up(config: TrainConfig) -> bool:
     return bool(config.warmup.tower_steps or config.warmup.text_steps)
 
 
-def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], Preferences | None, int]:
-    """The samples, their worse reports where pairs are learnt, and how many items were left out (rejects.csv)."""
-    long, preference, preferences = run.config.data.long, run.config.preference, None
+def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], SecondStage | None, int]:
+    """The samples, what a second stage makes of them, and how many items were left out (rejects.csv)."""
+    long, preference = run.config.data.long, run.config.preference
+    second: SecondStage | None = None
     if preference.stage == "dpo":
         pairs = read_pairs(preference, data, run.config.seed)
         total = len(pairs)
-        samples, preferences, rejects = encode_pairs(checkpoint, pairs, long, data.folder, preference)
+        samples, second, rejects = encode_pairs(checkpoint, pairs, long, data.folder, preference)
     else:
         total = len(data.variants)
         kept = Path(run.config.data.shared_cache) if run.config.data.shared_cache else None
         samples, rejects = encode_once(checkpoint, data, long, kept, run.processes)
+    if run.config.data.weight_positive:
+        weights = read_weights(run.config.data.weight_positive)
+        samples = weighted(samples, data.variants, family_of(checkpoint), data.folder, weights)
+    if preference.stage == "grpo":
+        second = Policy(checkpoint, run.config.policy, data, run.config.seed)
     rejects = [*data.rejects, *rejects]
     if rejects and run.processes.is_main:
         write_rejects(run.out / REJECTS, rejects)
     check_rejects(rejects, total + len(data.rejects), run.config.data.max_rejects, run.out)
-    return samples, preferences, len([each for each in rejects if each.code != "cut"])
+    return samples, second, len([each for each in rejects if each.code != "cut"])
 
 
 def _context_dropout(
@@ -256,13 +271,17 @@ def _callback(
     subsets: Mapping[str, Subset],
     resumed: ResumePoint | None,
     watchdog: Watchdog,
+    second: SecondStage | None,
 ) -> RunCallback:
     config = run.config
     trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
     log = RunLog(run.out, trackers, config.log.logging_steps)
     validation = Validation(subsets, config.eval, computes_in_bf16(config.optim)) if subsets else None
     page = RunPage(run.out, fingerprint, config.log)
-    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
+    whole = (config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
+    if not isinstance(second, Policy):
+        return RunCallback(*whole)
+    return PolicyCallback(RewardWatch(second, watched_sets(config.policy, config.data)), *whole)
 
 
 def _main_stage(
@@ -273,10 +292,10 @@ def _main_stage(
     callback: RunCallback,
     redraw: Redraw | None,
     stream: Stream | None,
-    preferences: Preferences | None,
+    second: SecondStage | None,
 ) -> None:
-    config = run.config
-    settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler)
+    config, updates = run.config, second.updates if second else 1
+    settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler, updates)
     try:
         train_on_images(
             *(
@@ -288,7 +307,7 @@ def _main_stage(
                 callback.first_step,
                 redraw,
                 stream,
-                preferences,
+                second,
             )
         )
     finally:
@@ -300,7 +319,7 @@ def _save(run: Run, checkpoint: Checkpoint, callback: RunCallback) -> None:
     """The run's model, which is the best one after early stopping, and the best one in a folder of its own."""
     if callback.stopped_early and callback.best_checkpoint:
         load_weights(callback.best_checkpoint, checkpoint.model)
-        say(f"the model is that of step {callback.best_step}, the best in validation")
+        say(f"the model is that of step {callback.best_step}, the best that was seen")
     mode = mode_of(run.config.trainable.train_modules)
     save_model(
         run.out,

@@ -7,10 +7,12 @@ that, not for every token; where a device has no room for it, all processes comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -79,10 +81,25 @@ class _Share:
 def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> Validated:
     """Loss, reports and their scores; equal on all processes.
 
-    Random state and training modes are left as they were. Raises InputError in all processes for an image that one of
-    them cannot read.
+    Raises InputError in all processes for an image that one of them cannot read.
     """
-    model = checkpoint.model
+    with writing(checkpoint.model, processes, bf16) as alone:
+        part = slice(processes.rank, None, processes.count) if alone else slice(None)
+        shares = processes.agreed(lambda: _share(checkpoint, subset, processes.device, part))
+    if not alone:
+        shares = shares[:1]
+    values = {"eval_loss": sum(share.loss for share in shares) / max(1.0, sum(share.tokens for share in shares))}
+    written = {number: report for share in shares for number, report in share.reports.items()}
+    reports = tuple(written[number] for number in sorted(written))
+    return Validated(values | (_scores(subset, reports) if reports else {}), reports)
+
+
+@contextmanager
+def writing(model: Any, processes: Processes, bf16: bool) -> Iterator[bool]:
+    """Within this context the model computes without learning; random state and training modes are as before then.
+
+    Gives whether each process can compute by itself, as `whole_weights` says.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -93,17 +110,10 @@ def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16:
             precision(model, processes.device, bf16),
             whole_weights(model, processes, bf16) as alone,
         ):
-            part = slice(processes.rank, None, processes.count) if alone else slice(None)
-            shares = processes.agreed(lambda: _share(checkpoint, subset, processes.device, part))
+            yield alone
     finally:
         for module, mode in modes.items():
             module.training = mode
-    if not alone:
-        shares = shares[:1]
-    values = {"eval_loss": sum(share.loss for share in shares) / max(1.0, sum(share.tokens for share in shares))}
-    written = {number: report for share in shares for number, report in share.reports.items()}
-    reports = tuple(written[number] for number in sorted(written))
-    return Validated(values | (_scores(subset, reports) if reports else {}), reports)
 
 
 def _share(checkpoint: Checkpoint, subset: Subset, device: torch.device, part: slice) -> _Share:
