@@ -43,7 +43,7 @@ def flaw(text: str) -> str:
     """What is wrong with a report's form: empty, repeats itself, names no finding; "" for none."""
     if not text.strip():
         return "empty"
-    repeated, triples = repeated_trigrams(text)
+    repeated, triples = repeated_trigrams(text.lower().split())
     pieces = [" ".join(piece.lower().split()) for piece in sentences(text)]
     if repeated > _REPEATED * triples or any(pieces.count(piece) >= _TIMES for piece in set(pieces)):
         return "repeats itself"
