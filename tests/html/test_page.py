@@ -137,7 +137,9 @@ def test_differing_pieces_are_the_whole_text_and_alternate() -> None:
 def test_data_for_the_script_stay_text() -> None:
     element = page.for_script("data", json.dumps({"text": NASTY}))
     assert element.count("<") == 2
-    assert json.loads(unescape(element.removeprefix('<template id="data">').removesuffix("</template>")))["text"] == NASTY
+    assert (
+        json.loads(unescape(element.removeprefix('<template id="data">').removesuffix("</template>")))["text"] == NASTY
+    )
 
 
 def test_differing_words_show_a_lone_sign() -> None:

@@ -7,7 +7,6 @@ import pytest
 from cxrgen.evaluate import evaluate
 from cxrgen.evaluate.page.orders import APART, BEST, FILE, WORST, flaw, orders
 
-
 _LONG = (  # letters repeat in threes, words do not
     "The cardiomediastinal silhouette is within normal limits. There is a small pleural effusion on the left with "
     "adjacent atelectasis of the lung base. The right lung is clear, without consolidation or edema. No pneumothorax "

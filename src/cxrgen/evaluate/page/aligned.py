@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cxrgen.metrics.clinical.labels import ABSENT, PRESENT, one_sided
+from cxrgen.metrics.clinical.labels import ABSENT, LEFT, RIGHT, sides_named
+from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.rule_labels import read_sentence
 from cxrgen.text.sentences import sentences
 
-_DEVICES, _ANY_FINDING = "Support Devices", "Pleural Effusion"
+_BITS = {name: 1 << place for place, name in enumerate((*OBSERVATIONS, "other"))}  # sets of findings are numbers
+_DEVICES = _BITS["Support Devices"]
 _ALIKE = 0.5  # shared words of all words, from which on sentences that state nothing are matched
-RIGHT, MISSING, INVENTED, CONTRADICTED, UNJUDGED = "right", "missing", "invented", "contradicted", "not judged"
+AGREED, MISSING, INVENTED, CONTRADICTED, UNJUDGED = "right", "missing", "invented", "contradicted", "not judged"
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,10 @@ class _Sentence:
     text: str
     words: frozenset[str]
     plain: str  # lower case, blanks squeezed
-    stated: frozenset[tuple[str, bool]]  # finding, whether it is there
-    opposite: frozenset[tuple[str, bool]]  # of what is stated
-    named: frozenset[str]  # findings, there or not
-    there: frozenset[str]  # findings that are present or possible
-    side: int  # the only side it names, 0 for none or both
+    there: int  # findings that it calls present or possible
+    absent: int
+    named: int  # findings, there or not
+    sides: int  # that it names
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class _Text:
     """A text's sentences, and what all of them say."""
 
     parts: tuple[_Sentence, ...]
-    stated: frozenset[tuple[str, bool]]
-    there: frozenset[str]
+    there: int
+    absent: int
 
 
 def aligned(reference: str, report: str) -> list[Row]:
@@ -60,7 +61,7 @@ def aligned(reference: str, report: str) -> list[Row]:
     for i, one in enumerate(left.parts):
         if i in partner:
             two = right.parts[partner[i]]
-            rows.append(Row(_kind_of_pair(one, two, left.there, right.there), one.text, two.text))
+            rows.append(Row(_kind_of_pair(one, two, left, right), one.text, two.text))
         else:
             rows.append(Row(_kind_alone(one, right, MISSING), one.text, ""))
     lone = (two for j, two in enumerate(right.parts) if j not in taken)
@@ -70,18 +71,24 @@ def aligned(reference: str, report: str) -> list[Row]:
 @lru_cache(1 << 14)  # references are compared with several systems
 def _text(text: str) -> _Text:
     parts = tuple(_sentence(piece) for piece in sentences(text) if piece.strip())
-    stated = frozenset().union(*(part.stated for part in parts))
-    return _Text(parts, stated, frozenset().union(*(part.there for part in parts)))
+    there = absent = 0
+    for part in parts:
+        there |= part.there
+        absent |= part.absent
+    return _Text(parts, there, absent)
 
 
 @lru_cache(1 << 16)
 def _sentence(piece: str) -> _Sentence:
     plain, stated = read_sentence(piece)
-    facts = frozenset((name, value != ABSENT) for name, value in stated)
-    opposite = frozenset((name, not present) for name, present in facts)
-    side = one_sided([(plain, ((_ANY_FINDING, PRESENT),))]).get(_ANY_FINDING, 0)
-    named, there = frozenset(name for name, _ in facts), frozenset(name for name, present in facts if present)
-    return _Sentence(piece.strip(), frozenset(plain.split()), plain, facts, opposite, named, there, side)
+    there = absent = 0
+    for name, value in stated:
+        if value == ABSENT:
+            absent |= _BITS[name]
+        else:
+            there |= _BITS[name]
+    words = frozenset(plain.split())
+    return _Sentence(piece.strip(), words, plain, there, absent, there | absent, sides_named(plain))
 
 
 def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int, int]:
@@ -95,8 +102,14 @@ def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int,
             partner[i] = equal[one.plain].pop()
     taken = set(partner.values())
     rest = [[k for k in range(len(of)) if k not in done] for of, done in ((left, partner), (right, taken))]
-    pairs = [(_likeness(left[i], right[j]), -i, -j) for i in rest[0] for j in rest[1]]
-    for _, minus_i, minus_j in sorted((pair for pair in pairs if pair[0] > 0), reverse=True):
+    pairs = [
+        (likeness, -i, -j)
+        for i in rest[0]
+        for j in rest[1]
+        if (left[i].named & right[j].named or left[i].named == right[j].named == 0)
+        and (likeness := _likeness(left[i], right[j])) > 0
+    ]
+    for _, minus_i, minus_j in sorted(pairs, reverse=True):
         if -minus_i not in partner and -minus_j not in taken:
             partner[-minus_i] = -minus_j
             taken.add(-minus_j)
@@ -104,44 +117,43 @@ def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int,
 
 
 def _likeness(one: _Sentence, two: _Sentence) -> float:
-    """Above 0 for sentences that belong together: by the findings they name, then by their words."""
+    """Above 0 for sentences that belong together: by the findings that both name, then by their words."""
     named = one.named & two.named
-    if not named and (one.named or two.named):
-        return 0.0
     words = len(one.words & two.words) / max(1, len(one.words | two.words))
-    if not named or named == {_DEVICES}:
+    if not named or named == _DEVICES:
         return words if words >= _ALIKE else 0.0
-    return len(one.stated & two.stated) + len(named) + words
+    stated = (one.there & two.there).bit_count() + (one.absent & two.absent).bit_count()
+    return stated + named.bit_count() + words
 
 
-def _kind_of_pair(one: _Sentence, two: _Sentence, of_reference: frozenset[str], of_report: frozenset[str]) -> str:
+def _kind_of_pair(one: _Sentence, two: _Sentence, reference: _Text, report: _Text) -> str:
     if one.plain == two.plain:
-        return RIGHT
-    if _contradicts(one, two.stated) or _on_other_side(one, two):
+        return AGREED
+    if _contradicts(one, two) or _on_other_side(one, two):
         return CONTRADICTED
-    if not one.stated and not two.stated:
+    if not one.named and not two.named:
         return UNJUDGED
-    return MISSING if one.there - of_report else INVENTED if two.there - of_reference else RIGHT
+    return MISSING if one.there & ~report.there else INVENTED if two.there & ~reference.there else AGREED
 
 
 def _kind_alone(one: _Sentence, other: _Text, lacking: str) -> str:
     """The kind of a sentence without a partner: other sentences may say the same, or the opposite."""
-    if not one.stated:
+    if not one.named:
         return UNJUDGED
-    if _contradicts(one, other.stated) or (len(other.parts) == 1 and _on_other_side(one, other.parts[0])):
+    if _contradicts(one, other) or (len(other.parts) == 1 and _on_other_side(one, other.parts[0])):
         return CONTRADICTED
-    if any(present and name != _DEVICES for name, present in one.stated - other.stated):
+    if one.there & ~other.there & ~_DEVICES:
         return lacking
-    if (_DEVICES, True) in one.stated:
-        return UNJUDGED if (_DEVICES, True) in other.stated else lacking
-    return RIGHT if one.stated <= other.stated else UNJUDGED
+    if one.there & _DEVICES:
+        return UNJUDGED if other.there & _DEVICES else lacking
+    return UNJUDGED if one.there & ~other.there or one.absent & ~other.absent else AGREED
 
 
-def _contradicts(one: _Sentence, stated: frozenset[tuple[str, bool]]) -> bool:
-    """Whether a finding is there in one and not in what is stated, or the other way round."""
-    return any((name, not present) not in stated for name, present in one.opposite & stated)
+def _contradicts(one: _Sentence, other: _Sentence | _Text) -> bool:
+    """Whether a finding is there in one and, as far as the other says, absent, or the other way round."""
+    return bool(one.there & other.absent & ~other.there or one.absent & other.there & ~other.absent)
 
 
 def _on_other_side(one: _Sentence, two: _Sentence) -> bool:
     """Whether both have a finding, each on one side only and not on the same."""
-    return bool(one.there & two.there and one.side and two.side and one.side != two.side)
+    return bool(one.there & two.there) and {one.sides, two.sides} == {LEFT, RIGHT}

@@ -35,7 +35,7 @@ function cell(text, name) {
   return make("td", {}, ...pieces);
 }
 
-function rowOf([kind, left, right]) {
+function rowOf(kind, left, right) {
   const [name, sign] = kinds[kind];
   const mark = make("td", { class: "mark" }, make("b", {}, sign), ` ${name}`);
   return make("tr", { class: name.replace(" ", "-") }, cell(texts[left], "del"), mark, cell(texts[right], "ins"));
@@ -44,8 +44,10 @@ function rowOf([kind, left, right]) {
 function textsOf({ rows, further }) {
   if (!rows) return [];
   const names = ["Reference", "", "Report"].map((name) => make("th", {}, name));
-  const body = [make("thead", {}, make("tr", {}, ...names)), make("tbody", {}, ...rows.map(rowOf))];
-  if (rows.every(([, , right]) => !texts[right].length)) body.unshift(make("caption", {}, "The report is empty."));
+  const [ofKind, left, right] = rows;
+  const lines = ofKind.map((kind, line) => rowOf(kind, left[line], right[line]));
+  const body = [make("thead", {}, make("tr", {}, ...names)), make("tbody", {}, ...lines)];
+  if (right.every((number) => !texts[number].length)) body.unshift(make("caption", {}, "The report is empty."));
   const parts = [make("table", { class: "aligned" }, ...body)];
   if (further.length) {
     const words = `${further.length} further reference${further.length > 1 ? "s" : ""}`;
@@ -69,10 +71,9 @@ function cardOf(study) {
 // ---- studies: which are shown, and in which order
 
 function wordsOf(study) {
-  const rows = (study.rows || []).flatMap(([kind, ...sides]) => [
-    kinds[kind][0],
-    ...sides.map((number) => [texts[number]].flat().join("")),
-  ]);
+  const [ofKind, left, right] = study.rows || [[], [], []];
+  const rows = [...left, ...right].map((number) => [texts[number]].flat().join(""));
+  rows.push(...ofKind.map((kind) => kinds[kind][0]));
   const captions = (study.pictures || []).map(([caption]) => caption);
   const remarks = study.chips.map((number) => chips[number].words);
   const parts = [`Study ${study.id}`, study.scores, ...remarks, ...captions, ...rows, ...(study.further || [])];

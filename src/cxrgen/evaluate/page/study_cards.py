@@ -99,8 +99,8 @@ def _further(references: Sequence[str]) -> list[Html]:
 def as_data(cards: Iterable[Card], orders: Mapping[str, Sequence[int]]) -> Html:
     """All cards for the page's script, with the orders in which it can show them.
 
-    A study has numbers of chips and, for each line of its texts, those of its kind and of both sentences. A sentence of
-    which words are marked is a list of pieces, see `differing_pieces`.
+    A study has numbers of chips and, for the rows of its texts, three lists of numbers: of their kinds, and of the
+    sentences of either side. A sentence of which words are marked is a list of pieces, see `differing_pieces`.
     """
     texts: defaultdict[_Text, int] = defaultdict(count(1).__next__, {"": 0})
     chips: defaultdict[Chip, int] = defaultdict(count().__next__)
@@ -122,7 +122,9 @@ def _study(card: Card, texts: defaultdict[_Text, int], chips: defaultdict[Chip, 
     found: dict[str, Any] = {"id": card.study_id, "scores": card.scores}
     found["chips"] = [chips[chip] for chip in card.chips or [_NO_CHIP]]
     if card.texts:
-        found["rows"] = [(_KINDS.index(row.kind), *_numbers(row, texts)) for row in aligned(*card.texts)]
+        rows = aligned(*card.texts)
+        sides = [_numbers(row, texts) for row in rows]
+        found["rows"] = [_KINDS.index(row.kind) for row in rows], [of[0] for of in sides], [of[1] for of in sides]
         found["further"] = card.further
     if card.pictures:
         found["pictures"] = [
