@@ -43,6 +43,9 @@ class _Sentence:
     sides: int  # that it names
 
 
+_Numbered = tuple[int, _Sentence]  # with its place in its text
+
+
 @dataclass(frozen=True)
 class _Text:
     """A text's sentences, and what all of them say."""
@@ -101,25 +104,32 @@ def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int,
         if equal.get(one.plain):
             partner[i] = equal[one.plain].pop()
     taken = set(partner.values())
-    rest = [[k for k in range(len(of)) if k not in done] for of, done in ((left, partner), (right, taken))]
-    pairs = [
-        (likeness, -i, -j)
-        for i in rest[0]
-        for j in rest[1]
-        if (left[i].named & right[j].named or left[i].named == right[j].named == 0)
-        and (likeness := _likeness(left[i], right[j])) > 0
-    ]
-    for _, minus_i, minus_j in sorted(pairs, reverse=True):
-        if -minus_i not in partner and -minus_j not in taken:
-            partner[-minus_i] = -minus_j
-            taken.add(-minus_j)
+    rest = [(i, one) for i, one in enumerate(left) if i not in partner]
+    for i, j in _likest_first(rest, [(j, two) for j, two in enumerate(right) if j not in taken]):
+        if i not in partner and j not in taken:
+            partner[i] = j
+            taken.add(j)
     return partner
+
+
+def _likest_first(left: Sequence[_Numbered], right: Sequence[_Numbered]) -> list[tuple[int, int]]:
+    """The pairs of sentences that belong together, the likest first, then in the order of the texts."""
+    silent = [(j, two) for j, two in right if not two.named]
+    found: list[tuple[float, int, int]] = []
+    for i, one in left:
+        for j, two in right if one.named else silent:
+            if one.named & two.named or not one.named:
+                likeness = _likeness(one, two)
+                if likeness > 0:
+                    found.append((-likeness, i, j))
+    return [(i, j) for _, i, j in sorted(found)]
 
 
 def _likeness(one: _Sentence, two: _Sentence) -> float:
     """Above 0 for sentences that belong together: by the findings that both name, then by their words."""
     named = one.named & two.named
-    words = len(one.words & two.words) / max(1, len(one.words | two.words))
+    shared = len(one.words & two.words)
+    words = shared / max(1, len(one.words) + len(two.words) - shared)
     if not named or named == _DEVICES:
         return words if words >= _ALIKE else 0.0
     stated = (one.there & two.there).bit_count() + (one.absent & two.absent).bit_count()
