@@ -102,6 +102,17 @@ def test_what_a_message_says_of_persons_is_known(export: Path) -> None:
     assert {("number", "PAT-1"), ("number", "ACC-1")} <= values, "and what the tags say"
 
 
+@pytest.mark.parametrize("end", ["\r", "\n"])
+def test_a_line_end_within_a_value_stays_text(end: str) -> None:
+    """Where a system wrote one in place of the escape; a line of three capitals is no segment by itself."""
+    lines = message("FINDINGS: Clear.\n\nCXR\nIMPRESSION: Normal.", accession="ACC-1").replace("\r", end)
+    reports = list(hl7_reports(lines + message("FINDINGS: Other.", accession="ACC-2")))
+    assert [report.text for report in reports] == [
+        "FINDINGS: Clear.\nCXR\nIMPRESSION: Normal.", "FINDINGS: Other."
+    ]  # fmt: skip
+    assert [report.accessions for report in reports] == [("ACC-1",), ("ACC-2",)]
+
+
 def test_an_embedded_document_is_read_where_it_is_text() -> None:
     data = base64.b64encode(b"{\\rtf1 FINDINGS: Clear.}").decode()
     lines = message("x", accession="A").replace("|TX|71045^CHEST||x|", f"|ED|R||RIS^text^RTF^Base64^{data}|")
@@ -146,6 +157,25 @@ def test_fhir_by_accession_uid_and_patient(export: Path) -> None:
     found = read(export, SourceOptions())
     assert findings(found) == ["Clear.", "Large heart.", "By patient."]
     assert found.studies[1].sections["impression"] == "Unchanged."
+
+
+def test_what_fhir_says_of_persons_is_known(export: Path) -> None:
+    patient = {
+        "resourceType": "Patient", "id": "p", "identifier": [{"value": "MRN-77"}], "birthDate": "1957-03-12",
+        "name": [{"family": "Nowak", "given": ["Ewa", "Maria"]}, {"text": "Ewa Kowalska"}],
+    }  # fmt: skip
+    doctor = {"resourceType": "Practitioner", "id": "d", "name": [{"family": "Reader", "given": "Ann"}]}
+    report = report_of(
+        1, "FINDINGS: Clear.", subject={"reference": "Patient/p"}, contained=[doctor],
+        resultsInterpreter=[{"reference": "#d"}, {"display": "Dr. Second"}], performer=[None, "odd"],
+    )  # fmt: skip
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": patient}, {"resource": report}]}
+    (export / "bundle.json").write_text(json.dumps(bundle))
+    values = {(value.kind, value.value) for value in read(export, SourceOptions()).private["1.2.3.1"]}
+    assert {
+        ("name", "Nowak^Ewa^Maria"), ("name", "Ewa Kowalska"), ("number", "MRN-77"), ("birth date", "1957-03-12"),
+        ("physician", "Reader^Ann"), ("physician", "Dr. Second"), ("number", "ACC-1"),
+    } <= values  # fmt: skip
 
 
 def test_fhir_one_a_line_and_narratives(export: Path) -> None:

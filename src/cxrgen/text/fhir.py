@@ -2,7 +2,8 @@
 
 The text is the presented form where one is text (plain, HTML, RTF), else the values of the observations that the report
 names and its conclusion, else its narrative. Identifiers are those of the report, of the patient and of the imaging
-study; resources that a reference names are looked for beside the report (Bundle, `contained`).
+study, persons are those of the patient and of who wrote it; resources that a reference names are looked for beside the
+report (Bundle, `contained`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxrgen.text.hl7 import WrittenReport
+from cxrgen.text.private import BIRTH_DATE, ID, NAME, PHYSICIAN, PrivateValue
 
 _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 _UID_SYSTEM = "urn:dicom:uid"
@@ -33,7 +35,8 @@ def fhir_reports(value: Any) -> Iterator[WrittenReport]:
             beside = {**by_reference, **contained}
             if text := _text(resource, beside):
                 uids, numbers, patients = _keys(resource, beside)
-                yield WrittenReport(text, uids, numbers, patients, _time(resource))
+                private = _private(resource, beside)
+                yield WrittenReport(text, uids, numbers, patients, _time(resource), private=private)
 
 
 def is_fhir(value: Any) -> bool:
@@ -87,6 +90,29 @@ def _keys(resource: Resource, beside: Mapping[str, Resource]) -> tuple[_Values, 
     patient = [*_objects(subject.get("identifier")), *_objects(_named(subject, beside).get("identifier"))]
     names = [*map(_bare, patient), str(subject.get("reference") or "").split("/")[-1]]
     return _unique(uids), _unique(map(_bare, numbers)), _unique(names)
+
+
+def _private(resource: Resource, beside: Mapping[str, Resource]) -> tuple[PrivateValue, ...]:
+    """Names, numbers, date of birth and physicians, as the report and the resources that it names have them."""
+    _, numbers, patients = _keys(resource, beside)
+    values = [PrivateValue(ID, number) for number in (*numbers, *patients)]
+    for reference in _objects(resource.get("subject")):
+        values += [PrivateValue(NAME, name) for name in _names(reference, beside)]
+        values.append(PrivateValue(BIRTH_DATE, str(_named(reference, beside).get("birthDate") or "")))
+    for role in ("performer", "resultsInterpreter"):
+        for reference in _objects(resource.get(role)):
+            values += [PrivateValue(PHYSICIAN, name) for name in _names(reference, beside)]
+    return tuple(dict.fromkeys(value for value in values if value.value.strip()))
+
+
+def _names(reference: Resource, beside: Mapping[str, Resource]) -> Iterator[str]:
+    """The names of the person that a reference names: those of the resource, and what the reference shows."""
+    yield str(reference.get("display") or "")
+    for name in _objects(_named(reference, beside).get("name")):
+        given = name.get("given")
+        parts = [name.get("family"), *(given if isinstance(given, list) else [given])]
+        yield "^".join(part for part in parts if isinstance(part, str))
+        yield str(name.get("text") or "")
 
 
 def _unique(values: Any) -> tuple[str, ...]:

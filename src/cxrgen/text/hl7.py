@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from cxrgen.text.private import BIRTH_DATE, ID, NAME, PHYSICIAN, PrivateValue
 
 _FRAMES = re.compile(r"[\x0b\x1c]")  # of the transport
+_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _WITHDRAWN = frozenset("DXW")  # OBX-11 of a value that is deleted, impossible or wrong
 _TEXTS = frozenset({"TX", "FT", "ST", "CE", "CWE", "ED", ""})
 _UID = re.compile(r"[0-2](?:\.\d{1,20}){4,}")
@@ -52,14 +53,17 @@ def is_hl7(text: str) -> bool:
 
 def hl7_reports(text: str) -> Iterator[WrittenReport]:
     """The reports of all messages, one for each order (OBR) that has text."""
-    lines = [line for line in re.split(r"[\r\n]+", _FRAMES.sub("", text).lstrip("\ufeff")) if line.strip()]
     message: list[str] = []
-    for line in [*lines, "MSH"]:
-        if line.startswith("MSH") and message:
-            yield from _reports(message)
-            message = []
-        if line.startswith("MSH") or message:
-            message.append(line)
+    for line in [*re.split(r"[\r\n]+", _FRAMES.sub("", text).lstrip("\ufeff")), "MSH"]:
+        if line.startswith("MSH"):
+            if message:
+                yield from _reports(message)
+            message = [line]
+        elif message and line.strip():
+            if _SEGMENT.match(line) and line[3:4] == message[0][3:4]:
+                message.append(line)
+            else:  # a line end within a value, where an escape should be
+                message[-1] += "\n" + line
 
 
 def _reports(lines: Sequence[str]) -> Iterator[WrittenReport]:
