@@ -104,6 +104,7 @@ class Prediction:
     study_id: str
     report: str
     log_probability: float | None = None  # of a token, the mean over the report's, where it was asked for
+    tokens: tuple[int, ...] = field(default=(), compare=False)  # as they were written, the end token too; likewise
 
 
 def _struct(record: type, types: Mapping[Any, Any]) -> list[tuple[str, Any]]:
