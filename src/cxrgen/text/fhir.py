@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cxrgen.text.hl7 import WrittenReport
+from cxrgen.text.hl7 import WrittenReport, document_text
 from cxrgen.text.private import BIRTH_DATE, ID, NAME, PHYSICIAN, PrivateValue
 
 _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
@@ -28,11 +29,12 @@ _Values = tuple[str, ...]
 def fhir_reports(value: Any) -> Iterator[WrittenReport]:
     """The reports in a JSON value: a resource, a Bundle, or a list of either."""
     resources = list(_resources(value))
-    by_reference = {_reference(each): each for each in resources if each.get("id")}
-    for resource in resources:
+    by_reference = {_reference(each): each for each, _ in resources if each.get("id")}
+    by_reference |= {url: each for each, url in resources if url}
+    for resource, _ in resources:
         if resource.get("resourceType") == "DiagnosticReport" and resource.get("status") not in _WITHDRAWN:
             contained = {f"#{each.get('id')}": each for each in _objects(resource.get("contained"))}
-            beside = {**by_reference, **contained}
+            beside = ChainMap(contained, by_reference)
             if text := _text(resource, beside):
                 uids, numbers, patients = _keys(resource, beside)
                 private = _private(resource, beside)
@@ -45,7 +47,8 @@ def is_fhir(value: Any) -> bool:
     return isinstance(first, Mapping) and isinstance(first.get("resourceType"), str)
 
 
-def _resources(value: Any, depth: int = 0) -> Iterator[Resource]:
+def _resources(value: Any, depth: int = 0, url: str = "") -> Iterator[tuple[Resource, str]]:
+    """Each resource, and the address by which those of its Bundle may name it."""
     if depth > _MOST_DEPTH:
         return
     if isinstance(value, list):
@@ -54,9 +57,9 @@ def _resources(value: Any, depth: int = 0) -> Iterator[Resource]:
     elif isinstance(value, Mapping):
         if value.get("resourceType") == "Bundle":
             for entry in _objects(value.get("entry")):
-                yield from _resources(entry.get("resource"), depth + 1)
+                yield from _resources(entry.get("resource"), depth + 1, str(entry.get("fullUrl") or ""))
         elif isinstance(value.get("resourceType"), str):
-            yield value
+            yield value, url
 
 
 def _objects(value: Any) -> list[Resource]:
@@ -154,14 +157,15 @@ def _text(resource: Resource, beside: Mapping[str, Resource]) -> str:
 
 def _attachment(form: Resource) -> str:
     """The text of an attachment, "" where it is a PDF or a picture, or is not there."""
-    kind = str(form.get("contentType") or "").split(";")[0].strip().lower()
+    kind, *parameters = (part.strip().lower() for part in str(form.get("contentType") or "").split(";"))
+    charset = next((each.removeprefix("charset=").strip('" ') for each in parameters if "charset=" in each), "")
     if not (kind.startswith("text/") or kind in ("application/rtf", "application/xhtml+xml", "")):
         return ""
     try:
         data = base64.b64decode(str(form.get("data") or ""), validate=False)
     except (binascii.Error, ValueError):
         return ""
-    return "" if b"\0" in data else data.decode("utf-8", "replace")
+    return document_text(data, charset)
 
 
 def _observation(resource: Resource) -> Sequence[str]:
