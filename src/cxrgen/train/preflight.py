@@ -104,9 +104,9 @@ def _check_streaming(config: TrainConfig) -> None:
         "context prior-images": "prior-images" in data.context,
         "weight_positive": data.weight_positive,
     }
-    for name, value in whole.items():
-        if value:
-            raise UsageError(f"--{name} needs the whole set; train on the prepared folder, without --streaming")
+    if names := [f"--{name}" for name, value in whole.items() if value]:
+        need = "needs" if len(names) == 1 else "need"
+        raise UsageError(f"{', '.join(names)} {need} the whole set; leave out, or train on the prepared folder")
     if config.eval.eval_strategy != "no" and not config.eval.eval_data_path:
         raise UsageError("--eval_strategy steps with --streaming needs --eval_data_path, the prepared folder")
 
