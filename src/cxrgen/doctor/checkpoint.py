@@ -31,8 +31,8 @@ from cxrgen.model.families import LlavaFamily
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
+from cxrgen.model.pooled_encoder import is_own_encoder
 from cxrgen.model.templates import CHAT
-from cxrgen.model.tower import ConvTowerConfig
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
 STOCK, V1, V15, DELTA, BASE = (
@@ -97,10 +97,9 @@ def _faults(path: Path) -> list[Row]:
 
 
 def _opens_with(layout: Layout) -> list[Row]:
-    """How transformers alone opens a checkpoint with this package's small vision encoder."""
-    vision = layout.config.get("vision_config")
-    small = isinstance(vision, dict) and vision.get("model_type") == ConvTowerConfig.model_type
-    return [("with transformers alone", "`import cxrgen.model` first; it registers the vision encoder", "")] * small
+    """How transformers alone opens a checkpoint with a vision encoder of this package's own class."""
+    own = is_own_encoder(layout.config.get("vision_config"))
+    return [("with transformers alone", "`import cxrgen.model` first; it registers the vision encoder", "")] * own
 
 
 def _kind(tensors: Mapping[str, LazyTensor], layout: Layout) -> str:
