@@ -153,6 +153,7 @@ def _check_policy(config: TrainConfig) -> None:
         ("dataloader_num_workers", config.data.dataloader_num_workers > 0, "batches are sampled from the model itself"),
         ("save_strategy no", config.checkpoint.save_strategy == "no", "the best state has to be kept"),
         ("eval_strategy steps", config.eval.eval_strategy != "no", "--watch_steps takes its place"),
+        ("split valid", config.data.split == "valid", "its studies are watched, and must not be learnt"),
     ):
         if value:
             raise UsageError(f"--{name} with --stage grpo: {why}; leave it out")
