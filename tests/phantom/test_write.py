@@ -121,6 +121,7 @@ def test_shares_of_patients_with_several_studies() -> None:
     for number, share in VISITS.items():
         assert counts.count(number) / 4000 == pytest.approx(share, abs=0.02)
     assert {visits(0, patient, "plain") for patient in range(50)} == {1}
+    assert {visits(0, patient, "followup") for patient in range(50)} == {3}
 
 
 def test_change_words_follow_the_two_scenes() -> None:

@@ -106,6 +106,11 @@ class DataConfig:
     context_dropout: float = _option(
         0.0, "share of prompts that each part of the context is left out of, drawn each epoch", at_least=0
     )
+    priors: str = _option(
+        "keep",
+        "what reports say of an earlier study: keep it, or match the prompt: cut where that shows none",
+        choices=("keep", "match"),
+    )
     prior_words: int = _option(0, "longest prior report in words, cut where a sentence ends; 0: no limit", at_least=0)
     max_images: int = _option(
         0, "most images of a study, its own before those of the study before; 0: no limit", at_least=0

@@ -110,6 +110,7 @@ def _check_preference(config: TrainConfig) -> None:
     for name, value in (
         ("packing", config.data.packing),
         ("context_dropout", config.data.context_dropout),
+        ("priors", config.data.priors != "keep"),
         ("tower_steps", config.warmup.tower_steps),
         ("text_steps", config.warmup.text_steps),
     ):
