@@ -32,7 +32,7 @@ from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
 from cxrgen.model.templates import CHAT
-from cxrgen.model.tower import ConvTowerConfig
+from cxrgen.model.lite_tower import OWN_ENCODERS
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
 STOCK, V1, V15, DELTA, BASE = (
@@ -97,9 +97,9 @@ def _faults(path: Path) -> list[Row]:
 
 
 def _opens_with(layout: Layout) -> list[Row]:
-    """How transformers alone opens a checkpoint with this package's small vision encoder."""
+    """How transformers alone opens a checkpoint with one of this package's small vision encoders."""
     vision = layout.config.get("vision_config")
-    small = isinstance(vision, dict) and vision.get("model_type") == ConvTowerConfig.model_type
+    small = isinstance(vision, dict) and vision.get("model_type") in OWN_ENCODERS
     return [("with transformers alone", "`import cxrgen.model` first; it registers the vision encoder", "")] * small
 
 

@@ -1,7 +1,7 @@
 """The network and its tokens: checkpoint, conversation, batches, parts.
 
-Importing this room makes the small vision encoder (`cxrgen.model.tower`) known to transformers' Auto classes, so that
-`AutoModelForImageTextToText` opens a checkpoint that holds one.
+Importing this room makes the two small vision encoders (`cxrgen.model.tower`, `cxrgen.model.lite_tower`) known to
+transformers' Auto classes, so that `AutoModelForImageTextToText` opens a checkpoint that holds one.
 """
 
 import sys
@@ -13,4 +13,5 @@ if sys.flags.optimize > 1:
         "Python runs without docstrings (-OO or PYTHONOPTIMIZE=2), which transformers needs; use -O at most"
     )
 
-import cxrgen.model.tower  # noqa: F401  (registers its classes)
+import cxrgen.model.lite_tower
+import cxrgen.model.tower  # noqa: F401  (register their classes)

@@ -25,12 +25,16 @@ from transformers import (
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.checkpoint import quiet
 from cxrgen.model.folder_checks import CLASS_TOKENS, image_tokens_of
+from cxrgen.model.lite_tower import LiteTowerConfig
 from cxrgen.model.tiny import small_processor
 from cxrgen.model.tower import ConvTowerConfig
 from cxrgen.text.prompts import IMAGE
 
 # The hidden layer that is read, by model_type of the vision encoder's configuration.
-_LAYERS = {"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1, ConvTowerConfig.model_type: -1}
+_LAYERS = {
+    **{"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1},
+    **{ConvTowerConfig.model_type: -1, LiteTowerConfig.model_type: -1},
+}
 
 
 def join(language: Path, encoder: Path | ConvTowerConfig, seed: int) -> tuple[Any, Any]:

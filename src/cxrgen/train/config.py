@@ -58,7 +58,10 @@ class ModelConfig:
         "", "new model: language model to join to a vision encoder; smollm2-135m is the packaged one", metavar="DIR"
     )
     vision_tower: str = _option(
-        "", "vision encoder that replaces the checkpoint's own, or is joined to --language_model", metavar="DIR"
+        "",
+        "vision encoder that replaces the checkpoint's own, or is joined to --language_model; efficientnet-lite0 is the "
+        "packaged one",
+        metavar="DIR",
     )
     pretrain_mm_mlp_adapter: str = _option("", "projector weights to start from (.bin, .safetensors)", metavar="FILE")
     version: str = _option("", "conversation template; default: the checkpoint's, else v0", choices=("", *TEMPLATES))

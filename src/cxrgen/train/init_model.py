@@ -33,7 +33,7 @@ from cxrgen.model.conversation import Format
 from cxrgen.model.folder_checks import check_config, image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.locate import base_of
-from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
+from cxrgen.model.pip_weights import SMOLLM2, encoder_folder, packaged_language_model
 from cxrgen.model.quantization import quantization
 from cxrgen.model.templates import CHAT
 from cxrgen.model.tiny import NewModel, new_language_model, new_model
@@ -79,7 +79,7 @@ def _new(config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed:
     sizes = NewModel(**asdict(tiny))
     if config.vision_tower:
         language = new_language_model(sizes, texts, seed)
-        return _checkpoint(config, *join_opened(*language, Path(config.vision_tower), seed))
+        return _checkpoint(config, *join_opened(*language, encoder_folder(config.vision_tower), seed))
     return _checkpoint(config, *new_model(sizes, texts, seed))
 
 
@@ -88,7 +88,7 @@ def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint
     name = config.language_model
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
-    model, processor = join(language, Path(config.vision_tower) if config.vision_tower else small, seed)
+    model, processor = join(language, encoder_folder(config.vision_tower) if config.vision_tower else small, seed)
     return _checkpoint(config, model, processor)
 
 
@@ -137,7 +137,7 @@ def _opened(folder: Path, version: str, four_bit: bool) -> Checkpoint:
 
 def _load_tower(model: Any, name: str) -> None:
     """Load a vision encoder folder into the model's encoder, every tensor."""
-    folder = Path(name)
+    folder = encoder_folder(name)
     if not folder.is_dir():
         say(f"--vision_tower {name}: no folder of that name; the checkpoint's own vision encoder is used")
         return
