@@ -233,7 +233,9 @@ def main() -> None:
         folders[seed] = run.ablate(list(CONTROLS)[-1], ARMS)
     print(arm_tables(folders))
     if options.controls in runs:
-        print(f"\nControls, seed {options.controls}:\n\n{control_table(runs[options.controls], folders[options.controls])}")
+        print(
+            f"\nControls, seed {options.controls}:\n\n{control_table(runs[options.controls], folders[options.controls])}"
+        )
     seconds = sum(sum(read_json(run.folder / "steps.json").values()) for run in runs.values())
     print(json.dumps({"name": "context", "seeds": seeds, "cpu_minutes": round(seconds / 60, 1)}))
 

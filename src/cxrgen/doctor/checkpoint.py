@@ -28,11 +28,11 @@ from cxrgen.llava_med.tensor_names import (
 from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder, has_chat_template
 from cxrgen.model.conversation import recorded_format
 from cxrgen.model.families import LlavaFamily
+from cxrgen.model.lite_tower import OWN_ENCODERS
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
 from cxrgen.model.templates import CHAT
-from cxrgen.model.lite_tower import OWN_ENCODERS
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
 STOCK, V1, V15, DELTA, BASE = (

@@ -32,8 +32,11 @@ from cxrgen.text.prompts import IMAGE
 
 # The hidden layer that is read, by model_type of the vision encoder's configuration.
 _LAYERS = {
-    **{"clip_vision_model": -2, "dinov2": -1, "siglip_vision_model": -1},
-    **{ConvTowerConfig.model_type: -1, LiteTowerConfig.model_type: -1},
+    "clip_vision_model": -2,
+    "dinov2": -1,
+    "siglip_vision_model": -1,
+    ConvTowerConfig.model_type: -1,
+    LiteTowerConfig.model_type: -1,
 }
 
 

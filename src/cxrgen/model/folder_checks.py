@@ -37,7 +37,9 @@ _BOUNDS = {  # smallest and largest value of whole numbers in config.json and th
     "tokens": (1, 65_536),
 }
 CLASS_TOKENS = {  # before the tokens of the patches
-    **{"clip_vision_model": 1, "dinov2": 1, "siglip_vision_model": 0},
+    "clip_vision_model": 1,
+    "dinov2": 1,
+    "siglip_vision_model": 0,
     LiteTowerConfig.model_type: 0,
 }
 _COMPUTED = ("inv_freq", "position_ids", "num_batches_tracked")  # that old files hold though the model computes them

@@ -1,9 +1,9 @@
 """EfficientNet-Lite0 as a vision encoder: a network for photographs of 3.4 million parameters, for a CPU.
 
 Its layers are depthwise convolutions between 1 x 1 ones (Tan and Le 2019; the Lite variant has no attention over
-channels). Weights learnt on ImageNet are packaged (`pip_weights`). A few hundred X-rays cannot replace the statistics of
-a million photographs, so batch normalisation keeps the packaged ones, in training too. The price: three channels of
-which an X-ray fills one, and a token for every 32 x 32 pixels. `import cxrgen.model` registers it.
+channels). Weights learnt on ImageNet are packaged (`pip_weights`). A few hundred X-rays cannot replace the statistics
+of a million photographs, so batch normalisation keeps the packaged ones, in training too. The price: three channels
+that an X-ray fills alike, and a token for every 32 x 32 pixels. `import cxrgen.model` registers it.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class ModelConfig:
     )
     vision_tower: str = _option(
         "",
-        "vision encoder that replaces the checkpoint's own, or is joined to --language_model; efficientnet-lite0 is the "
-        "packaged one",
+        "vision encoder that replaces the checkpoint's own, or is joined to --language_model; "
+        "efficientnet-lite0 is the packaged one",
         metavar="DIR",
     )
     pretrain_mm_mlp_adapter: str = _option("", "projector weights to start from (.bin, .safetensors)", metavar="FILE")
