@@ -233,9 +233,8 @@ def main() -> None:
         folders[seed] = run.ablate(list(CONTROLS)[-1], ARMS)
     print(arm_tables(folders))
     if options.controls in runs:
-        print(
-            f"\nControls, seed {options.controls}:\n\n{control_table(runs[options.controls], folders[options.controls])}"
-        )
+        seed = options.controls
+        print(f"\nControls, seed {seed}:\n\n{control_table(runs[seed], folders[seed])}")
     seconds = sum(sum(read_json(run.folder / "steps.json").values()) for run in runs.values())
     print(json.dumps({"name": "context", "seeds": seeds, "cpu_minutes": round(seconds / 60, 1)}))
 
