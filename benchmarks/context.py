@@ -41,14 +41,14 @@ OTHERS = {
     "bleu_4": "BLEU-4",
     "rouge_l": "ROUGE-L",
 }
-STUDIES = {True: ("60", "30"), False: ("3000", "300")}  # quick or not: for training, for testing
+STUDIES = {True: ("60", "30"), False: ("2400", "240")}  # quick or not: for training, for testing
 MODEL = (
-    *("--image_size", "64", "--image_tokens", "4", "--hidden_size", "192", "--vocabulary", "600"),
+    *("--image_size", "64", "--image_tokens", "4", "--layers", "2", "--hidden_size", "128", "--vocabulary", "400"),
     *("--threads", os.environ.get("OMP_NUM_THREADS", "2"), "--view_dropout", "0.1", "--context", ",".join(PARTS)),
 )
 STEPS = {
     True: ("--tower_steps", "20", "--text_steps", "2", "--max_steps", "20"),
-    False: ("--tower_steps", "1200", "--text_steps", "100", "--max_steps", "1800"),
+    False: ("--tower_steps", "800", "--text_steps", "0", "--max_steps", "1600", "--learning_rate", "2e-3"),
 }
 DROPOUT = ("--context_dropout", "0.3")
 CONTROLS = {  # name -> flags of training beyond those of every model; the first three differ in one thing each

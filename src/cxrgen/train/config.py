@@ -210,7 +210,15 @@ class WarmupConfig:
     )
     tower_weight_decay: float = _option(0.02, "AdamW's weight decay in these steps", at_least=0)
     tower_learning_rate: float = _option(1.5e-3, "peak learning rate of these steps", at_least=0)
+    tower_probe: bool = _option(
+        False, "keep the vision encoder as it is and solve for its labels by ridge regression; --tower_steps 0"
+    )
     text_steps: int = _option(0, "steps on texts alone before images are shown, for a new language model", at_least=0)
+
+    @property
+    def on_labels(self) -> bool:
+        """Whether the vision encoder is trained or probed on labels."""
+        return bool(self.tower_steps or self.tower_probe)
 
 
 @dataclass(frozen=True)
