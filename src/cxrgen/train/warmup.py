@@ -119,6 +119,7 @@ def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: Warm
 def probe_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], seed: int) -> WarmUp:
     """A head for the checkpoint's vision encoder, which stays as it is. Raises InputError as `warm_up_tower` does."""
     names, targets = _common_labels(sets)
+    checkpoint.model.model.vision_tower.eval()
     images, view_index = _images(sets, checkpoint.processor.image_processor, checkpoint.format)
     with torch.no_grad():
         slices = torch.split(view_index, _AT_ONCE)
