@@ -1,11 +1,7 @@
-"""Commands that load a model, whole: full disks, closed streams and plain terminals end in one line.
-
-torch is imported once and every run is a fork of this process: its streams and limits are its own.
-"""
+"""Commands that load a model, whole: full disks, closed streams and plain terminals end in one line."""
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import shutil
@@ -14,12 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from tests.forked import exit_code, start, unchanged
 from tests.llava_med.test_merge import BASE_CONFIG, add_tokens
 from tests.model.made import V1_CONFIG, filled, language_shapes, write_folder
 from tests.train.material import write_llava, write_prepared
-
-from cxrgen.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 TRAIN = "train --model_name_or_path llava --data_path set --train_modules lora --max_steps 2 --save_steps 1 --threads 1"
@@ -37,28 +31,15 @@ COMMANDS = {
 WRITING = [name for name in COMMANDS if name != "doctor"]
 
 
-def fork(words: str, change: Callable[[], None] = lambda: None, out: int | None = None) -> tuple[int, str]:
+def fork(words: str, change: Callable[[], None] = unchanged, out: int | None = None) -> tuple[int, str]:
     """Exit code and stderr of a command in a process of its own, after `change`; stdout goes to `out`."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 97
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY) if out is None else out, 1)
-            os.dup2(writing, 2)
-            sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="ascii")
-            sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="ascii", line_buffering=True)
-            torch.set_num_threads(1)
-            change()
-            code = main(words.split())
-            for stream in filter(None, (sys.stdout, sys.stderr)):
-                stream.flush()
-        finally:
-            os._exit(code)
+    with open(os.devnull, "wb") as nothing:
+        child = start(words.split(), nothing.fileno() if out is None else out, writing, change, encoding="ascii")
     os.close(writing)
     with open(reading, "rb") as file:
         said = file.read().decode()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+    return exit_code([child]), said
 
 
 @pytest.fixture(scope="module")

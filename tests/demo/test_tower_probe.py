@@ -15,19 +15,6 @@ from cxrgen.phantom.findings import NAMES
 SIZES = {"train": 600, "valid": 100, "test": 200}
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tower of a few steps on a few plain phantoms."""
-    out = tmp_path_factory.mktemp("probe")
-    phantom, prepared = str(out / "phantom"), str(out / "prepared")
-    made = ("--studies", "240", "--test-studies", "60", "--seed", "3", "--style", "plain", "--workers", "1")
-    assert main(["phantom", "--out", phantom, *made]) == 0
-    assert main(["prepare", phantom, "--out", prepared, "--text-file", f"{phantom}/truth/test_reports.csv"]) == 0
-    few = ("--tower_steps", "20", "--text_steps", "1", "--max_steps", "1", "--vocabulary", "400")
-    assert main(["train", "tiny", "--data_path", prepared, "--output_dir", str(out / "model"), *few]) == 0
-    return out
-
-
 @pytest.mark.slow
 def test_f1_of_every_finding_from_either_view_and_both(trained: Path) -> None:
     read = read_set(trained / "model", trained / "prepared")

@@ -5,21 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.forked import cxrgen
 
 pytestmark = pytest.mark.slow
-
-
-def cxrgen(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cxrgen", *map(str, words)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
-    assert result.returncode == code, result.stderr
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cxrgen.cli import main
-from cxrgen.core.records import read_studies
+from cxrgen.core.records import Study, View, read_studies, write_studies
 from cxrgen.prepare.export_data import TOOLS
 from cxrgen.prepare.export_forms import FORMS
 from cxrgen.text.llava_json import read_conversations
@@ -104,7 +104,72 @@ def test_parquet_holds_pictures_and_their_types(prepared: Path, tool: str) -> No
             assert content.count("<image>") == 2
 
 
+@pytest.fixture
+def followed(tmp_path: Path, write_image: Callable[..., Path]) -> Path:
+    """Two studies of one patient, a week apart; names and texts of many alphabets."""
+    studies = []
+    for number, (name, before) in enumerate((("Ж-0001", None), ("Ж-0002", "Ж-0001"))):
+        path = f"images/x/{number} é「胸」.png"
+        write_image(tmp_path / "followed" / path, number)
+        study = Study(
+            name, "Пациент", "train", f"2020010{1 + 7 * number}", (View(path, "frontal"),),
+            {"indication": "Käse\u2028Husten?", "history": "Fièvre"}, "Herz normal groß. 心影不大。", before,
+        )  # fmt: skip
+        studies.append(study)
+    write_studies(tmp_path / "followed" / "studies.parquet", studies)
+    return tmp_path / "followed"
+
+
+@pytest.mark.parametrize("tool", ["ms-swift", "llama-factory", "llava"])
+def test_context_and_images_of_the_study_before_are_exported(followed: Path, tool: str) -> None:
+    out = exported(followed, tool, "--context", "indication,prior-report,prior-images,gap")
+    if tool == "ms-swift":
+        rows = [json.loads(line) for line in (out / "train.jsonl").read_text().split("\n") if line]
+    else:
+        rows = json.loads((out / "train.json").read_text())
+    assert len(rows) == 2, "what some call a line end is text"
+    if tool == "llava":
+        turns, images = [turn["value"] for turn in rows[1]["conversations"]], rows[1]["image"]
+    else:
+        turns, images = [turn["content"] for turn in rows[1]["messages"]], rows[1]["images"]
+    assert turns == [
+        "Frontal: <image>\nPrior frontal image, 7 days earlier: <image>\nIndication: Käse Husten?\n"
+        "Prior report, 7 days earlier: Herz normal groß. 心影不大。\nWrite the report.",
+        "Herz normal groß. 心影不大。",
+    ]
+    assert [Path(image).name for image in images] == ["1 é「胸」.png", "0 é「胸」.png"]
+    assert all(Path(image).is_file() for image in images)
+
+
+def test_parquet_names_the_images_of_the_study_before(followed: Path) -> None:
+    out = exported(followed, "hf-datasets", "--context", "prior-images")
+    first, second = pq.read_table(out / "data" / "train-00000-of-00001.parquet").to_pylist()
+    assert (first["views"], second["views"]) == (["frontal"], ["frontal", "prior"])
+    assert first["images"][0]["bytes"] == second["images"][1]["bytes"]
+    assert (second["study_id"], second["subject_id"]) == ("Ж-0002", "Пациент")
+    assert second["indication"] == "Käse\u2028Husten?"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trl"], ["hf-datasets"], ["ms-swift", "--copy-images"], ["shards"], ["shards", "--shard-format", "parquet"],
+    ],
+)  # fmt: skip
+def test_an_image_that_has_changed_is_not_exported(
+    prepared: Path, tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run over the export would refuse it, and could not say that the set is at fault."""
+    image = next((prepared / "images").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:-20])
+    assert main(["export-data", str(prepared), "--to", *words, "--out", str(tmp_path / "x")]) == 1
+    assert f"{image.name}: has changed since it was prepared; prepare the set again" in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_what_cannot_be_exported(prepared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--context", "priors", "--out", str(tmp_path / "x")]
+    assert main(["export-data", str(prepared), "--to", "llava", *words]) == 2
     assert main(["export-data", str(prepared), "--to", "swift", "--out", str(tmp_path / "x")]) == 2
     assert "ms-swift" in capfd.readouterr().err, "the nearest name"
     out = exported(prepared, "llava")

@@ -117,12 +117,15 @@ def write_conversations(folder: Path, count: int = 8) -> Path:
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")  # torchrun, whether or not its folder is on the path
 
 
-def cxrgen(*words: object, code: int | None = 0, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*(launcher or (sys.executable, "-m", "cxrgen")), *map(str, words)]
+def torchrun(
+    *words: object, options: tuple[str, ...] = ("--standalone", "--nproc_per_node=2")
+) -> subprocess.CompletedProcess[str]:
+    """Processes by torchrun itself."""
+    command = [*TORCHRUN, *options, *map(str, words)]
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    assert code is None or result.returncode == code, result.stderr
+    assert result.returncode == 0, result.stderr
     return result
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.material import TORCHRUN, assert_equal, cxrgen, small, weights
+from tests.forked import cxrgen
+from tests.train.material import assert_equal, small, weights
 
 from cxrgen.train import stages
 from cxrgen.train.config import TrainableConfig
@@ -91,7 +92,7 @@ def test_two_processes(llava: Path, prepared: Path, tmp_path: Path, sharding: tu
         pytest.skip("the processor has no bfloat16")
     words = ("train", "--model_name_or_path", llava, "--data_path", prepared, "--version", "v1", "--max_steps", 3)
     words += ("--train_modules", "projector", "--bf16", "--output_dir", tmp_path / "run", *sharding)
-    cxrgen(*words, launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen"))
+    cxrgen(*words, processes=2)
     before, after = load_file(llava / "model.safetensors"), weights(tmp_path / "run")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if "projector" in name}

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.train.material import SENTENCES, TORCHRUN, assert_equal, cxrgen, small, weights
+from tests.forked import cxrgen
+from tests.train.material import SENTENCES, assert_equal, small, weights
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.train.checkpoints import checkpoints
@@ -145,10 +146,9 @@ def test_tensorboard_reads_what_was_logged(prepared: Path, tmp_path: Path) -> No
 def test_a_sharded_model_writes_reports_while_training(llava: Path, prepared: Path, tmp_path: Path) -> None:
     words = ("train", "--model_name_or_path", llava, "--data_path", prepared, "--version", "v1", "--max_steps", 3)
     words += ("--eval_strategy", "steps", "--eval_steps", 1, "--eval_studies", 2, "--eval_max_new_tokens", 4)
-    launcher = (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
     one = (*words, "--per_device_train_batch_size", 8, "--output_dir", tmp_path / "one")
     two = (*words, "--per_device_train_batch_size", 4, "--output_dir", tmp_path / "two", "--fsdp", "full_shard")
     cxrgen(*one)
-    cxrgen(*two, launcher=launcher)
+    cxrgen(*two, processes=2)
     for first, second in zip(log(tmp_path / "one", "eval_loss"), log(tmp_path / "two", "eval_loss"), strict=True):
         assert first == pytest.approx(second, rel=1e-5)

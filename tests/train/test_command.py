@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.forked import cxrgen
 from tests.train.material import (
     SENTENCES,
-    TORCHRUN,
-    cxrgen,
     opened,
     small,
+    torchrun,
     weights,
     write_conversations,
     write_llava,
@@ -60,8 +60,8 @@ def test_the_original_command(tmp_path: Path) -> None:
     data = write_conversations(tmp_path / "data", 60)
     places = {"model": model, "data": data, "images": data.parent / "images", "out": tmp_path / "out"}
     words = README_COMMAND.format(**places).split()
-    launcher = (*TORCHRUN, "--nnodes=1", "--nproc_per_node=2", "--master_port=25001", "-m", "cxrgen")
-    result = cxrgen("train", *words, launcher=launcher)
+    options = ("--nnodes=1", "--nproc_per_node=2", "--master_port=25001")
+    result = torchrun("-m", "cxrgen", "train", *words, options=options)
     assert "--lazy_preprocess changes nothing here" in result.stderr
     assert "1 of 60 items left out (1 image-missing)" in result.stderr
     assert not any(sentence in result.stderr for sentence in SENTENCES)

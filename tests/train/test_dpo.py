@@ -20,11 +20,12 @@ from cxrgen.core.records import read_studies
 from cxrgen.metrics.consensus import read_utility
 from cxrgen.model.checkpoint import open_checkpoint
 from cxrgen.model.families import family_of
-from cxrgen.train.config import DataConfig, PreferenceConfig, TrainConfig, make_config
+from cxrgen.train.config import DataConfig, TrainConfig, make_config
 from cxrgen.train.data import SftData, read_sft_data
 from cxrgen.train.dpo import encode_pairs, preference_losses, token_log_probabilities, weighted_sums
 from cxrgen.train.pipeline import train
 from cxrgen.train.preferences import pairs_of_candidates, pairs_of_patients, read_pairs
+from cxrgen.train.second_stages import PreferenceConfig
 
 ROWS, LENGTH, WORDS = 6, 9, 11  # three pairs
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.material import TORCHRUN, Gradients, assert_close, cxrgen, small
+from tests.forked import cxrgen
+from tests.train.material import Gradients, assert_close, small
 
 from cxrgen.model.batches import IGNORE, Sample, collate, pack
 from cxrgen.model.checkpoint import open_checkpoint
@@ -146,9 +147,6 @@ def test_the_order_of_samples_does_not_know_processes() -> None:
     assert sorted(name for step in expected[:3] for name in step) == sorted(str(n) for n in range(22))
 
 
-PROCESSES = (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
-
-
 def command(llava: Path, prepared: Path, out: Path, *more: object) -> tuple[object, ...]:
     return (
         *("train", "--model_name_or_path", llava, "--data_path", prepared, "--output_dir", out),
@@ -191,13 +189,13 @@ def test_two_processes_are_one(
 ) -> None:
     """Gradients and losses; a checkpoint of either is resumed by the other."""
     out = tmp_path / "two"
-    cxrgen(*command(llava, prepared, out, "--train_modules", "full", *sharding), launcher=PROCESSES)
+    cxrgen(*command(llava, prepared, out, "--train_modules", "full", *sharding), processes=2)
     assert_close(first_gradients(out), first_gradients(alone))
     assert losses(out) == pytest.approx(losses(alone), rel=1e-5)
     one = broken_off(out, tmp_path / "one", 3)
     cxrgen(*command(llava, prepared, one, "--train_modules", "full", "--resume"))
     two = broken_off(alone, tmp_path / "again", 3)
-    cxrgen(*command(llava, prepared, two, "--train_modules", "full", "--resume", *sharding), launcher=PROCESSES)
+    cxrgen(*command(llava, prepared, two, "--train_modules", "full", "--resume", *sharding), processes=2)
     for resumed in (one, two):
         assert losses(resumed) == pytest.approx(losses(alone), rel=1e-5)
 
@@ -209,9 +207,9 @@ def test_text_only_batches_on_one_of_two_processes(tmp_path: Path, llava: Path) 
 
     data = write_conversations(tmp_path / "data", 6)
     more = ("--max_rejects", 0.5, "--image_folder", tmp_path / "data" / "images", "--train_modules", "full")
-    for name, launcher in (("one", ()), ("two", PROCESSES)):
+    for name, processes in (("one", 1), ("two", 2)):
         words = command(llava, data, tmp_path / name, *more, "--per_device_train_batch_size", 1)
-        cxrgen(*words, launcher=launcher)
+        cxrgen(*words, processes=processes)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.material import assert_equal, cxrgen, small
+from tests.forked import cxrgen
+from tests.train.material import assert_equal, small
 
 from cxrgen.cli import main
 from cxrgen.core.errors import InputError

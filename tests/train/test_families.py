@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.forked import cxrgen
 from tests.tiny_models import TINY_MODELS, gemma3, llava, qwen2_5_vl
-from tests.train.material import TORCHRUN, assert_close, assert_equal, cxrgen, weights, write_conversations
+from tests.train.material import assert_close, assert_equal, weights, write_conversations
 
 from cxrgen.core.errors import UsageError
 from cxrgen.model.checkpoint import open_by_chat_template, open_checkpoint
@@ -140,9 +141,6 @@ def test_frozen_weights_in_bf16_change_no_number(
     assert {value.dtype for value in weights(tmp_path / "held").values()} == {torch.float32}
 
 
-PROCESSES = (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
-
-
 def command(model: Path, data: Path, out: Path, *more: object) -> tuple[object, ...]:
     return (
         *("train", "--model_name_or_path", model, "--data_path", data, "--output_dir", out, "--train_modules", "full"),
@@ -164,7 +162,7 @@ def first_gradients(out: Path) -> dict[str, torch.Tensor]:
 def test_two_processes_are_one(name: str, sharding: tuple[str, ...], prepared: Path, tmp_path: Path) -> None:
     model = TINY_MODELS[name](tmp_path / name)
     cxrgen(*command(model, prepared, tmp_path / "one"))
-    cxrgen(*command(model, prepared, tmp_path / "two", *sharding), launcher=PROCESSES)
+    cxrgen(*command(model, prepared, tmp_path / "two", *sharding), processes=2)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert_close(first_gradients(tmp_path / "two"), first_gradients(tmp_path / "one"), 2e-5)
 
@@ -174,5 +172,5 @@ def test_text_only_batches_on_one_of_two_processes(qwen: Path, tmp_path: Path) -
     data = write_conversations(tmp_path / "data", 6)
     more = ("--max_rejects", 0.5, "--image_folder", tmp_path / "data" / "images", "--per_device_train_batch_size", 1)
     cxrgen(*command(qwen, data, tmp_path / "one", *more))
-    cxrgen(*command(qwen, data, tmp_path / "two", *more, "--fsdp", "full_shard"), launcher=PROCESSES)
+    cxrgen(*command(qwen, data, tmp_path / "two", *more, "--fsdp", "full_shard"), processes=2)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.forked import cxrgen
 from tests.tiny_models import gemma3, llava, qwen3_vl
-from tests.train.material import cxrgen
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 

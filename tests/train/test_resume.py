@@ -8,20 +8,23 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.forked import cxrgen
 from tests.train.material import Crash, assert_equal, at_step, crash, small, weights, write_prepared
 
 from cxrgen.core.errors import InputError, Interrupted
 from cxrgen.core.folders import locked
+from cxrgen.train import checkpoints as module
+from cxrgen.train import pipeline
+from cxrgen.train import run as command
+from cxrgen.train.callbacks import RunCallback
 from cxrgen.train.checkpoints import checkpoints
 from cxrgen.train.pipeline import train
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -56,32 +59,22 @@ def test_loader_workers_change_nothing(unbroken: Path, prepared: Path, tmp_path:
     assert losses(tmp_path / "run") == losses(unbroken)
 
 
-DRIVER = """
-import os, re, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[4])
-import cxrgen.train.checkpoints as module
-from tests.train.material import small
-from cxrgen.train.pipeline import train
-save = module.write_gathered
-def cut(path, tensors):
-    if re.search(sys.argv[3], str(path)):
-        save(path, tensors)
-        with open(path, "r+b") as file:
-            file.truncate(1000)
-        os.kill(os.getpid(), signal.SIGKILL)
-    save(path, tensors)
-module.write_gathered = cut
-train(small(Path(sys.argv[1]), Path(sys.argv[2]), dataloader_num_workers=2, lora_dropout=0.0))
-"""
-
-
 @pytest.mark.slow
-def test_kill_9_while_a_checkpoint_is_written(prepared: Path, tmp_path: Path) -> None:
+def test_kill_9_while_a_checkpoint_is_written(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "run"
-    words = [sys.executable, "-c", DRIVER, prepared, out, r"checkpoint-6\.\d+\.tmp/optimizer", ROOT]
-    killed = subprocess.run([*map(str, words)], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    write = module.write_gathered
+
+    def killed(path: Path, tensors: Any) -> None:
+        write(path, tensors)
+        if re.search(r"checkpoint-6\.\d+\.tmp/optimizer", str(path)):
+            os.truncate(path, 1000)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    config = small(prepared, out, dataloader_num_workers=2, lora_dropout=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "resolve", lambda options: config)
+        patch.setattr(module, "write_gathered", killed)
+        cxrgen("train", code=-signal.SIGKILL)
     assert [step for step, _ in checkpoints(out)] == [2, 4]
     assert list(out.glob(".checkpoint-6.*.tmp"))
     train(small(prepared, out, lora_dropout=0.0, resume=True))
@@ -255,66 +248,43 @@ def test_two_runs_on_one_folder(prepared: Path, tmp_path: Path) -> None:
         train(small(prepared, tmp_path / "run"))
 
 
-NO_ROOM = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-from tests.train.material import small
-from cxrgen.cli import main
-import cxrgen.train.run as command
-import cxrgen.train.pipeline as run
-args = small(Path(sys.argv[1]), Path(sys.argv[2]), max_steps=2, save_strategy="no")
-def limited(function, size):
-    def inner(*given, **named):
+def limited(function: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """The function on a disk that is full: a limit on file size fails a write in the same way."""
+
+    def inner(*given: Any, **named: Any) -> Any:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         return function(*given, **named)
+
     return inner
-name, size = sys.argv[4].split(":")
-setattr(run, name, limited(getattr(run, name), int(size)))
-command.resolve = lambda options: args
-sys.exit(main(["train"]))
-"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["write_recipe:100", "train_on_images:100", "save_model:20000", "save_model:1500"])
-def test_no_room_is_one_line_wherever_it_is_met(prepared: Path, tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("write_recipe", 100), ("train_on_images", 100), ("save_model", 20_000), ("save_model", 1_500)],
+)
+def test_no_room_is_one_line_wherever_it_is_met(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
     """The recipe, the log, the weights, the tokenizer."""
-    words = [sys.executable, "-c", NO_ROOM, str(prepared), str(tmp_path / "run"), str(ROOT), where]
-    result = subprocess.run(words, capture_output=True, text=True)
-    assert result.returncode == 1, result.stderr
+    config = small(prepared, tmp_path / "run", max_steps=2, save_strategy="no")
+    monkeypatch.setattr(command, "resolve", lambda options: config)
+    monkeypatch.setattr(pipeline, name, limited(getattr(pipeline, name), size))
+    result = cxrgen("train", code=1)
     assert "Traceback" not in result.stderr
     assert "cannot be written" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-from tests.train.material import small
-from cxrgen.cli import main
-from cxrgen.train.callbacks import RunCallback
-import cxrgen.train.run as command
-import cxrgen.train.pipeline as run
-save, args = RunCallback._save, small(Path(sys.argv[1]), Path(sys.argv[2]))
-def full(self, state):
-    if state.step == 4:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    save(self, state)
-RunCallback._save = full
-command.resolve = lambda options: args
-sys.exit(main(["train"]))
-"""
-
-
 @pytest.mark.slow
-def test_a_full_disk_leaves_the_checkpoint_before(prepared: Path, tmp_path: Path) -> None:
-    """A limit on file size fails a write as a full disk does."""
-    assert resource.RLIMIT_FSIZE
-    words = [sys.executable, "-c", FULL_DISK, str(prepared), str(tmp_path / "run"), str(ROOT)]
-    result = subprocess.run(words, capture_output=True, text=True)
-    assert result.returncode == 1, result.stderr
+def test_a_full_disk_leaves_the_checkpoint_before(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, full = RunCallback._save, limited(RunCallback._save, 20_000)
+    config = small(prepared, tmp_path / "run")
+    monkeypatch.setattr(command, "resolve", lambda options: config)
+    monkeypatch.setattr(RunCallback, "_save", lambda self, state: (full if state.step == 4 else save)(self, state))
+    result = cxrgen("train", code=1)
     assert "checkpoint-4: cannot be written, checkpoint-2 stands" in result.stderr.splitlines()[-1]
     assert [path.name for path in (tmp_path / "run").glob("*checkpoint*")] == ["checkpoint-2"]
 

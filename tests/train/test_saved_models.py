@@ -10,16 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.train.material import (
-    TORCHRUN,
-    assert_close,
-    assert_equal,
-    cxrgen,
-    small,
-    weights,
-    write_conversations,
-    write_llava,
-)
+from tests.train.material import assert_close, assert_equal, small, torchrun, weights, write_conversations, write_llava
 from tests.train.train_modes import MODES, SHARDING
 
 from cxrgen.cli import main
@@ -99,7 +90,7 @@ def test_what_stays_frozen_keeps_16_bits(llava: Path, prepared: Path, tmp_path: 
 def test_every_mode_on_two_processes(without_tokens: Path, prepared: Path, tmp_path: Path) -> None:
     """Down to an opened model, which DDP and FSDP2 agree about; the sharded runs' checkpoints are exported too."""
     module = ("-m", "tests.train.train_modes", without_tokens, prepared, tmp_path)
-    cxrgen(*module, launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2"))
+    torchrun(*module)
     for mode in MODES:
         runs = [tmp_path / f"{mode}-{name}" for name in SHARDING]
         (ddp, fsdp) = (tensors(run) for run in runs)

@@ -7,14 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.forked import cxrgen
 from tests.train.material import (
-    TORCHRUN,
     Crash,
     assert_close,
     assert_equal,
     at_step,
     crash,
-    cxrgen,
     small,
     weights,
     write_image,
@@ -201,7 +200,7 @@ def test_two_processes_train_what_one_does(unbroken: Path, sets: tuple[Path, Pat
     recipe = unbroken / "recipe.yaml"
     words = ["train", recipe, "--data_path", *sets, "--output_dir", tmp_path / "run", "--eval_strategy", "no"]
     words += ["--per_device_train_batch_size", 2, "--overwrite_output_dir"]
-    cxrgen(*words, launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen"))
+    cxrgen(*words, processes=2)
     assert_close(weights(tmp_path / "run"), weights(unbroken), within=1e-3)
 
 

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forked import cxrgen
 from tests.tiny_models import gemma3
 from tests.train.material import (
-    TORCHRUN,
     Crash,
     assert_close,
     assert_equal,
     at_step,
     crash,
-    cxrgen,
     opened,
     small,
     weights,
@@ -34,21 +33,31 @@ from cxrgen.train.config import DataConfig
 from cxrgen.train.data import SamplerConfig
 from cxrgen.train.pipeline import train
 from cxrgen.train.preflight import check_run
-from cxrgen.train.streaming import Stream, read_shards
+from cxrgen.train.shards import read_shards
+from cxrgen.train.streaming import Stream
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sharded")
-    write_prepared(folder / "prepared")
-    words = ["--to", "shards", "--out", str(folder / "shards"), "--shard-studies", "5"]
-    assert main(["export-data", str(folder / "prepared"), *words]) == 0
-    return folder / "shards"
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_prepared(tmp_path_factory.mktemp("sharded") / "prepared")
+
+
+def export(prepared: Path, kind: str, shard_studies: int = 1000) -> Path:
+    """The set as shards of a kind, beside it."""
+    out = prepared.parent / kind
+    words = ["--shard-format", kind, "--shard-studies", str(shard_studies), "--out", str(out)]
+    assert main(["export-data", str(prepared), "--to", "shards", *words]) == 0
+    return out
+
+
+@pytest.fixture(scope="module", params=["tar", "parquet"])
+def shards(request: pytest.FixtureRequest, prepared: Path) -> Path:
+    return export(prepared, request.param, 5)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return opened(small(shards, tmp_path_factory.mktemp("run"), vocabulary=320))
+def checkpoint(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return opened(small(prepared, tmp_path_factory.mktemp("run"), vocabulary=320))
 
 
 def stream_of(checkpoint: Any, shards: Path, scratch: Path, **more: Any) -> Stream:
@@ -103,6 +112,25 @@ def test_only_images_of_the_present_windows_are_unpacked(checkpoint: Any, shards
         assert len(list(tmp_path.iterdir())) <= 3, count
 
 
+def test_both_kinds_show_the_studies_of_the_folder(checkpoint: Any, tmp_path: Path) -> None:
+    """The same batches of the same images; their bytes, and so their pixels, are the prepared set's."""
+    prepared = write_prepared(tmp_path / "prepared", train=6, valid=0)
+    stored = {
+        study.study_id: [(prepared / view.path).read_bytes() for view in study.views]
+        for study in read_studies(prepared)
+    }
+    shown = {}
+    for kind in ("tar", "parquet"):
+        stream = stream_of(checkpoint, export(prepared, kind, 4), tmp_path / "scratch" / kind)
+        samples = [sample for batch in islice(stream.micro_batches(SamplerConfig(2, seed=1)), 3) for sample in batch]
+        shown[kind] = [
+            (each.id, each.input_ids, [(stream.scratch / name).read_bytes() for name in each.images])
+            for each in samples
+        ]
+    assert shown["tar"] == shown["parquet"]
+    assert {name: images for name, _, images in shown["parquet"]} == stored
+
+
 # --- shards that cannot be used ---
 
 
@@ -112,10 +140,16 @@ def copied(shards: Path, tmp_path: Path) -> Path:
 
 
 def test_a_shard_that_is_cut_or_missing_is_named_before_training(copied: Path) -> None:
-    shard = copied / "train-00001.tar"
-    shard.write_bytes(shard.read_bytes()[:-512])
-    with pytest.raises(InputError, match=r"train-00001\.tar: missing, or not as long as shards\.json says"):
+    shard = next(copied.glob("train-00001.*"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-512])
+    with pytest.raises(InputError, match=rf"{shard.name}: missing, or not as long as shards\.json says"):
         read_shards(copied, "train")
+    for damaged in (bytes(len(content)), b"\xff" * len(content), content[512:] + content[:512]):
+        shard.write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"{shard.name}: (no whole|an empty) .*; copy or export it again"):
+            read_shards(copied, "train")
+    shard.unlink()
     with pytest.raises(InputError, match="no shard of split test"):
         read_shards(copied, "test")
     (copied / "shards.json").write_text("{}")
@@ -124,15 +158,14 @@ def test_a_shard_that_is_cut_or_missing_is_named_before_training(copied: Path) -
 
 
 def test_a_record_that_changed_is_found_when_it_is_read(checkpoint: Any, copied: Path, tmp_path: Path) -> None:
-    for shard in copied.glob("train-*.tar"):
-        data = bytearray(shard.read_bytes())
-        data[: len(data)] = data.replace(b'"study_id"', b'"study_ix"')
-        shard.write_bytes(data)
-    with pytest.raises(InputError, match="is missing or no study; export the shard again"):
+    for shard in copied.glob("train-*"):
+        shard.write_bytes(shard.read_bytes().replace(b'"study_id"', b'"study_ix"'))
+    with pytest.raises(InputError, match=r"train-0000\d\.\w+: .*; (copy or )?export (it|the shard) again"):
         seen(stream_of(checkpoint, copied, tmp_path / "scratch"), SamplerConfig(4), 1)
 
 
-def test_an_image_that_changed_is_found_when_it_is_read(checkpoint: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_an_image_that_changed_is_found_when_it_is_read(checkpoint: Any, tmp_path: Path, kind: str) -> None:
     prepared = write_prepared(tmp_path / "prepared", train=4, valid=0)
     studies = read_studies(prepared)
     with_hashes = [
@@ -143,12 +176,11 @@ def test_an_image_that_changed_is_found_when_it_is_read(checkpoint: Any, tmp_pat
         for study in studies
     ]
     write_studies(prepared / "studies.parquet", with_hashes)
-    assert main(["export-data", str(prepared), "--to", "shards", "--out", str(tmp_path / "shards")]) == 0
-    assert seen(stream_of(checkpoint, tmp_path / "shards", tmp_path / "good"), SamplerConfig(4), 1)
-    shard = tmp_path / "shards" / "train-00000.tar"
+    shard = export(prepared, kind) / f"train-00000.{kind}"
+    assert seen(stream_of(checkpoint, shard.parent, tmp_path / "good"), SamplerConfig(4), 1)
     shard.write_bytes(shard.read_bytes().replace(b"IDAT", b"IDAX"))
-    with pytest.raises(InputError, match=r"train-00000\.tar: the image at byte \d+ has changed"):
-        seen(stream_of(checkpoint, tmp_path / "shards", tmp_path / "bad"), SamplerConfig(4), 1)
+    with pytest.raises(InputError, match=rf"{shard.name}: (the image \d+\.0\.png has changed|no whole Parquet file)"):
+        seen(stream_of(checkpoint, shard.parent, tmp_path / "bad"), SamplerConfig(4), 1)
 
 
 def test_studies_that_do_not_fit_are_counted_against_the_limit(checkpoint: Any, shards: Path, tmp_path: Path) -> None:
@@ -171,9 +203,9 @@ def test_what_needs_the_whole_set_is_refused(settings: dict[str, Any], said: str
         check_run(small(shards, tmp_path / "run", **settings))
 
 
-def test_a_prepared_folder_is_not_streamed(shards: Path, tmp_path: Path) -> None:
+def test_a_prepared_folder_is_not_streamed(shards: Path, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cxrgen export-data PREPARED --to shards"):
-        check_run(small(shards.parent / "prepared", tmp_path / "run", streaming=True))
+        check_run(small(prepared, tmp_path / "run", streaming=True))
     assert main(["plan", "--data_path", str(shards), "--streaming"]) == 2
 
 
@@ -183,9 +215,9 @@ SETTINGS: dict[str, Any] = {"streaming": True, "streaming_window": 8, "view_drop
 
 
 @pytest.fixture(scope="module")
-def unbroken(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unbroken(shards: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("unbroken") / "run"
-    valid = {"eval_strategy": "steps", "eval_steps": 4, "eval_data_path": str(shards.parent / "prepared")}
+    valid = {"eval_strategy": "steps", "eval_steps": 4, "eval_data_path": str(prepared)}
     train(small(shards, out, **SETTINGS, **valid, eval_studies=2, eval_reports=False))
     return out
 
@@ -228,5 +260,5 @@ def test_a_model_with_its_own_processor_gets_images_when_its_samples_are_made(sh
 def test_two_processes_train_what_one_does(unbroken: Path, tmp_path: Path) -> None:
     words = ["train", unbroken / "recipe.yaml", "--output_dir", tmp_path / "run", "--eval_strategy", "no"]
     words += ["--per_device_train_batch_size", 2]
-    cxrgen(*words, launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen"))
+    cxrgen(*words, processes=2)
     assert_close(weights(tmp_path / "run"), weights(unbroken), within=1e-3)

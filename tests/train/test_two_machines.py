@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.material import TORCHRUN, assert_equal, cxrgen, small, weights
+from tests.forked import cxrgen
+from tests.train.material import TORCHRUN, assert_equal, small, weights
 
 from cxrgen.core.errors import InputError
 from cxrgen.train.checkpoints import checkpoints
@@ -62,7 +63,7 @@ def child_of(process: subprocess.Popen[str]) -> int:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for torchrun's processes in /proc")
 def test_a_killed_process_and_the_same_result(llava: Path, prepared: Path, tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
-    cxrgen(*arguments(llava, prepared, whole), launcher=(*TORCHRUN, "--standalone", "--nproc_per_node=2"))
+    cxrgen(*arguments(llava, prepared, whole)[2:], processes=2)
     both = machines(arguments(llava, prepared, run))
     deadline = time.monotonic() + 120
     while not checkpoints(run) and time.monotonic() < deadline:

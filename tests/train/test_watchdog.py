@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.train.material import TORCHRUN, cxrgen
+from tests.train.material import TORCHRUN, torchrun
 
 SCRIPT = """
 import os, sys, time
@@ -69,8 +69,7 @@ def test_a_busy_rank_is_not_missed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_ends_in_good_order(prepared: Path, tmp_path: Path) -> None:
-    launcher = (*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "cxrgen")
     sizes = ("--image_size", 32, "--image_tokens", 2, "--vocabulary", 320, "--layers", 1, "--hidden_size", 32)
-    words = ("train", "--data_path", prepared, "--output_dir", tmp_path / "run", "--max_steps", 2, "--heads", 2)
-    cxrgen(*words, *sizes, "--watchdog_seconds", 20, launcher=launcher)
+    words = ("-m", "cxrgen", "train", "--data_path", prepared, "--output_dir", tmp_path / "run", "--max_steps", 2)
+    torchrun(*words, *sizes, "--heads", 2, "--watchdog_seconds", 20)
     assert (tmp_path / "run" / "training.json").is_file()

@@ -39,8 +39,8 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     except Exception as error:
         if not disk_is_full(error):
             raise
-        known = error if isinstance(error, OSError) else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise OSError(known.errno, known.strerror, str(target)) from None
+        number = (isinstance(error, OSError) and error.errno) or errno.ENOSPC
+        raise OSError(number, os.strerror(number), str(target)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -23,7 +23,7 @@ SCHEMA_VERSION = 4
 # version -> the columns that it did not have; a view's own fields have defaults
 _READ = {"1": {"sex", "age", "boxes"}, "2": {"boxes"}, "3": set[str](), "4": set[str]()}
 SPLITS = ("train", "valid", "test")
-SHARDS, SHARDS_FORM = "shards.json", 1  # the list of a set's tar shards, and the version of their form
+SHARDS, SHARDS_FORM = "shards.json", 1  # the list of a set's shards, and the version of their form
 FRONTAL, LATERAL, OTHER, UNKNOWN = "frontal", "lateral", "other", "unknown"
 
 
@@ -104,6 +104,7 @@ class Prediction:
     study_id: str
     report: str
     log_probability: float | None = None  # of a token, the mean over the report's, where it was asked for
+    tokens: tuple[int, ...] = field(default=(), compare=False)  # as they were written, the end token too; likewise
 
 
 def _struct(record: type, types: Mapping[Any, Any]) -> list[tuple[str, Any]]:
@@ -128,6 +129,15 @@ def study_schema() -> pa.Schema:
         tuple[Box, ...]: pa.list_(pa.struct(_struct(Box, types))),
     }
     return pa.schema(_struct(Study, of_study), metadata={"cxrgen_schema": str(SCHEMA_VERSION)})
+
+
+@cache
+def shard_schema() -> pa.Schema:
+    """The columns of a Parquet shard: a study's record as a tar shard has it, and its images."""
+    import pyarrow as pa
+
+    image = pa.struct([("path", pa.string()), ("bytes", pa.binary())])
+    return pa.schema([("json", pa.string()), ("images", pa.list_(image))])
 
 
 def write_studies(path: Path, studies: Iterable[Study]) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cxrgen.metrics import Floats, MetricResult
 
 NORMAL = NormalDist().inv_cdf(0.975)  # 95 %, two sides
-_LEAST_FREEDOM = 5.5  # heavier tails than this cannot be told from so few patients
+_LEAST_FREEDOM = 5.5  # heavier tails than this cannot be measured with so few patients
 _ROWS_AT_ONCE = 20_000  # patients whose sums are turned into scores at a time
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrgen.core.errors import unknown
-from cxrgen.metrics import measure, metric_of
+from cxrgen.core.errors import UsageError, unknown
+from cxrgen.metrics import load, measure, measure_nothing, metric_of
 from cxrgen.metrics.consensus import RULE, weighted_names
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.bleu import ORDERS
@@ -81,15 +81,17 @@ def prior_penalty(reports: Sequence[str], references: Sequence[str], studies: St
 def score(name: str, **options: Any) -> Reward:
     """Any registered score as a reward, of each report by itself; `options` are those of its metric's `measure`.
 
-    A score of which less is better counts negatively. What a pair does not have counts as agreement. Raises UsageError
-    for an unknown name.
+    A score of which less is better counts negatively, one that is best at 1 by its distance from 1. What a pair does
+    not have counts as agreement. Raises UsageError for an unknown name.
     """
     metric = metric_of(name)
 
     def reward(reports: Sequence[str], references: Sequence[str], studies: Studies = ()) -> list[float]:
         result = measure(metric, reports, references, **options)
-        sign = -1.0 if result.better(name) == "lower" else 1.0
-        return [float(value) for value in sign * np.nan_to_num(result.per_study()[name], nan=1.0)]
+        values, better = np.nan_to_num(result.per_study()[name], nan=1.0), result.better(name)
+        if better == "nearer_to_1":
+            values = -np.abs(values - 1)
+        return [float(value) for value in (-values if better == "lower" else values)]
 
     reward.__name__ = name
     return reward
@@ -110,6 +112,28 @@ def mixed(text: str) -> Reward:
 
     reward.__name__ = text
     return reward
+
+
+def check_reward(text: str, has_truth: bool) -> None:
+    """Raises UsageError for a mix with unknown names, or one that lacks the true findings or its model's weights."""
+    for _, name in weighted_names(text, "reward"):
+        if name in REWARDS:
+            if name == finding_f1.__name__ and not has_truth:
+                raise UsageError("reward finding_f1 needs the table of true findings: --reward_truth findings.csv")
+            continue
+        _named(name)
+        record = load(metric_of(name))
+        if record.needs_truth:
+            raise UsageError(
+                f"reward {name}: of the scores against true findings, finding_f1 is the one of each report"
+            )
+        if missing := record.lacks({}):
+            raise UsageError(f"reward {name}: {missing}")
+        nothing = measure_nothing(metric_of(name))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores = list(nothing.aggregate(np.ones(nothing.counts.shape[1])))
+        if name not in scores:
+            raise unknown("reward", name, [*REWARDS, *scores])
 
 
 def _named(name: str) -> Reward:

@@ -10,7 +10,7 @@ Shapes: B samples, L tokens of the longest (padded) or of all together (packed),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,12 @@ import torch
 from cxrgen.core.records import Turn
 
 IGNORE = -100
-_A_TOKEN = ("input_ids", "attention_mask", "labels")  # inputs with a value a token, beside those named ..._type_ids
+_A_TOKEN = (
+    "input_ids",
+    "attention_mask",
+    "labels",
+    "weights",
+)  # inputs with a value a token, beside those named ..._type_ids
 BUCKET_BATCHES = 50  # batches whose samples are sorted by length together
 
 
@@ -36,6 +41,7 @@ class Sample:
     labels: Sequence[int]
     images: tuple[str, ...]
     turns: tuple[Turn, ...] = ()  # where the model's own processor makes the batches
+    weights: Sequence[float] = ()  # of the tokens in the loss, where they differ
 
 
 def without_loss(sample: Sample) -> Sample:
@@ -72,7 +78,12 @@ def collate(
         mask[row, columns] = 1
         if sample.labels:
             labels[row, columns] = torch.tensor(sample.labels)
-    return _with_images(samples, image_of, {"input_ids": ids, "attention_mask": mask, "labels": labels})
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    if samples[0].weights:
+        batch["weights"] = torch.zeros((len(samples), length))  # (B, L)
+        for row, sample in enumerate(samples):
+            batch["weights"][row, : len(sample.weights)] = torch.tensor(sample.weights)
+    return _with_images(samples, image_of, batch)
 
 
 def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Tensor]) -> dict[str, Any]:
@@ -91,6 +102,8 @@ def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Te
         # Nothing before a sample predicts its first token.
         "labels": torch.tensor([[label for each in samples for label in (IGNORE, *each.labels[1:])]]),
     }
+    if samples[0].weights:
+        batch["weights"] = torch.tensor([[weight for each in samples for weight in each.weights]])
     return _with_images(samples, image_of, batch)
 
 
@@ -112,6 +125,28 @@ def merge_inputs(rows: Sequence[Mapping[str, torch.Tensor]], pad: int, left: boo
             widest = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values))]
             batch[name] = torch.cat([_filled_up(value, widest) for value in values])
     return batch
+
+
+def answer_ids(answer: Sequence[int], special: Collection[int], pad: int) -> tuple[list[int], list[int]]:
+    """Input ids and labels of an answer as a model wrote it, up to its first special token.
+
+    That token is learnt and never an input: it may be one that stands for an image, and behind it nothing is learnt.
+    """
+    end = next((place + 1 for place, token in enumerate(answer) if token in special), len(answer))
+    labels = list(answer[:end])
+    return [pad if token in special else token for token in labels], labels
+
+
+def with_answer(inputs: Mapping[str, torch.Tensor], answer: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Inputs of one prompt, as a processor gives them, with the tokens of an answer behind it."""
+    tokens = torch.tensor([list(answer)], dtype=torch.long)  # (1, A)
+    follows = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    return {
+        name: torch.cat([value, follows.get(name, torch.zeros_like(tokens)).to(value.dtype)], dim=1)
+        if name in _A_TOKEN or name.endswith("type_ids")
+        else value
+        for name, value in inputs.items()
+    }
 
 
 def _padded(value: torch.Tensor, length: int, filling: int, left: bool) -> torch.Tensor:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.records import Conversation, Turn
-from cxrgen.model.batches import IGNORE, Sample, merge_inputs
+from cxrgen.model.batches import IGNORE, Sample, answer_ids, merge_inputs, with_answer
 from cxrgen.model.chat_template import messages_of
 from cxrgen.model.conversation import Format
 from cxrgen.model.pixels import image_size, open_image
@@ -73,6 +73,16 @@ class ChatFamily:
         labels = self._labels(messages, ids)
         return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images, conversation.turns)
 
+    def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
+        """The question, and these tokens as its answer up to the first special one, which are learnt."""
+        messages = self._messages(conversation.turns[:1], self._blank_images(conversation, folder))
+        prompt = self._inputs(self.blank, messages, prompt=True)["input_ids"][0].tolist()
+        ids, labels = answer_ids(answer, self.special, self.tokenizer.pad_token_id)
+        labels = [IGNORE] * len(prompt) + labels
+        return Sample(
+            conversation.id, array("i", prompt + ids), array("i", labels), conversation.images, conversation.turns[:1]
+        )
+
     def images_fit(self, sample: Sample) -> bool:
         """Whether each image has its tokens; the processor would not have gone on otherwise."""
         return True
@@ -120,11 +130,15 @@ class ChatFamily:
 
     def _row(self, sample: Sample, folder: Path) -> dict[str, torch.Tensor]:
         images = _of_each(lambda path: open_image(path, self.format), sample.images, folder)
-        inputs = self._inputs(self.processor, self._messages(sample.turns, images), prompt=False)
+        asks = speaker_of(sample.turns[-1].role) == HUMAN  # the answer has no text, only tokens
+        inputs = self._inputs(self.processor, self._messages(sample.turns, images), prompt=asks)
+        if asks:
+            inputs = with_answer(inputs, sample.input_ids[inputs["input_ids"].shape[1] :])
         if inputs["input_ids"][0].tolist() != list(sample.input_ids):
             what = "images of an item have other sizes than when the run began; leave the files unchanged"
             raise InputError(what, detail=f"id {sample.id!r}")
-        return {**inputs, "labels": torch.tensor([list(sample.labels)])}
+        weights = {"weights": torch.tensor([list(sample.weights)])} if sample.weights else {}
+        return {**inputs, "labels": torch.tensor([list(sample.labels)]), **weights}
 
     def _blank_row(self) -> dict[str, torch.Tensor]:
         image = Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE))

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import torch
 
 from cxrgen.core.records import Conversation
-from cxrgen.model.batches import Sample, collate, pack
+from cxrgen.model.batches import IGNORE, Sample, answer_ids, collate, pack
 from cxrgen.model.chat import ChatFamily
 from cxrgen.model.checkpoint import Checkpoint
-from cxrgen.model.conversation import encode
+from cxrgen.model.conversation import encode, encode_prompt
 from cxrgen.model.pixels import image_pixels
 from cxrgen.model.templates import CHAT
 
@@ -41,6 +41,9 @@ class ModelFamily(Protocol):
 
     def encode(self, conversation: Conversation, folder: Path) -> Sample:
         """The whole conversation, however long. Raises InputError for one that the model cannot take."""
+
+    def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
+        """The question, and these tokens as its answer, which alone are learnt, up to the first special one."""
 
     def images_fit(self, sample: Sample) -> bool:
         """Whether every image of the sample has its tokens."""
@@ -64,6 +67,13 @@ class LlavaFamily:
     def encode(self, conversation: Conversation, folder: Path) -> Sample:
         ids, labels = encode(conversation.turns, self.tokenizer, self.format, len(conversation.images))
         return Sample(conversation.id, array("i", ids), array("i", labels), conversation.images)
+
+    def answered(self, conversation: Conversation, answer: Sequence[int], folder: Path) -> Sample:
+        images = conversation.images
+        prompt = encode_prompt(conversation.turns[:1], self.tokenizer, self.format, len(images))
+        special = {self.tokenizer.convert_tokens_to_ids(self.format.image_token), *self.tokenizer.all_special_ids}
+        ids, labels = answer_ids(answer, special, self.tokenizer.pad_token_id)
+        return Sample(conversation.id, array("i", prompt + ids), array("i", [IGNORE] * len(prompt) + labels), images)
 
     def images_fit(self, sample: Sample) -> bool:
         image = self.tokenizer.convert_tokens_to_ids(self.format.image_token)

@@ -1,5 +1,5 @@
 """A prepared set in the form that another training tool reads: ms-swift, LLaMA-Factory, TRL, datasets, LLaVA; or as
-tar shards, which `cxrgen train --streaming` and WebDataset read.
+shards, tar or Parquet, which `cxrgen train --streaming` reads (and WebDataset the tar ones).
 
 Each study becomes its images, what is known of it, and the turns of its conversation, worded as `cxrgen train` words
 them. JSON names images by absolute paths into the prepared set (or the export, with --copy-images); Parquet holds them.
@@ -15,14 +15,15 @@ from pathlib import Path
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import SPLITS
-from cxrgen.text.prompts import PROMPTS
+from cxrgen.text.context import NOTHING, PARTS
+from cxrgen.text.prompts import PROMPTS, PromptRule
 
 TOOLS = ("ms-swift", "llama-factory", "trl", "hf-datasets", "llava", "shards")
 _EXAMPLES = """examples:
   cxrgen export-data prepared --to ms-swift --out swift
   cxrgen export-data prepared --to llama-factory --out factory --copy-images
   cxrgen export-data prepared --to hf-datasets --out hub
-  cxrgen export-data prepared --to shards --out shards
+  cxrgen export-data prepared --to shards --shard-format parquet --out shards
 """
 
 
@@ -32,7 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, choices=TOOLS, help="the tool that is to read it")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder for the export")
     parser.add_argument("--prompt", choices=tuple(PROMPTS), default="study", help="wording (default: study)")
-    parser.add_argument("--shard-studies", type=int, default=1000, help="studies of a tar shard (default: 1000)")
+    parser.add_argument(
+        "--context",
+        default="",
+        metavar="PARTS",
+        help=f"what else is stated, with commas: {', '.join(PARTS)}; or {NOTHING} (default: as --prompt has it)",
+    )
+    parser.add_argument("--shard-studies", type=int, default=1000, help="studies of a shard (default: 1000)")
+    parser.add_argument("--shard-format", choices=("tar", "parquet"), default="tar", help="(default: tar)")
     parser.add_argument("--copy-images", action="store_true", help="put the images into the export (JSON tools)")
 
 
@@ -45,15 +53,18 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--shard-studies is at least 1")
     if options.out.resolve() == options.prepared.resolve():
         raise InputError(f"{options.out}: the prepared set itself; choose another --out")
+    if options.context and options.to == "shards":
+        raise UsageError("--to shards: shards hold what any prompt may state; give --context to `cxrgen train`")
+    rule = PromptRule(options.prompt, context=options.context)
     studies = read_studies(options.prepared)
     if options.to == "shards":
         from cxrgen.prepare.shards import write_shards
 
         with new_folder(options.out) as folder:
-            counts = write_shards(folder, studies, options.prepared, options.shard_studies)
+            counts = write_shards(folder, studies, options.prepared, options.shard_studies, options.shard_format)
         return _done(options.out, counts, len(studies))
     form = FORMS[options.to]
-    rows = exported_rows(studies, options.prepared, options.prompt, with_reports=form.needs_reports)
+    rows = exported_rows(studies, options.prepared, rule, with_reports=form.needs_reports)
     if not rows:
         raise InputError(f"{options.prepared}: no study with images and a report, so nothing to export")
     with new_folder(options.out) as folder:

@@ -13,7 +13,6 @@ train, validation and test there, as `datasets` finds them by name.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import replacing, write_json, write_text
 from cxrgen.core.records import SPLITS, Conversation, Study
+from cxrgen.prepare.image_store import stored_bytes
 from cxrgen.text.llava_json import llava_item
 from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, study_conversation
 
@@ -37,6 +37,7 @@ class Exported:
 
     study: Study
     conversation: Conversation
+    sha256: tuple[str, ...]  # of these images as they were prepared; "" where that is unknown
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ class Form:
     holds_images: bool = False  # in the files themselves
 
 
-def exported_rows(studies: Sequence[Study], prepared: Path, prompt: str, with_reports: bool) -> list[Exported]:
+def exported_rows(studies: Sequence[Study], prepared: Path, rule: PromptRule, with_reports: bool) -> list[Exported]:
     """A row for each study with images (and a report, `with_reports`), images as absolute paths.
 
     Raises InputError for an image that is gone.
     """
-    rule = PromptRule(prompt)
     priors = priors_by_rule(studies, rule)
+    hashes = {view.path: view.sha256 for study in studies for view in study.views}
     rows = []
     for study in studies:
         if study.views and (study.report is not None or not with_reports):
@@ -63,7 +64,8 @@ def exported_rows(studies: Sequence[Study], prepared: Path, prompt: str, with_re
             gone = next((path for path in paths if not Path(path).is_file()), "")
             if gone:
                 raise InputError(f"{gone}: no such image; prepare the set again")
-            rows.append(Exported(study, replace(conversation, images=paths)))
+            sha256 = tuple(hashes[name] for name in conversation.images)
+            rows.append(Exported(study, replace(conversation, images=paths), sha256))
     return rows
 
 
@@ -72,11 +74,12 @@ def with_copied_images(rows: Sequence[Exported], folder: Path, out: Path) -> lis
     copied = []
     for row in rows:
         names = []
-        for path in map(Path, row.conversation.images):
+        for path, sha256 in zip(map(Path, row.conversation.images), row.sha256):
             target = folder / "images" / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
-                shutil.copy2(path, target)
+                target.touch(mode=0o600)
+                target.write_bytes(stored_bytes(path, sha256))
             names.append(str((out / target.relative_to(folder)).resolve()))
         copied.append(replace(row, conversation=replace(row.conversation, images=tuple(names))))
     return copied
@@ -128,8 +131,9 @@ _TEXT = {"dtype": "string", "_type": "Value"}
 _IMAGES = {"feature": {"_type": "Image"}, "_type": "Sequence"}
 
 
-def _picture(path: str) -> dict[str, Any]:
-    return {"bytes": Path(path).read_bytes(), "path": Path(path).name}
+def _pictures(row: Exported) -> list[dict[str, Any]]:
+    paths = map(Path, row.conversation.images)
+    return [{"bytes": stored_bytes(path, sha256), "path": path.name} for path, sha256 in zip(paths, row.sha256)]
 
 
 def _parts(text: str) -> list[dict[str, str | None]]:
@@ -145,7 +149,7 @@ def _parts(text: str) -> list[dict[str, str | None]]:
 
 def _trl_row(row: Exported) -> dict[str, Any]:
     messages = [{"role": _ROLES[turn.role], "content": _parts(turn.text)} for turn in row.conversation.turns]
-    return {"images": [_picture(path) for path in row.conversation.images], "messages": messages}
+    return {"images": _pictures(row), "messages": messages}
 
 
 _PART = {"type": _TEXT, "text": _TEXT}
@@ -158,7 +162,7 @@ def _hub_row(row: Exported) -> dict[str, Any]:
     return {
         "study_id": study.study_id,
         "subject_id": study.subject_id,
-        "images": [_picture(path) for path in row.conversation.images],
+        "images": _pictures(row),
         "views": [view_of.get(Path(path).name, "prior") for path in row.conversation.images],
         **{name: study.sections.get(name) for name in _SECTIONS},
         "report": study.report,

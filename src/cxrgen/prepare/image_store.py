@@ -95,6 +95,17 @@ def stored_paths(key: str) -> tuple[str, str]:
     return f"images/{key[:2]}/{key}.png", f"images/{key[:2]}/{key}.jpg"
 
 
+def stored_bytes(path: Path, sha256: str) -> bytes:
+    """A stored image. Raises InputError for one that is gone, or is not what `sha256` ("": unknown) says."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the set again") from None
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise InputError(f"{path}: has changed since it was prepared; prepare the set again")
+    return data
+
+
 def store_image(job: ImageJob, out: Path, options: ImageOptions) -> StoredImage:
     """Read, shrink and store one image; that of another patient than the image beside it is left out."""
     if job.beside and is_other_patient(*(read_image_tags(Path(path)) or {} for path in (job.beside, job.source))):

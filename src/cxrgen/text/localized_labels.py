@@ -1,6 +1,6 @@
 """Rule labels with their place and kind: on which side, in which part of the lung, which device.
 
-For warming up a vision tower: a label list read from training reports alone, finer than the 14 observations. A place
+For warming up a vision encoder: a label list read from training reports alone, finer than the 14 observations. A place
 or kind counts when its word stands in a sentence that states the observation. Scores use the plain rule labels, never
 these.
 """

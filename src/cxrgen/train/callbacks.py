@@ -69,7 +69,7 @@ class RunCallback(Callback):
             load_checkpoint(self.resumed.path, state, self.first_step)
             say(f"resuming after step {self.first_step}")
         if state.processes.is_main:
-            self.log.restart(self.first_step)
+            self.log.restart(self.first_step if self.resumed else -1)
             if self.page:
                 self.page.restart(self.first_step)
                 self.page.update()
@@ -86,7 +86,7 @@ class RunCallback(Callback):
         now = time.monotonic()
         speed, self._clock = record.tokens / max(1e-9, now - self._clock), now
         self._log(state, record, speed)
-        improved = self._validate(state) if self._validation_is_due(record.step) else False
+        improved = self._validate(state) if self._validation_is_due(state) else False
         saves = self.config.save_strategy == "steps"
         if saves and (improved or record.step % self.config.save_steps == 0):
             self._save(state)
@@ -109,13 +109,17 @@ class RunCallback(Callback):
     def _log(self, state: FitState, record: StepRecord, speed: float) -> None:
         memory = memory_gigabytes(state.processes.device.type)
         self.note = f"loss {record.loss:.3f}, lr {record.learning_rate:.2g}, {speed:.0f} tokens/s, {memory:.1f} GB"
+        values = self._values(state, record)
         if state.processes.is_main and record.step % self.log.every == 0:
-            values = {"loss": record.loss, "learning_rate": record.learning_rate, "supervised": record.supervised}
-            values |= {"gradient_norm": record.gradient_norm, "tokens": record.tokens}
             self.log.add(record.step, {**values, "tokens_per_second": round(speed, 1), "memory_gb": round(memory, 3)})
 
-    def _validation_is_due(self, step: int) -> bool:
-        return self.validation is not None and step % self.validation.config.eval_steps == 0
+    def _values(self, state: FitState, record: StepRecord) -> dict[str, float]:
+        """What the log has of a step; called on all processes."""
+        values = {"loss": record.loss, "learning_rate": record.learning_rate, "supervised": record.supervised}
+        return values | {"gradient_norm": record.gradient_norm, "tokens": record.tokens}
+
+    def _validation_is_due(self, state: FitState) -> bool:
+        return self.validation is not None and state.step % self.validation.config.eval_steps == 0
 
     def _validate(self, state: FitState) -> bool:
         """Whether this validation is the best so far."""

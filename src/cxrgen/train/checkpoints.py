@@ -70,7 +70,7 @@ def save_checkpoint(
     are not touched.
     """
     target = folder / f"checkpoint-{state.step}"
-    weights, moments = _trained(state.model), _moments(state)
+    weights, moments = trained_tensors(state.model), _moments(state)
     random_states = state.processes.all_gather(_random_state(state))
     for rank, values in enumerate(random_states):
         moments |= {f"random/{rank}/{name}": value for name, value in values.items()}
@@ -119,7 +119,7 @@ def read_resume_point(checkpoint: Path) -> ResumePoint:
 
 def load_weights(checkpoint: Path, model: Any) -> None:
     """Load the trained tensors into a model whose parameters are marked, and in training mode, as they were saved."""
-    weights, trained = open_safetensors(checkpoint / WEIGHTS), _trained(model)
+    weights, trained = open_safetensors(checkpoint / WEIGHTS), trained_tensors(model)
     if trained.keys() != set(weights.keys()):
         name = sorted(trained.keys() ^ set(weights.keys()))[0]
         raise InputError(f"{checkpoint}: {name} is trained in one of the two runs only")
@@ -165,7 +165,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _trained(model: Any) -> dict[str, torch.Tensor]:
+def trained_tensors(model: Any) -> dict[str, torch.Tensor]:
     """Trained parameters, and the running statistics of modules in training mode."""
     tensors = {name: each for name, each in model.named_parameters() if each.requires_grad}
     kept = model.state_dict().keys()

@@ -17,6 +17,8 @@ from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
 from cxrgen.text.context import PARTS, parts_of
+from cxrgen.train.options import option as _option
+from cxrgen.train.second_stages import PolicyConfig, PreferenceConfig
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
 PROMPTS = ("study", "study-prior", "original")
@@ -25,26 +27,10 @@ ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
-STAGES = ("sft", "dpo")
-PAIR_LOSSES = ("sigmoid", "sigmoid_norm")
 SCHEDULES = ("cosine", "linear", "constant")
 EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
 AUGMENTS = ("shift", "strong", "mirror")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
-
-
-def _option(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[str, ...] = (),
-    at_least: float | None = None,
-    metavar: str = "",
-    outcome: bool = True,
-) -> Any:
-    """`outcome`: another value gives another model, so a run cannot be resumed with it."""
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "metavar": metavar, "outcome": outcome}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -128,8 +114,11 @@ class DataConfig:
         choices=("cut", "drop", "refuse"),
     )
     max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
-    streaming: bool = _option(False, "read tar shards (`export-data --to shards`) window by window")
+    streaming: bool = _option(False, "read shards (`export-data --to shards`) window by window")
     streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
+    weight_positive: str = _option(
+        "", "weight of sentences that state a finding: a number, or finding=number with commas; the mean stays 1"
+    )
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
     cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
     dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
@@ -139,31 +128,6 @@ class DataConfig:
         """Every set of `data_path`."""
         given = (self.data_path,) if isinstance(self.data_path, str) else self.data_path
         return tuple(map(Path, given))
-
-
-@dataclass(frozen=True)
-class PreferenceConfig:
-    """A second stage on pairs of reports, one better than the other; `preferences` makes the pairs, `dpo` the loss."""
-
-    stage: str = _option(
-        "sft", "sft learns from the reports, dpo from pairs of a better and a worse one", choices=STAGES
-    )
-    candidates: str = _option(
-        "",
-        "dpo: predictions.jsonl of the training split (`cxrgen generate --split train --samples N`), with commas",
-        metavar="FILES",
-        outcome=False,
-    )
-    pair_utility: str = _option("rule+rouge_l", "dpo: score of a candidate against the study's own report")
-    pair_gap: float = _option(0.05, "dpo: least difference of that score between the two of a pair", at_least=0)
-    other_patient_pairs: bool = _option(False, "dpo: also the study's own report against another patient's")
-    beta: float = _option(0.1, "dpo: how strongly the model is held to where it started", at_least=0)
-    pair_loss: str = _option(
-        "sigmoid", "dpo: on log-probabilities of reports, or (norm) on their mean over tokens", choices=PAIR_LOSSES
-    )
-    ld_alpha: float = _option(
-        0.5, "dpo: weight of tokens beyond the shorter report's length, so that length is no aim; 1: plain", at_least=0
-    )
 
 
 @dataclass(frozen=True)
@@ -316,6 +280,7 @@ class TrainConfig:
     preference: PreferenceConfig = field(
         default_factory=PreferenceConfig, metadata={"title": "learning from preferences"}
     )
+    policy: PolicyConfig = field(default_factory=PolicyConfig, metadata={"title": "learning from rewards"})
     trainable: TrainableConfig = field(default_factory=TrainableConfig, metadata={"title": "trained parameters"})
     warmup: WarmupConfig = field(default_factory=WarmupConfig, metadata={"title": "warm-up stages"})
     optim: OptimConfig = field(default_factory=OptimConfig, metadata={"title": "steps and optimiser"})

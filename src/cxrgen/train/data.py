@@ -287,6 +287,22 @@ def drawn_views(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epo
     return [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
 
 
+@dataclass(frozen=True)
+class Feed:
+    """What the batches of a stage are made of: all its samples, micro-batches of these in their order, a collator."""
+
+    samples: Sequence[Sequence[Sample]]
+    micro: Iterator[list[Sample]]
+    collator: Collator
+    sampler: SamplerConfig
+    first_step: int = 0
+    workers: int = 0
+    bf16: bool = False
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        return with_images(self.micro, self.collator, self.workers)
+
+
 class _Images(Dataset[Any]):
     """Micro-batches to batches; an image that cannot be read comes back as the error, which crosses processes whole."""
 

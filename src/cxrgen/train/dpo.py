@@ -13,8 +13,9 @@ Shapes: R rows, the better report of a pair and right behind it the worse one; K
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,10 +26,10 @@ from cxrgen.core.records import Reject
 from cxrgen.model.batches import IGNORE, Sample, without_loss
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import Collator
-from cxrgen.train.config import PreferenceConfig
-from cxrgen.train.data import SamplerConfig, encode_data
+from cxrgen.train.data import Feed, encode_data
 from cxrgen.train.distributed import init_processes
 from cxrgen.train.preferences import Pair
+from cxrgen.train.second_stages import PreferenceConfig
 from cxrgen.train.trainer import Batch, Objective, set_modes
 
 REFERENCE = "reference"  # of a batch: the starting model's log-probabilities (R,)
@@ -41,6 +42,8 @@ class Preferences:
 
     worse: Mapping[_Key, Sample]
     config: PreferenceConfig
+    updates: int = 1
+    items: str = "pairs"
 
     @property
     def objective(self) -> Objective:
@@ -55,34 +58,27 @@ class Preferences:
             rows += [better, without_loss(worse) if silent else worse]
         return collator(rows)
 
-    def paired(
-        self,
-        model: Any,
-        collator: Collator,
-        samples: Sequence[Sequence[Sample]],
-        sampler: SamplerConfig,
-        bf16: bool,
-    ) -> Collator:
-        """The collator of pairs, with what `model`, as it is now, gives both reports of each."""
+    def batches(self, model: Any, feed: Feed) -> Iterator[dict[str, Any]]:
+        """Batches of pairs, with what `model`, as it is now, gives both reports of each."""
+        return replace(feed, collator=self._paired(model, feed)).batches()
+
+    def _paired(self, model: Any, feed: Feed) -> Collator:
+        sampler, collator = feed.sampler, feed.collator
         processes = init_processes()
-        items = [sample for variants in samples for sample in variants]
+        items = [sample for variants in feed.samples for sample in variants]
         size = max(1, sampler.global_batch // sampler.accumulation // processes.count)
         mine = items[processes.rank :: processes.count]
         slices = [mine[start : start + size] for start in range(0, len(mine), size)]
         known: dict[_Key, tuple[float, float]] = {}
-        set_modes(model)  # as in training, but for what is drawn at random
-        dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.training]
-        for module in dropouts:
-            module.eval()
+        set_modes(model)
         shown = track(slices, "log-probabilities of the start", len(slices)) if processes.is_main else slices
-        with torch.no_grad(), torch.autocast(processes.device.type, torch.bfloat16, enabled=bf16):
+        autocast = torch.autocast(processes.device.type, torch.bfloat16, enabled=feed.bf16)
+        with torch.no_grad(), without_dropout(model), autocast:
             for some in shown:
                 batch = self.collate(collator, some)
                 moved = {k: v.to(processes.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
                 sums = weighted_sums(*token_log_probabilities(model, moved), self.config.ld_alpha).tolist()
                 known.update({_key(each): (sums[2 * row], sums[2 * row + 1]) for row, each in enumerate(some)})
-        for module in dropouts:
-            module.train()
         reference = {key: values for part in processes.all_gather(known) for key, values in part.items()}
 
         def with_reference(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -90,6 +86,19 @@ class Preferences:
             return {**self.collate(collator, samples), REFERENCE: torch.tensor(values)}
 
         return with_reference
+
+
+@contextmanager
+def without_dropout(model: Any) -> Iterator[None]:
+    """Within this context all is as in training, but for what is drawn at random."""
+    dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.training]
+    for module in dropouts:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in dropouts:
+            module.train()
 
 
 def encode_pairs(
@@ -127,14 +136,15 @@ def pair_loss(model: Any, batch: Batch, config: PreferenceConfig) -> tuple[torch
     return (losses * counted).sum(), counted.sum()
 
 
-def token_log_probabilities(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def token_log_probabilities(model: Any, batch: Batch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (R, K) of the supervised tokens, 0 elsewhere, and where they are supervised (R, K)."""
     targets = batch["labels"][:, 1:]
     keep = (targets != IGNORE).any(dim=0).nonzero().squeeze(1)
     inputs = {name: value for name, value in batch.items() if name not in ("labels", "ids")}
     logits = model(**inputs, logits_to_keep=keep, use_cache=False).logits.float()  # (R, K, V)
     kept = targets[:, keep]  # (R, K)
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), kept, ignore_index=IGNORE, reduction="none")
+    shown = (logits / temperature).transpose(1, 2)  # (R, V, K)
+    losses = torch.nn.functional.cross_entropy(shown, kept, ignore_index=IGNORE, reduction="none")
     return torch.where(torch.isfinite(logits).all(), -losses, torch.nan), kept != IGNORE
 
 

@@ -43,9 +43,10 @@ def _folder_of(run: Path, step: str) -> Path:
     last = max(present)
     wanted = last if step in ("best", "last") else int(step)
     if step == "best":
-        wanted = read_resume_point(present[last]).remembered.get("best_step") or 0
-        if not wanted:
+        best = read_resume_point(present[last]).remembered.get("best_step")
+        if best is None:
             raise InputError(f"{run}: was not validated, so none is best; --step {last} is the last")
+        wanted = int(best)
     if wanted not in present:
         raise InputError(f"{run}: no checkpoint-{wanted}; choose from {', '.join(map(str, present))}")
     return present[wanted]

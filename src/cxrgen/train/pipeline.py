@@ -25,28 +25,35 @@ from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.families import family_of
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
 from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data
 from cxrgen.train.distributed import Processes, init_processes
-from cxrgen.train.dpo import Preferences, encode_pairs
+from cxrgen.train.dpo import encode_pairs
 from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
+from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
+from cxrgen.train.policy_callback import PolicyCallback
+from cxrgen.train.positive_weights import weighted
 from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.prepared_sets import data_recipe
 from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
+from cxrgen.train.reward_watch import RewardWatch, watched_sets
+from cxrgen.train.rollouts import Policy
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
 from cxrgen.train.run_page import RunPage
 from cxrgen.train.run_report import write_recipe, write_records
 from cxrgen.train.several_sets import read_data, read_sets, with_mix
 from cxrgen.train.stages import (
+    SecondStage,
     Stage,
     computes_in_bf16,
     fit_settings,
@@ -107,7 +114,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     stage = Stage(checkpoint, config.data, sampler, run.processes)
     if fresh:
         warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
-    samples, preferences, left_out = _samples(run, checkpoint, data)
+    samples, second, left_out = _samples(run, checkpoint, data)
     stream = Stream(checkpoint, config.data, run.scratch) if config.data.streaming else None
     stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
     sources, folder = data_sources(config.data.paths, data.studies), data.folder
@@ -126,15 +133,15 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     use_kernels(checkpoint.model, config.optim)
     total = stream.total if stream else len(samples)
     counts = {**_mark_trainable(config, checkpoint), "samples": total, "left_out": left_out}
-    callback = _callback(run, checkpoint, fingerprint, subsets, resumed, watchdog)
-    _main_stage(run, stage, samples, folder, callback, redraw, stream, preferences)
+    callback = _callback(run, checkpoint, fingerprint, subsets, resumed, watchdog, second)
+    _main_stage(run, stage, samples, folder, callback, redraw, stream, second)
     with watchdog.busy():
         _save(run, checkpoint, callback)
     lines = read_journal(run.out / LOG)
     if run.processes.is_main:
         write_records(run.out, config, fingerprint, sources, counts, lines)
         RunPage(run.out, fingerprint, config.log).update()
-        say(f"trained on {total} {'pairs' if preferences else 'studies'} in {time.monotonic() - clock:.0f} s")
+        say(f"trained on {total} {second.items if second else 'studies'} in {time.monotonic() - clock:.0f} s")
     run.processes.barrier()
     return [line["loss"] for line in lines if "loss" in line]
 
@@ -170,21 +177,27 @@ def _has_warm_up(config: TrainConfig) -> bool:
     return bool(config.warmup.on_labels or config.warmup.text_steps)
 
 
-def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], Preferences | None, int]:
-    """The samples, their worse reports where pairs are learnt, and how many items were left out (rejects.csv)."""
-    long, preference, preferences = run.config.data.long, run.config.preference, None
+def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], SecondStage | None, int]:
+    """The samples, what a second stage makes of them, and how many items were left out (rejects.csv)."""
+    long, preference = run.config.data.long, run.config.preference
+    second: SecondStage | None = None
     if preference.stage == "dpo":
         pairs = read_pairs(preference, data, run.config.seed)
         total = len(pairs)
-        samples, preferences, rejects = encode_pairs(checkpoint, pairs, long, data.folder, preference)
+        samples, second, rejects = encode_pairs(checkpoint, pairs, long, data.folder, preference)
     else:
         total = len(data.variants)
         samples, rejects = encode_data(checkpoint, data.variants, long, data.folder)
+    if run.config.data.weight_positive:
+        weights = read_weights(run.config.data.weight_positive)
+        samples = weighted(samples, data.variants, family_of(checkpoint), data.folder, weights)
+    if preference.stage == "grpo":
+        second = Policy(checkpoint, run.config.policy, data, run.config.seed)
     rejects = [*data.rejects, *rejects]
     if rejects and run.processes.is_main:
         write_rejects(run.out / REJECTS, rejects)
     check_rejects(rejects, total + len(data.rejects), run.config.data.max_rejects, run.out)
-    return samples, preferences, len([each for each in rejects if each.code != "cut"])
+    return samples, second, len([each for each in rejects if each.code != "cut"])
 
 
 def _context_dropout(
@@ -226,13 +239,17 @@ def _callback(
     subsets: Mapping[str, Subset],
     resumed: ResumePoint | None,
     watchdog: Watchdog,
+    second: SecondStage | None,
 ) -> RunCallback:
     config = run.config
     trackers = open_trackers(config.log, run.out, fingerprint) if run.processes.is_main else []
     log = RunLog(run.out, trackers, config.log.logging_steps)
     validation = Validation(subsets, config.eval, computes_in_bf16(config.optim)) if subsets else None
     page = RunPage(run.out, fingerprint, config.log)
-    return RunCallback(config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
+    whole = (config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
+    if not isinstance(second, Policy):
+        return RunCallback(*whole)
+    return PolicyCallback(RewardWatch(second, watched_sets(config.policy, config.data)), *whole)
 
 
 def _main_stage(
@@ -243,10 +260,10 @@ def _main_stage(
     callback: RunCallback,
     redraw: Redraw | None,
     stream: Stream | None,
-    preferences: Preferences | None,
+    second: SecondStage | None,
 ) -> None:
-    config = run.config
-    settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler)
+    config, updates = run.config, second.updates if second else 1
+    settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler, updates)
     frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
         train_on_images(
@@ -260,7 +277,7 @@ def _main_stage(
                 frozen_in_bf16,
                 redraw,
                 stream,
-                preferences,
+                second,
             )
         )
     finally:
@@ -272,7 +289,7 @@ def _save(run: Run, checkpoint: Checkpoint, callback: RunCallback) -> None:
     """The run's model, which is the best one after early stopping, and the best one in a folder of its own."""
     if callback.stopped_early and callback.best_checkpoint:
         load_weights(callback.best_checkpoint, checkpoint.model)
-        say(f"the model is that of step {callback.best_step}, the best in validation")
+        say(f"the model is that of step {callback.best_step}, the best that was seen")
     mode = mode_of(run.config.trainable.train_modules)
     save_model(
         run.out,

@@ -19,8 +19,8 @@ from cxrgen.core.progress import say
 from cxrgen.core.records import Conversation
 from cxrgen.metrics import load
 from cxrgen.metrics.consensus import Utility, read_utility, values_of_pairs
-from cxrgen.train.config import PreferenceConfig
 from cxrgen.train.data import SftData
+from cxrgen.train.second_stages import PreferenceConfig
 
 Variants = tuple[Conversation, ...]  # the conversations that an item may appear in, as `SftData` has them
 

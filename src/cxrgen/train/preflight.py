@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pyarrow
@@ -10,11 +11,14 @@ import pyarrow.parquet
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
+from cxrgen.metrics.rewards import check_reward
 from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig, names_in
+from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.mixing import parsed_mix
 from cxrgen.train.prepared_sets import check_alike
 from cxrgen.train.run_log import check_trackers
 
+STUDIES = "studies.parquet"
 # Fields of `ModelConfig` that only class llava has.
 _FOR_LLAVA = (
     *("vision_tower", "pretrain_mm_mlp_adapter", "label_rule"),
@@ -40,8 +44,12 @@ def check_run(config: TrainConfig) -> None:
     if config.warmup.on_labels and config.warmup.warmup_labels == "none":
         flag = "tower_steps" if config.warmup.tower_steps else "tower_probe"
         raise UsageError(f"--{flag} needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    if config.data.weight_positive:
+        read_weights(config.data.weight_positive)
+        if config.data.context_dropout:
+            raise UsageError("--weight_positive weighs fixed prompts; leave --context_dropout out")
     _check_streaming(config)
-    _check_preference(config)
+    _check_second_stage(config)
     check_trackers(config.log.report_to)
     _check_model(config.model)
     _check_class(config)
@@ -92,6 +100,7 @@ def _check_streaming(config: TrainConfig) -> None:
         "cache_features": data.cache_features,
         "context_dropout": data.context_dropout,
         "context prior-images": "prior-images" in data.context,
+        "weight_positive": data.weight_positive,
     }
     for name, value in whole.items():
         if value:
@@ -100,30 +109,72 @@ def _check_streaming(config: TrainConfig) -> None:
         raise UsageError("--eval_strategy steps with --streaming needs --eval_data_path, the prepared folder")
 
 
-def _check_preference(config: TrainConfig) -> None:
-    """Raises UsageError or InputError for pairs that cannot be learnt from in this run."""
-    if config.preference.stage != "dpo":
-        for name in ("candidates", "other_patient_pairs"):
-            if getattr(config.preference, name):
-                raise UsageError(f"--{name} is for --stage dpo")
+def _check_second_stage(config: TrainConfig) -> None:
+    """Raises UsageError or InputError for a second stage that this run cannot have, and for settings of another."""
+    stage = config.preference.stage
+    for owner, part, names in (
+        ("dpo", config.preference, ("candidates", "other_patient_pairs")),
+        ("grpo", config.policy, ("outside_data", "reward_truth")),
+    ):
+        for name in names:
+            if stage != owner and getattr(part, name):
+                raise UsageError(f"--{name} is for --stage {owner}")
+    if stage == "sft":
         return
     if config.data.streaming or len(config.data.paths) > 1:
-        raise UsageError("--stage dpo reads one prepared folder; give it alone as --data_path, without --streaming")
+        raise UsageError(
+            f"--stage {stage} reads one prepared folder; give it alone as --data_path, without --streaming"
+        )
     if not config.model.model_name_or_path:
-        raise UsageError("--stage dpo goes on from a trained model; give it as --model_name_or_path")
+        raise UsageError(f"--stage {stage} goes on from a trained model; give it as --model_name_or_path")
     for name, value in (
         ("packing", config.data.packing),
         ("context_dropout", config.data.context_dropout),
         ("priors", config.data.priors != "keep"),
+        ("weight_positive", config.data.weight_positive),
         ("tower_steps", config.warmup.tower_steps),
         ("tower_probe", config.warmup.tower_probe),
         ("text_steps", config.warmup.text_steps),
     ):
         if value:
-            raise UsageError(f"--{name} is for --stage sft; leave it out of --stage dpo")
+            raise UsageError(f"--{name} is for --stage sft; leave it out of --stage {stage}")
+    if stage == "grpo":
+        _check_policy(config)
     for name in filter(None, (part.strip() for part in config.preference.candidates.split(","))):
         if not Path(name).is_file():
             raise InputError(f"{name}: no such file; make it with `cxrgen generate --split train --samples N`")
+
+
+def _check_policy(config: TrainConfig) -> None:
+    """Raises UsageError or InputError for a policy that cannot be sampled, rewarded, resumed or watched in this run."""
+    policy = config.policy
+    for name, value, why in (
+        ("fsdp", config.optim.fsdp, "each process samples its own studies and needs the whole model"),
+        ("dataloader_num_workers", config.data.dataloader_num_workers, "batches are sampled from the model itself"),
+        ("save_strategy no", config.checkpoint.save_strategy == "no", "the best state has to be kept"),
+        ("eval_strategy steps", config.eval.eval_strategy != "no", "--watch_steps takes its place"),
+    ):
+        if value:
+            raise UsageError(f"--{name} with --stage grpo: {why}; leave it out")
+    if not 0 < policy.sample_temperature < math.inf:
+        raise UsageError(
+            f"--sample_temperature {policy.sample_temperature}: a number above 0; at 0 all reports are equal"
+        )
+    counted = {"save_steps": config.checkpoint.save_steps, "watch_steps": policy.watch_steps}
+    for name, steps in {**counted, "max_steps": max(0, config.optim.max_steps)}.items():
+        if steps % policy.updates:
+            raise UsageError(f"--{name} {steps}: a multiple of --updates {policy.updates}, the steps of one sampling")
+    check_reward(policy.reward, bool(policy.reward_truth))
+    if policy.reward_truth and not Path(policy.reward_truth).is_file():
+        raise InputError(
+            f"{policy.reward_truth}: no such file; give findings.csv of `cxrgen phantom` as --reward_truth"
+        )
+    for name, path in (("data_path", config.data.paths[0]), ("outside_data", Path(policy.outside_data or "."))):
+        given = name == "data_path" or policy.outside_data
+        if given and not (path / STUDIES).is_file():
+            raise InputError(f"{path}: no {STUDIES}; give a folder that `cxrgen prepare` made as --{name}")
+        if given and "valid" not in _splits(path / STUDIES):
+            raise InputError(f"{path}: no study in split valid, which --stage grpo watches; prepare the set with one")
 
 
 def _check_model(config: ModelConfig) -> None:

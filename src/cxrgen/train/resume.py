@@ -23,6 +23,7 @@ from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, Warm
 from cxrgen.train.data import STUDIES, SamplerConfig, SftData
 from cxrgen.train.distributed import Processes
 from cxrgen.train.run_report import RECORD
+from cxrgen.train.second_stages import PolicyConfig
 
 START = "start"  # folder of a new model, after its warm-ups, which a resumed run opens
 BEST = "best"  # folder of the model that was best in validation
@@ -57,6 +58,7 @@ def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
         **_label_contents(config.warmup),
         **_model_contents(config.model),
         **_candidate_contents(config.preference.candidates),
+        **_policy_contents(config.policy),
     }
 
 
@@ -64,6 +66,13 @@ def _candidate_contents(files: str) -> dict[str, str]:
     """The hashes of the candidates that pairs are made of, where there are any."""
     names = [name.strip() for name in files.split(",") if name.strip()]
     return {"candidates sha256": " ".join(sha256_file(Path(name)) for name in names)} if names else {}
+
+
+def _policy_contents(config: PolicyConfig) -> dict[str, str]:
+    """The hashes of what a policy is rewarded and watched by besides its own set."""
+    files = {"reward_truth sha256": config.reward_truth, "outside_data sha256": config.outside_data}
+    paths = {name: Path(given) for name, given in files.items() if given}
+    return {name: sha256_file(path / STUDIES if path.is_dir() else path) for name, path in paths.items()}
 
 
 def _label_contents(config: WarmupConfig) -> dict[str, str]:

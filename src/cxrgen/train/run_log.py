@@ -35,6 +35,11 @@ class RunLog:
         write_journal(self.path, kept, private=False)
         return kept
 
+    def say(self, step: int, note: str) -> None:
+        """A line of words, for log.jsonl and the page alone."""
+        with Journal(self.path, private=False) as journal:
+            journal.add({"step": step, "note": note})
+
     def add(self, step: int, values: Mapping[str, float]) -> None:
         with Journal(self.path, private=False) as journal:
             journal.add({"step": step, **values})

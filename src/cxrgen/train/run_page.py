@@ -26,6 +26,7 @@ from cxrgen.html import (
     facts,
     image,
     line_chart,
+    note,
     number,
     paragraph,
     render,
@@ -94,6 +95,7 @@ class RunPage:
         sections = [
             Section("Loss", _losses(lines)),
             Section("Validation", _validation(lines)),
+            Section("Rewards", _rewards(lines)),
             self._examples(_read(self.folder / EXAMPLES)),
             Section("Warm-up", _warm_up(warmup)),
             Section("Course", _charts(lines, _COURSE)),
@@ -151,6 +153,17 @@ def _validation(lines: Sequence[Line]) -> list[Html]:
     if not scores:
         return []
     return [line_chart({name: _points(lines, name) for name in scores}, "Reports written in validation", "step")]
+
+
+def _rewards(lines: Sequence[Line]) -> list[Html]:
+    """Rewards and what is watched beside them; why a look has ended the run comes first."""
+    parts = [note(line["note"]) for line in lines if "note" in line]
+    shown = (("reward",), ("distinct", "length_off"), ("words",), ("bleu_4", "rule_f1_micro_14"), ("kl", "clipped"))
+    for group in shown:
+        names = [f"{owner}{name}" for name in group for owner in ("", "held_", "outside_")]
+        curves = {name: _thinned(points) for name in names if (points := _points(lines, name))}
+        parts += [line_chart(curves, ", ".join(group), "step")] if curves and _points(lines, "reward") else []
+    return parts
 
 
 def _warm_up(content: Mapping[str, Any]) -> list[Html]:

@@ -7,12 +7,12 @@ frozen, computes the features of every image once and keeps them in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -25,17 +25,16 @@ from cxrgen.model.features import in_slices, precomputed_features, tower_feature
 from cxrgen.model.pixels import image_pixels
 from cxrgen.train.config import DataConfig, OptimConfig
 from cxrgen.train.data import (
+    Feed,
     Redraw,
     SamplerConfig,
     SftData,
     encode_data,
     micro_batches,
     steps_in_epoch,
-    with_images,
     without_images,
 )
 from cxrgen.train.distributed import Processes
-from cxrgen.train.dpo import Preferences
 from cxrgen.train.streaming import Stream
 from cxrgen.train.trainable import hold_in_bf16
 from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, FitState, Objective, StepRecord, fit
@@ -53,6 +52,24 @@ class Stage:
     processes: Processes
 
 
+class SecondStage(Protocol):
+    """A stage that goes on from a trained model: how its batches are made, and what is minimised on them.
+
+    `updates` is the number of steps that each step's samples serve, `items` what is learnt from.
+    """
+
+    @property
+    def updates(self) -> int: ...
+
+    @property
+    def items(self) -> str: ...
+
+    @property
+    def objective(self) -> Objective: ...
+
+    def batches(self, model: Any, feed: Feed) -> Iterator[dict[str, Any]]: ...
+
+
 def sampler_config(optim: OptimConfig, seed: int, view_dropout: float, processes: int) -> SamplerConfig:
     """A step's size and how it is cut. Raises UsageError for a global batch that cannot be cut evenly."""
     at_once = optim.per_device_train_batch_size * processes
@@ -67,10 +84,11 @@ def sampler_config(optim: OptimConfig, seed: int, view_dropout: float, processes
     return SamplerConfig(at_once * accumulation, accumulation, seed, view_dropout)
 
 
-def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig) -> FitSettings:
+def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig, updates: int = 1) -> FitSettings:
+    """The loop's settings; each step's samples serve `updates` steps."""
     steps = optim.max_steps
     if steps <= 0:
-        steps = max(1, math.ceil(optim.num_train_epochs * steps_in_epoch(samples, sampler)))
+        steps = max(1, math.ceil(optim.num_train_epochs * steps_in_epoch(samples, sampler))) * updates
     bf16 = computes_in_bf16(optim)
     if optim.bf16 and not bf16:
         say("--bf16: no bfloat16 in this hardware; computing in float32")
@@ -136,12 +154,12 @@ def train_on_images(
     frozen_in_bf16: bool = False,
     redraw: Redraw | None = None,
     stream: Stream | None = None,
-    preferences: Preferences | None = None,
+    second: SecondStage | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
 
     `frozen_in_bf16` holds frozen matrices in bfloat16: only where the weights can be opened anew for the checkpoint.
-    With `preferences` the samples are the better reports of pairs, and the loss is theirs.
+    A `second` stage makes its own batches of the samples, and has its own loss.
     """
     with ExitStack() as stack:
         collator = _collator(stage, folder)
@@ -151,11 +169,7 @@ def train_on_images(
             stack.enter_context(precomputed_features(stage.checkpoint.model))
         if frozen_in_bf16:
             hold_in_bf16(stage.checkpoint.model)
-        objective = SUPERVISED
-        if preferences is not None:
-            collator = preferences.paired(stage.checkpoint.model, collator, samples, stage.sampler, settings.bf16)
-            objective = preferences.objective
-        _fit(stage, samples, settings, collator, callback, first_step, redraw, stream, objective)
+        _fit(stage, samples, settings, collator, callback, first_step, redraw, stream, second)
 
 
 def _collator(stage: Stage, folder: Path) -> Collator:
@@ -189,18 +203,20 @@ def _fit(
     first_step: int = 0,
     redraw: Redraw | None = None,
     stream: Stream | None = None,
-    objective: Objective = SUPERVISED,
+    second: SecondStage | None = None,
 ) -> None:
-    processes, data = stage.processes, stage.data
-    count = (settings.steps - first_step) * settings.accumulation
+    processes, data, model = stage.processes, stage.data, stage.checkpoint.model
+    count = max(0, (settings.steps - first_step) * settings.accumulation)
+    begun = first_step // (second.updates if second else 1)
     if stream:
-        micro = stream.micro_batches(stage.sampler, processes.rank, processes.count, first_step)
+        micro = stream.micro_batches(stage.sampler, processes.rank, processes.count, begun)
     else:
-        micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, first_step, redraw)
+        micro = micro_batches(samples, stage.sampler, processes.rank, processes.count, begun, redraw)
     images = any(sample.images for variants in samples for sample in variants)
     workers = data.dataloader_num_workers if images else 0
-    batches = with_images(islice(micro, max(0, count)), collator, workers)
+    feed = Feed(samples, islice(micro, count), collator, stage.sampler, first_step, workers, settings.bf16)
+    batches: Iterator[dict[str, Any]] = islice(second.batches(model, feed) if second else feed.batches(), count)
     if processes.is_main:
         name = "training" if images else "training on texts"
         batches = track(batches, name, count, lambda: callback.note)
-    fit(stage.checkpoint.model, batches, settings, callback, objective)
+    fit(model, batches, settings, callback, second.objective if second else SUPERVISED)

@@ -1,4 +1,4 @@
-"""Training from tar shards (`cxrgen export-data --to shards`): only a window of studies is held at a time.
+"""Training from shards (`cxrgen export-data --to shards`): only a window of studies is held at a time.
 
 An epoch is a random order of shards; a window is the next stretch of their studies, a whole number of steps long, and
 within it batches are drawn as always, grouped by length. So the order depends on seed, epoch, window and global batch
@@ -12,133 +12,26 @@ so that the number of steps is known before anything is read.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import tarfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cxrgen.core.errors import InputError, TooManyRejects
-from cxrgen.core.records import SHARDS, SHARDS_FORM, Study, study_of_row
-from cxrgen.core.tables import read_json
+from cxrgen.core.errors import TooManyRejects
 from cxrgen.model.batches import Sample, batch_order, without_loss
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import family_of
-from cxrgen.text.context import Prior, shortened
+from cxrgen.text.context import shortened
 from cxrgen.train.config import DataConfig
 from cxrgen.train.data import SamplerConfig, SftData, drawn_views, encode_data, prompt_rule, steps_in_epoch, variants_of
+from cxrgen.train.shards import Place, Window, read_shards, read_window
 
 SCRATCH = ".images"  # beside a run; with the process's number
 _READ_AHEAD = 2  # micro-batches that a loader's process holds, as torch's DataLoader has it
-Place = tuple[int, int]  # a shard's number, and a study's in it
-
-
-@dataclass(frozen=True)
-class Shards:
-    """The shards of one split by their manifest."""
-
-    folder: Path
-    names: tuple[str, ...]
-    studies: tuple[int, ...]  # of each shard
-
-    @property
-    def total(self) -> int:
-        return sum(self.studies)
-
-    def order(self, seed: int, epoch: int) -> list[Place]:
-        """All studies of an epoch, shard after shard in a random order of shards."""
-        shards = np.random.default_rng([seed, epoch, 4]).permutation(len(self.names)).tolist()
-        return [(shard, number) for shard in shards for number in range(self.studies[shard])]
-
-
-def read_shards(folder: Path, split: str) -> Shards:
-    """The shards of a split. Raises InputError for a folder without them, or one whose files are not as written."""
-    manifest = read_json(folder / SHARDS)
-    listed = manifest.get("shards") if isinstance(manifest, dict) else None
-    if not isinstance(listed, list) or manifest.get("cxrgen_shards") != SHARDS_FORM:
-        raise InputError(f"{folder / SHARDS}: not of this version's form; export the set again")
-    mine = [shard for shard in listed if shard["split"] == split]
-    if not mine:
-        raise InputError(f"{folder}: no shard of split {split}; nothing to train on")
-    for shard in mine:
-        file = folder / shard["name"]
-        if not file.is_file() or file.stat().st_size != shard["bytes"]:
-            raise InputError(f"{file}: missing, or not as long as {SHARDS} says; copy or export it again")
-    return Shards(folder, tuple(each["name"] for each in mine), tuple(each["studies"] for each in mine))
-
-
-@dataclass
-class _Window:
-    """Studies that are held, with where their images lie in the shards and the folder that they are unpacked to."""
-
-    studies: list[Study]  # images named as they will lie in the scratch folder
-    priors: dict[str, Prior]
-    images: dict[str, tuple[Path, int, int, str]] = field(default_factory=dict)  # name -> shard, offset, size, SHA-256
-
-    def unpack(self, names: Iterable[str], scratch: Path) -> None:
-        """Write images into the scratch folder. Raises InputError for one that has changed since the export."""
-        for name in names:
-            target = scratch / name
-            if target.exists():
-                continue
-            shard, offset, size, sha256 = self.images[name]
-            with open(shard, "rb") as file:
-                file.seek(offset)
-                data = file.read(size)
-            if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-                raise InputError(f"{shard}: the image at byte {offset} has changed; export the shard again")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-
-
-def read_window(shards: Shards, places: Sequence[Place], name: str) -> _Window:
-    """The studies at these places, in this order; their images will lie under `name` in the scratch folder."""
-    window = _Window([], {})
-    tars: dict[int, dict[str, tuple[int, int]]] = {}
-    for shard, number in places:
-        path = shards.folder / shards.names[shard]
-        members = tars.get(shard)
-        if members is None:
-            members = tars[shard] = _members(path)
-        study, prior = _record(path, members, f"{number:06}.json")
-        views = []
-        for view in study.views:
-            if view.path not in members:
-                raise InputError(f"{path}: lacks an image that its record names; export the shard again")
-            place = f"{name}/{path.stem}/{view.path}"
-            window.images[place] = (path, *members[view.path], view.sha256)
-            views.append(replace(view, path=place))
-        window.studies.append(replace(study, views=tuple(views)))
-        if prior:
-            window.priors[study.study_id] = prior
-    return window
-
-
-def _members(path: Path) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size) of a tar's members."""
-    try:
-        with tarfile.open(path, "r:") as tar:
-            return {member.name: (member.offset_data, member.size) for member in tar.getmembers()}
-    except (tarfile.TarError, OSError) as error:
-        raise InputError(f"{path}: no whole tar file ({type(error).__name__}); copy or export it again") from None
-
-
-def _record(path: Path, members: dict[str, tuple[int, int]], name: str) -> tuple[Study, Prior | None]:
-    try:
-        offset, size = members[name]
-        with open(path, "rb") as file:
-            file.seek(offset)
-            record: dict[str, Any] = json.loads(file.read(size))
-        prior = record["prior"]
-        return study_of_row(record["study"]), Prior(prior["report"], (), prior["days"]) if prior else None
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: {name} is missing or no study; export the shard again") from None
 
 
 def first_studies(config: DataConfig, scratch: Path) -> SftData:
@@ -151,7 +44,7 @@ def first_studies(config: DataConfig, scratch: Path) -> SftData:
     return SftData(scratch, tuple(window.studies), tuple(_conversations(window, config)), ())
 
 
-def _conversations(window: _Window, config: DataConfig) -> list[Any]:
+def _conversations(window: Window, config: DataConfig) -> list[Any]:
     rule = prompt_rule(config)
     priors = {
         name: replace(prior, report=shortened(prior.report, config.prior_words))
@@ -209,7 +102,7 @@ class Stream:
         self._used.append((self.scratch / str(serial), self._yielded))
         self._remove_used()
 
-    def _samples(self, window: _Window) -> list[list[Sample]]:
+    def _samples(self, window: Window) -> list[list[Sample]]:
         """The variants of each study; those of one that cannot be used are another's, without loss."""
         conversations = _conversations(window, self.config)
         samples, rejects = encode_data(self.checkpoint, conversations, self.config.long, self.scratch)

@@ -60,6 +60,7 @@ class FitState:
     optimizer: torch.optim.Optimizer
     processes: Processes
     step: int = 0
+    steps: int = 0  # that the whole training takes
 
 
 @dataclass(frozen=True)
@@ -116,16 +117,22 @@ def learning_rate_share(step: int, settings: FitSettings) -> float:
 def supervised_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed cross entropy over a batch's supervised tokens, and their number; NaN where a logit is NaN or infinite.
 
-    `labels` (B, L) int64 are IGNORE where there is no loss; position p predicts the token at p + 1.
+    `labels` (B, L) int64 are IGNORE where there is no loss; position p predicts the token at p + 1. Where the batch has
+    `weights` (B, L), each token's cross entropy counts as often.
     """
     targets = batch["labels"][:, 1:]
     keep = (targets != IGNORE).any(dim=0).nonzero().squeeze(1)
-    inputs = {name: value for name, value in batch.items() if name not in ("labels", "ids")}
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "ids", "weights")}
     logits = model(**inputs, logits_to_keep=keep, use_cache=False).logits
-    kept = targets[:, keep]
+    kept, weights = targets[:, keep], batch.get("weights")
     loss = torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), kept.flatten(), ignore_index=IGNORE, reduction="sum"
+        logits.float().flatten(0, 1),
+        kept.flatten(),
+        ignore_index=IGNORE,
+        reduction="sum" if weights is None else "none",
     )
+    if weights is not None:
+        loss = (loss * weights[:, 1:][:, keep].flatten()).sum()
     loss = torch.where(torch.isfinite(logits).all(), loss, torch.nan)  # an infinite logit may leave the loss finite
     return loss, (kept != IGNORE).sum()
 
@@ -165,7 +172,7 @@ def fit(
             parameter.requires_grad_(name.startswith(settings.train))
     runner = wrap_model(model.to(processes.device), processes, settings.distribution)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    state = FitState(model, _optimizer(trained, settings), processes)
+    state = FitState(model, _optimizer(trained, settings), processes, steps=settings.steps)
     callback.on_train_begin(state)
     set_modes(model)
     stream = iter(batches)

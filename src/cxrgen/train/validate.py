@@ -7,10 +7,12 @@ token, and a subset this small is not worth sharing out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,24 +70,27 @@ def validate_sets(
 
 
 def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> Validated:
-    """Loss, reports and their scores; equal on all processes.
+    """Loss, reports and their scores; equal on all processes."""
+    with writing(checkpoint.model, processes, bf16):
+        values = {"eval_loss": _loss(checkpoint, subset, processes)}
+        reports = _reports(checkpoint, subset) if subset.config.eval_reports else ()
+    return Validated(values | (_scores(subset, reports) if reports else {}), reports)
 
-    Random state and training modes are left as they were.
-    """
-    model = checkpoint.model
+
+@contextmanager
+def writing(model: Any, processes: Processes, bf16: bool) -> Iterator[None]:
+    """Within this context the model computes without learning; random state and training modes are as before then."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     autocast = torch.autocast(processes.device.type, torch.bfloat16, enabled=bf16)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), raw_pixels(model), autocast:
-            values = {"eval_loss": _loss(checkpoint, subset, processes)}
-            reports = _reports(checkpoint, subset) if subset.config.eval_reports else ()
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode
             if hasattr(module, "reshard"):  # FSDP does this after a backward pass only
                 module.reshard()
-    return Validated(values | (_scores(subset, reports) if reports else {}), reports)
 
 
 def _loss(checkpoint: Checkpoint, subset: Subset, processes: Processes) -> float:

@@ -54,8 +54,8 @@ def write_reports(
 
     Only the first turn, the question, is read; conversations with one question that stand together share its prompt.
     Image paths are relative to `folder`. `ngrams` switches on speculative decoding, `scored` asks for the reports'
-    log-probabilities. What is wrong with one study (an image that cannot be read, a prompt that is too long) goes to
-    `failed`, or is raised as InputError without it. Raises InputError when logits are NaN or infinite.
+    log-probabilities and tokens. What is wrong with one study (an image that cannot be read, a prompt that is too long)
+    goes to `failed`, or is raised as InputError without it. Raises InputError when logits are NaN or infinite.
     """
     checkpoint.model.eval()
     batch = _Batch(checkpoint, conversations, folder, min(batch_size, len(conversations)), max_new_tokens)
@@ -64,7 +64,8 @@ def write_reports(
         batch.refill()
         for row in batch.finished():
             mean = row.log_probability / len(row.answer) if scored else None
-            yield row.number, Prediction(conversations[row.number].id, report_text(row.answer, batch.stop), mean)
+            text, tokens = report_text(row.answer, batch.stop), tuple(row.answer) if scored else ()
+            yield row.number, Prediction(conversations[row.number].id, text, mean, tokens)
         if batch.exhausted and not any(batch.rows):
             return
         if any(batch.rows):

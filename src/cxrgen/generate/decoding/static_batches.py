@@ -113,16 +113,18 @@ class _Batch:
         inputs = {name: self._placed(value) for name, value in merge_inputs([*rows.values()], self.pad, True).items()}
         width = max(lengths.values())
         chosen = _Chosen(self.sampler, [drawn_for(asked[number]) for number in rows], width, self.scored)
-        written = self.model.generate(
+        sequences = self.model.generate(
             **inputs,
             generation_config=self._plainly(min(self.max_new_tokens, self.longest - min(lengths.values()))),
             logits_processor=[chosen],
         )
-        for place, ((number, length), row) in enumerate(zip(lengths.items(), written[:, width:].tolist())):
+        for place, ((number, length), row) in enumerate(zip(lengths.items(), sequences[:, width:].tolist())):
             row = row[: min(self.max_new_tokens, self.longest - length)]
             answer = self._up_to_the_end(row)
-            mean = chosen.mean(place, min(len(answer) + 1, len(row))) if self.scored else None  # the end token counts
-            yield number, Prediction(asked[number].id, report_text(answer, self.stop), mean)
+            written = row[: len(answer) + 1]  # the end token counts
+            mean = chosen.mean(place, len(written)) if self.scored else None
+            tokens = tuple(written) if self.scored else ()
+            yield number, Prediction(asked[number].id, report_text(answer, self.stop), mean, tokens)
 
     def _placed(self, value: torch.Tensor) -> torch.Tensor:
         dtype = self.model.dtype if value.is_floating_point() else value.dtype
