@@ -19,6 +19,10 @@ _LEAST_DEVIATION = 1e-3  # of a feature: one that hardly varies is not blown up
 class LinearHead(nn.Module):
     """Features (B, V, T, C) of V views to numbers (B, L), larger where a label is likelier; no log-odds."""
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    weights: torch.Tensor
+
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor, weights: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -45,5 +49,9 @@ def _ridge(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     centred, goal = rows - rows.mean(0), (wanted - wanted.mean()).double()
     penalty = _PENALTY * centred.square().sum() / count
     if count <= width:
-        return centred.T @ torch.linalg.solve(centred @ centred.T + penalty * torch.eye(count).double(), goal)
-    return torch.linalg.solve(centred.T @ centred + penalty * torch.eye(width).double(), centred.T @ goal)
+        inner: torch.Tensor = torch.linalg.solve(centred @ centred.T + penalty * torch.eye(count).double(), goal)
+        return centred.T @ inner
+    solved: torch.Tensor = torch.linalg.solve(
+        centred.T @ centred + penalty * torch.eye(width).double(), centred.T @ goal
+    )
+    return solved
