@@ -93,7 +93,9 @@ def studies(folder: Path, count: int) -> list[Sample]:
 def ours(checkpoint: Checkpoint, samples: list[Sample], folder: Path) -> float:
     """One epoch of the main stage; returns the seconds that its features took."""
     sampler = SamplerConfig(BATCH)
-    stage = stages.Stage(checkpoint, DataConfig(cache_features=True), sampler, init_processes())
+    stage = stages.Stage(
+        checkpoint, DataConfig(cache_features=True, features_in="memory"), sampler, init_processes(), folder
+    )
     settings = FitSettings(len(samples) // BATCH, RATE, schedule="constant", train=None)
     variants = [[sample] for sample in samples]
     compute, taken = stages.cached_features, [0.0]

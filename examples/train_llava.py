@@ -20,7 +20,8 @@ from cxrgen.evaluate.baselines import shuffled
 from cxrgen.phantom.write import write_phantoms
 from cxrgen.train import make_config, train
 
-NEW_MODEL = {"warmup_labels": "rule", "train_modules": "projector+llm", "cache_features": True, "learning_rate": 1e-3}
+NEW_MODEL: dict[str, Any] = {"warmup_labels": "rule", "train_modules": "projector+llm", "learning_rate": 1e-3}
+NEW_MODEL |= {"cache_features": True, "features_in": "memory"}  # of an encoder that no other run has
 LORA = {"train_modules": "lora", "gradient_checkpointing": True, "learning_rate": 1e-4}
 
 

@@ -167,8 +167,9 @@ def test_images_and_patients_come_from_the_prepared_set(csvs: Path) -> None:
     (csvs / "gt.csv").write_text((csvs / "gt.csv").read_text().replace("subject_id", "unused"))
     assert _evaluate(csvs, "--studies", str(prepared)) == 0
     page = (csvs / "out" / "report.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == 6
-    assert page.count("image not found") == 6
+    assert page.count('<img src="data:image/jpeg;base64,') == 6
+    assert page.count('"data:image/jpeg;base64,') == 12, "in the first studies' elements, and in the data of all"
+    assert page.count("image not found</p>") == 6
     assert "frontal PA" in page
     assert json.loads((csvs / "out" / "scores.json").read_text())["patients"] == 6
 

@@ -1,4 +1,6 @@
+import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -123,6 +125,21 @@ def test_differing_words_mark_the_least() -> None:
     assert right == "No <ins>right</ins>  effusion. heart normal"
     assert page.differing_words("", "a b") == ("", "<ins>a b</ins>")
     assert page.differing_words("same", "same") == ("same", "same")
+
+
+def test_differing_pieces_are_the_whole_text_and_alternate() -> None:
+    left, right = page.differing_pieces("left effusion, small", "Small left edema")
+    assert ("".join(left), "".join(right)) == ("left effusion, small", "Small left edema")
+    assert left[1::2] == ["effusion, small"]
+    assert right[1::2] == ["Small", "edema"]
+
+
+def test_data_for_the_script_stay_text() -> None:
+    element = page.for_script("data", json.dumps({"text": NASTY}))
+    assert element.count("<") == 2
+    assert (
+        json.loads(unescape(element.removeprefix('<template id="data">').removesuffix("</template>")))["text"] == NASTY
+    )
 
 
 def test_differing_words_show_a_lone_sign() -> None:

@@ -97,6 +97,12 @@ def test_remarks_are_counts() -> None:
     ]
 
 
+def test_an_indication_without_a_report_is_no_unknown_header() -> None:
+    texts = [{"indication": "Cough."} | ({"findings": "Clear."} if number < 8 else {}) for number in range(20)]
+    studies = [Study(str(number), "P", "train", sections=text) for number, text in enumerate(texts)]
+    assert len(reports(*studies)) == 8
+
+
 @pytest.mark.parametrize(("lost", "stops"), [(6, False), (7, True), (19, True)])
 def test_a_set_whose_headers_are_not_known_stops_above_thirty_percent(lost: int, stops: bool) -> None:
     texts = [{"befund": f"Herz {number} normal."} if number < lost else {"findings": "Clear."} for number in range(20)]

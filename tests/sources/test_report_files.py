@@ -16,6 +16,7 @@ from cxrgen.sources import Found, SourceOptions, detect_source
 from cxrgen.sources.dicom import read
 from cxrgen.sources.table import read as read_table
 from cxrgen.sources.text_table import add_texts
+from cxrgen.text.fhir import fhir_reports
 from cxrgen.text.hl7 import hl7_reports
 
 Write = Callable[..., Path]
@@ -102,10 +103,38 @@ def test_what_a_message_says_of_persons_is_known(export: Path) -> None:
     assert {("number", "PAT-1"), ("number", "ACC-1")} <= values, "and what the tags say"
 
 
+@pytest.mark.parametrize("end", ["\r", "\n"])
+def test_a_line_end_within_a_value_stays_text(end: str) -> None:
+    """Where a system wrote one in place of the escape; a line of three capitals is no segment by itself."""
+    lines = message("FINDINGS: Clear.\n\nCXR\nIMPRESSION: Normal.", accession="ACC-1").replace("\r", end)
+    reports = list(hl7_reports(lines + message("FINDINGS: Other.", accession="ACC-2")))
+    assert [report.text for report in reports] == [
+        "FINDINGS: Clear.\nCXR\nIMPRESSION: Normal.", "FINDINGS: Other."
+    ]  # fmt: skip
+    assert [report.accessions for report in reports] == [("ACC-1",), ("ACC-2",)]
+
+
+def test_an_order_begins_with_its_orc() -> None:
+    """Else the number of the second order would bring the first one's text to another study."""
+    head, *_ = message("x").split("\r")
+    one, two = ([f"ORC|RE|P{n}|F{n}", f"OBR|1|P{n}|A{n}", f"OBX|1|TX|1||FINDINGS: {n}.||||||F"] for n in (1, 2))
+    of_both = [report.accessions for report in hl7_reports("\r".join([head, *one, *two]))]
+    assert of_both == [("F1", "A1"), ("F2", "A2")]
+    behind = [one[1], one[0], one[2]]
+    assert [report.accessions for report in hl7_reports("\r".join([head, *behind]))] == [("A1", "F1")]
+
+
+def test_an_emptied_value_is_no_text() -> None:
+    assert [report.text for report in hl7_reports(message('""', "FINDINGS: Clear."))] == ["FINDINGS: Clear."]
+    assert list(hl7_reports(message('""'))) == []
+
+
 def test_an_embedded_document_is_read_where_it_is_text() -> None:
     data = base64.b64encode(b"{\\rtf1 FINDINGS: Clear.}").decode()
     lines = message("x", accession="A").replace("|TX|71045^CHEST||x|", f"|ED|R||RIS^text^RTF^Base64^{data}|")
     assert [report.text for report in hl7_reports(lines)] == ["{\\rtf1 FINDINGS: Clear.}"]
+    western = base64.b64encode("FINDINGS: Größe normal.".encode("cp1252")).decode()
+    assert [report.text for report in hl7_reports(lines.replace(data, western))] == ["FINDINGS: Größe normal."]
     pdf = base64.b64encode(b"%PDF-1.4").decode()
     assert list(hl7_reports(lines.replace(data, pdf))) == []
 
@@ -146,6 +175,43 @@ def test_fhir_by_accession_uid_and_patient(export: Path) -> None:
     found = read(export, SourceOptions())
     assert findings(found) == ["Clear.", "Large heart.", "By patient."]
     assert found.studies[1].sections["impression"] == "Unchanged."
+
+
+def test_what_fhir_says_of_persons_is_known(export: Path) -> None:
+    patient = {
+        "resourceType": "Patient", "id": "p", "identifier": [{"value": "MRN-77"}], "birthDate": "1957-03-12",
+        "name": [{"family": "Nowak", "given": ["Ewa", "Maria"]}, {"text": "Ewa Kowalska"}],
+    }  # fmt: skip
+    doctor = {"resourceType": "Practitioner", "id": "d", "name": [{"family": "Reader", "given": "Ann"}]}
+    report = report_of(
+        1, "FINDINGS: Clear.", subject={"reference": "Patient/p"}, contained=[doctor],
+        resultsInterpreter=[{"reference": "#d"}, {"display": "Dr. Second"}], performer=[None, "odd"],
+    )  # fmt: skip
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": patient}, {"resource": report}]}
+    (export / "bundle.json").write_text(json.dumps(bundle))
+    values = {(value.kind, value.value) for value in read(export, SourceOptions()).private["1.2.3.1"]}
+    assert {
+        ("name", "Nowak^Ewa^Maria"), ("name", "Ewa Kowalska"), ("number", "MRN-77"), ("birth date", "1957-03-12"),
+        ("physician", "Reader^Ann"), ("physician", "Dr. Second"), ("number", "ACC-1"),
+    } <= values  # fmt: skip
+
+
+def test_fhir_by_the_addresses_of_a_bundle() -> None:
+    """As a server without ids of its own writes them; a form in another character set beside it."""
+    observation = {"resourceType": "Observation", "code": {"text": "Findings"}, "valueString": "Clear."}
+    form = {
+        "contentType": 'text/plain; charset="iso-8859-5"',
+        "data": base64.b64encode("FINDINGS: Норма.".encode("iso-8859-5")).decode(),
+    }
+    bundle = {
+        "resourceType": "Bundle",
+        "entry": [
+            {"fullUrl": "urn:uuid:1", "resource": observation},
+            {"fullUrl": "urn:uuid:2", "resource": report_of(1, result=[{"reference": "urn:uuid:1"}])},
+            {"fullUrl": "urn:uuid:3", "resource": report_of(2, presentedForm=[form])},
+        ],
+    }
+    assert [report.text for report in fhir_reports(bundle)] == ["FINDINGS:\nClear.", "FINDINGS: Норма."]
 
 
 def test_fhir_one_a_line_and_narratives(export: Path) -> None:

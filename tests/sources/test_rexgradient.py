@@ -129,6 +129,20 @@ def test_one_split_alone_needs_the_folder_of_the_images(rexgradient: Path) -> No
         assert {study.split for study in found.studies} == {"valid"}
 
 
+def test_where_images_lie_is_asked_for(rexgradient: Path, tmp_path: Path, prepare: Prepare) -> None:
+    """The folder of the tables alone, and images behind a link: both may not be followed without a word."""
+    code, said = prepare(rexgradient / "metadata", "--out", tmp_path / "a")
+    assert code == 1
+    assert "not one study can be used (bad-path 8); " in said
+    assert said.rstrip().endswith("say where images are with --image-folder")
+    (rexgradient / "deid_png").rename(tmp_path / "deid_png")
+    (rexgradient / "deid_png").symlink_to(tmp_path / "deid_png")
+    code, said = prepare(rexgradient, "--out", tmp_path / "b")
+    assert code == 1
+    assert said.rstrip().endswith("say where images are with --image-folder")
+    assert prepare(rexgradient, "--image-folder", tmp_path / "deid_png", "--out", tmp_path / "c")[0] == 0
+
+
 def test_tables_without_views_serve_where_there_are_no_others(rexgradient: Path) -> None:
     for table in rexgradient.glob("metadata/*_view_position.json"):
         table.unlink()

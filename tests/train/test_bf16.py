@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.forked import cxrgen
 from tests.train.material import assert_equal, small, weights
 
-from cxrgen.train import stages
+from cxrgen.core.tables import read_json
+from cxrgen.train import pipeline, stages
 from cxrgen.train.config import TrainableConfig
+from cxrgen.train.init_model import init_model
 from cxrgen.train.pipeline import train
 from cxrgen.train.trainable import hold_in_bf16, set_trainable
 
@@ -21,6 +24,14 @@ from cxrgen.train.trainable import hold_in_bf16, set_trainable
 def in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Autocast to bfloat16 also where the processor has to imitate it."""
     monkeypatch.setattr(stages, "_has_bf16", lambda: True)
+
+
+def halved(llava: Path, folder: Path) -> Path:
+    """The same base with weights in float16."""
+    shutil.copytree(llava, folder)
+    halves = {name: value.half() for name, value in weights(llava).items()}
+    save_file(halves, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def opened(llava: Path) -> Any:
@@ -50,17 +61,44 @@ def test_a_matrix_that_is_also_the_embedding_stays(llava: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_bf16")
-@pytest.mark.parametrize("mode", ["projector", "lora"])
+@pytest.mark.parametrize(
+    ("mode", "stored"), [("projector", "F32"), ("lora", "F32"), ("projector", "F16"), ("lora", "F16")]
+)
 def test_no_number_changes(
-    llava: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    llava: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, stored: str
 ) -> None:
-    settings = {"model_name_or_path": str(llava), "version": "v0", "train_modules": mode, "max_steps": 3, "bf16": True}
+    """Also where frozen matrices are never read in more than the 16 bits that the base has."""
+    base = halved(llava, tmp_path / "base") if stored == "F16" else llava
+    settings = {"model_name_or_path": str(base), "version": "v0", "train_modules": mode, "max_steps": 3, "bf16": True}
     settings |= {"mm_use_im_start_end": True, "eval_strategy": "steps", "eval_steps": 2, "eval_studies": 2}
     held = train(small(prepared, tmp_path / "held", **settings, eval_max_new_tokens=4))
-    monkeypatch.setattr(stages, "hold_in_bf16", lambda model: None)
+    monkeypatch.setattr(pipeline, "_frozen_in_bf16", lambda config: False)
     assert train(small(prepared, tmp_path / "whole", **settings, eval_max_new_tokens=4)) == held
     name = "adapter_model.safetensors" if mode == "lora" else "model.safetensors"
     assert_equal(load_file(tmp_path / "held" / name), load_file(tmp_path / "whole" / name))
+    if mode == "projector":
+        assert read_json(tmp_path / "held" / "config.json") == read_json(tmp_path / "whole" / "config.json")
+
+
+@pytest.mark.parametrize("mode", ["projector", "projector+llm", "lora"])
+def test_what_is_read_in_16_bits(llava: Path, prepared: Path, tmp_path: Path, mode: str) -> None:
+    """Frozen matrices alone, before any of the model lies on a device; adapters begin in float32."""
+    base = halved(llava, tmp_path / "base")
+    config = small(prepared, tmp_path / "run", model_name_or_path=str(base), train_modules=mode, lora_rank=2)
+    model = init_model(config.model, config.tiny, [], narrow=config.trainable).model
+    kept = {name for name, each in model.named_parameters() if each.dtype == torch.float16}
+    inside = ("vision_tower", "language_model.layers") if mode != "projector+llm" else ("vision_tower",)
+    assert kept
+    assert all(any(part in name for part in inside) and name.endswith("weight") for name in kept)
+    assert {each.dtype for each in model.parameters()} == {torch.float16, torch.float32}
+    set_trainable(model, config.trainable)
+    assert {each.dtype for each in model.parameters() if each.requires_grad} == {torch.float32}
+    assert {name for name, each in model.named_parameters() if each.dtype == torch.float16 and "lora" not in name}
+    opened = init_model(config.model, config.tiny, []).model
+    set_trainable(opened, config.trainable)
+    whole = dict(opened.named_parameters())
+    for name, each in model.named_parameters():
+        assert "lora_A" in name or torch.equal(each.float(), whole[name]), name
 
 
 @pytest.mark.usefixtures("in_bf16")
@@ -79,7 +117,7 @@ def test_a_run_in_float32_holds_nothing_in_bf16(
     def never(model: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(stages, "hold_in_bf16", never)
+    monkeypatch.setattr(pipeline, "hold_in_bf16", never)
     settings = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 1}
     train(small(prepared, tmp_path / "run", **settings))
     train(small(prepared, tmp_path / "new", max_steps=1, bf16=True))  # a new model cannot be opened anew

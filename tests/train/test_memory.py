@@ -49,10 +49,12 @@ def test_seven_billion_parameters(seven_billion: Path, monkeypatch: pytest.Monke
     alone, eight = refusal(default, 1, 80, monkeypatch), refusal(default, 8, 80, monkeypatch)
     assert "109 GB on each device at least" in alone
     assert "it has 80 GB" in alone
-    assert "--fsdp full_shard on 2 devices, or --train_modules lora (28 GB)" in alone
+    assert "--fsdp full_shard on 2 devices, or --train_modules lora (14 GB)" in alone
     assert "136 GB on each" in eight
     assert "--fsdp full_shard (28 GB on each of 8)" in eight
-    assert "--train_modules qlora" in refusal(run_of(seven_billion, "lora"), 1, 24, monkeypatch)
+    assert "14 GB on each device" in refusal(run_of(seven_billion, "lora"), 1, 12, monkeypatch)
+    assert "--train_modules qlora" in refusal(run_of(seven_billion, "lora"), 1, 12, monkeypatch)
+    assert refusal(run_of(seven_billion, "lora"), 1, 24, monkeypatch) == ""
     for fitting, processes in (
         (run_of(seven_billion, "projector+llm", fsdp="full_shard"), 8),
         (run_of(seven_billion, "lora"), 1),

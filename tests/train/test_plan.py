@@ -64,6 +64,25 @@ def test_seven_billion_by_hand(
     assert memory["activations"] > 32 * 4 * 4096 * plan["positions_a_step"] / 8
 
 
+def test_kept_features_and_bfloat16(seven_billion: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """36 images of 256 tokens of 1,024 values: on disk 2 bytes each, in memory 4 in each of 8 processes.
+
+    FSDP gathers and sends weights in 16 bits under --bf16; whole gradients between batches are 4 bytes.
+    """
+    words = ("--model", seven_billion, "--data_path", prepared, "--fsdp", "full_shard", "--gpus", "8xH100")
+    words += ("--per_device_train_batch_size", 1, "--gradient_checkpointing", "--gradient_accumulation_steps", 3)
+    disk = planned(capsys, *words, "--bf16", "--cache_features", "--shard_gradients")
+    assert disk["feature_bytes"] == 2 * 36 * 256 * 1024
+    assert "features" not in disk["host_bytes"]
+    memory = planned(capsys, *words, "--cache_features", "--features_in", "memory", "--shard_gradients")
+    assert memory["feature_bytes"] == 0
+    assert memory["host_bytes"]["features"]["value"] == 8 * 4 * 36 * 256 * 1024
+    gathered = "layers gathered"
+    assert 2 * disk["memory_bytes"][gathered]["value"] == memory["memory_bytes"][gathered]["value"]
+    whole = planned(capsys, *words, "--bf16", "--cache_features")
+    assert whole["peak_bytes"] > disk["peak_bytes"] + 14e9  # 27 GB instead of 3, then no longer less than at the start
+
+
 def test_what_does_not_fit_is_refused_with_the_cheapest_change(
     seven_billion: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,7 +92,11 @@ def test_what_does_not_fit_is_refused_with_the_cheapest_change(
     assert "does not fit: " in shown.err
     assert "--fsdp full_shard" in shown.err
     assert "6.76 G x 8 B" in shown.out
-    assert main([*words, "--gpus", "L4", "--train_modules", "lora", "--per_device_train_batch_size", "1"]) == 2
+    words += ["--gpus", "L4", "--train_modules", "lora", "--per_device_train_batch_size", "1"]
+    assert main(words) == 2  # 14 GB of weights in 16 bits, and what the layers keep
+    assert "--gradient_checkpointing true needs 17" in capsys.readouterr().err
+    words.remove("--bf16")
+    assert main(words) == 2
     assert "--train_modules qlora" in capsys.readouterr().err
 
 

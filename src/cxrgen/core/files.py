@@ -14,10 +14,11 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from cxrgen.core.errors import InputError
 
@@ -64,6 +65,26 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file of mode 600 that no other process writes, also on another machine; it is renamed to `path` when whole.
+
+    Raises InputError when the disk is full.
+    """
+    make_folder(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.replace(name, path)
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        raise InputError(f"{path.parent}: the disk is full; make room") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, private: bool = False) -> None:

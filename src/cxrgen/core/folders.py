@@ -52,12 +52,13 @@ def require_space(folder: Path, needed: float) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
-            f"{folder}: {_size(needed)} are needed, {_size(free)} are free on this disk; "
+            f"{folder}: {size_text(needed)} are needed, {size_text(free)} are free on this disk; "
             "make room or choose another place"
         )
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """A number of bytes as people read it."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 

@@ -28,10 +28,10 @@ from cxrgen.llava_med.tensor_names import (
 from cxrgen.model.checkpoint import FORMAT_FILE, check_model_folder, has_chat_template
 from cxrgen.model.conversation import recorded_format
 from cxrgen.model.families import LlavaFamily
-from cxrgen.model.lite_tower import OWN_ENCODERS
 from cxrgen.model.llama_fast import checked_tokenizer
 from cxrgen.model.llama_tokenizer import MODEL_FILE
 from cxrgen.model.locate import ADAPTER_CONFIG, base_of
+from cxrgen.model.pooled_encoder import is_own_encoder
 from cxrgen.model.templates import CHAT
 
 Row = tuple[str, str, str]  # what, how it is, and the way out where it is lacking
@@ -97,10 +97,9 @@ def _faults(path: Path) -> list[Row]:
 
 
 def _opens_with(layout: Layout) -> list[Row]:
-    """How transformers alone opens a checkpoint with one of this package's small vision encoders."""
-    vision = layout.config.get("vision_config")
-    small = isinstance(vision, dict) and vision.get("model_type") in OWN_ENCODERS
-    return [("with transformers alone", "`import cxrgen.model` first; it registers the vision encoder", "")] * small
+    """How transformers alone opens a checkpoint with a vision encoder of this package's own class."""
+    own = is_own_encoder(layout.config.get("vision_config"))
+    return [("with transformers alone", "`import cxrgen.model` first; it registers the vision encoder", "")] * own
 
 
 def _kind(tensors: Mapping[str, LazyTensor], layout: Layout) -> str:

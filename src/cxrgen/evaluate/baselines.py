@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxrgen.evaluate.paired import Gap, gaps, p_values
+from cxrgen.evaluate.intervals import estimates
+from cxrgen.evaluate.paired import Gap, gaps_of, p_values
 from cxrgen.evaluate.scores import Against, Score, Scores, loss
 from cxrgen.metrics import Better
 
@@ -65,13 +66,17 @@ def against_baselines(scores: Scores, baselines: Mapping[str, Scores], seed: int
     found: dict[str, tuple[str, Gap]] = {}
     for metric, result in scores.measured.items():
         names = [name for name in result.aggregate(result.counts.sum(axis=0)) if name in scores.metrics]
-        best = {name: best_baseline(name, scores.metrics[name].better, by_baseline) for name in names}
-        for baseline, of in baselines.items():
-            led = [name for name, which in best.items() if which is not None and which[0] == baseline]
-            if not led:
-                continue
-            between = gaps(of.measured[metric], result, scores.groups, led)
-            found |= {name: (baseline, gap) for name, gap in between.items()}
+        led: dict[str, list[str]] = {}  # by the baseline that does best
+        for name in names:
+            best = best_baseline(name, scores.metrics[name].better, by_baseline)
+            if best is not None:
+                led.setdefault(best[0], []).append(name)
+        if not led:
+            continue
+        own = estimates(result, scores.groups)
+        for baseline in (name for name in baselines if name in led):
+            of = estimates(baselines[baseline].measured[metric], scores.groups)
+            found |= {name: (baseline, gap) for name, gap in gaps_of(of, own, led[baseline]).items()}
     if not found:
         return scores
     shares = np.stack([gap.shares for _, gap in found.values()], axis=1)

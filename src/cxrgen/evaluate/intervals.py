@@ -40,8 +40,24 @@ class Interval:
     why: str = ""
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """What P patients say of each of a metric's values: the value, its interval, and how each of them moves it."""
+
+    measured: MetricResult
+    sums: Floats  # of the patients, (P, K)
+    values: dict[str, float]
+    ends: dict[str, Interval]
+    moved: dict[str, Floats]  # (P,) each
+
+
 def intervals(measured: MetricResult, groups: Clusters) -> dict[str, Interval]:
     """The interval of each of a metric's values."""
+    return estimates(measured, groups).ends
+
+
+def estimates(measured: MetricResult, groups: Clusters) -> Estimates:
+    """The values of a metric over all studies, with their intervals."""
     sums = groups.sums(measured.counts)
     whole, own = total_of(measured, sums), values_of(measured, sums)
     moved = influences(measured, sums)
@@ -55,7 +71,7 @@ def intervals(measured: MetricResult, groups: Clusters) -> dict[str, Interval]:
         else:
             defined = own[name][np.isfinite(own[name])]
             found[name] = _by_range(value, defined, moved[name], name in measured.target_one)
-    return found
+    return Estimates(measured, sums, whole, found, moved)
 
 
 def ends_text(ends: tuple[float, float] | None, why: str = "") -> str:

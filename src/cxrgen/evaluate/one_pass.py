@@ -55,8 +55,9 @@ def measure_sets(
 
 
 def _parts_first(metrics: Sequence[str]) -> list[str]:
-    """The metrics and what they are made of, a metric behind its parts."""
-    ordered = [name for metric in metrics for name in (*load(metric).parts, metric)]
+    """The metrics and what they are made of, a metric behind its parts; those whose work others need come early."""
+    early_first = sorted(metrics, key=lambda metric: not load(metric).early)
+    ordered = [name for metric in early_first for name in (*load(metric).parts, metric)]
     return list(dict.fromkeys(ordered))
 
 

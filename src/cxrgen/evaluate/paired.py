@@ -17,9 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrgen.evaluate.defaults import PERMUTATIONS
-from cxrgen.evaluate.intervals import FEW_CASES, FEW_PATIENTS, Interval, gap_interval, gap_of_intervals, intervals
+from cxrgen.evaluate.intervals import (
+    FEW_CASES,
+    FEW_PATIENTS,
+    Estimates,
+    Interval,
+    estimates,
+    gap_interval,
+    gap_of_intervals,
+)
 from cxrgen.evaluate.scores import loss
-from cxrgen.evaluate.statistics import Clusters, influences, total_of, values_of
+from cxrgen.evaluate.statistics import Clusters, values_of
 from cxrgen.metrics import Better, Floats, MetricResult
 
 _SIGNS_AT_ONCE = 4_000_000  # as floats: 32 MB
@@ -43,29 +51,23 @@ class Gap:
     shares: Floats
 
 
-@dataclass(frozen=True)
-class _System:
-    """All that a difference needs of one system: by name of the score its value, interval and patients' influences."""
-
-    sums: Floats
-    values: dict[str, float]
-    ends: dict[str, Interval]
-    moved: dict[str, Floats]
-
-
 def gaps(first: MetricResult, second: MetricResult, groups: Clusters, names: Collection[str]) -> dict[str, Gap]:
     """The differences of those of a metric's `names` that are defined for both systems."""
-    one, two = (_system(measured, groups) for measured in (first, second))
-    shares = _shares(first, one.sums, two.sums)
+    return gaps_of(estimates(first, groups), estimates(second, groups), names)
+
+
+def gaps_of(one: Estimates, two: Estimates, names: Collection[str]) -> dict[str, Gap]:
+    """The same from what is known of each system already."""
+    shares = _shares(one.measured, one.sums, two.sums)
     same = np.array_equal(one.sums, two.sums)
     found: dict[str, Gap] = {}
     for name in names:
         values = (one.values[name], two.values[name])
         if not all(map(math.isfinite, values)):
             continue
-        better = first.better(name)
+        better = one.measured.better(name)
         if same:
-            found[name] = Gap(better, *values, 0.0, Interval((0.0, 0.0)), np.zeros(groups.count))
+            found[name] = Gap(better, *values, 0.0, Interval((0.0, 0.0)), np.zeros(len(one.sums)))
         elif better == "nearer_to_1":
             found[name] = _from_one(name, one, two)
         else:
@@ -74,12 +76,7 @@ def gaps(first: MetricResult, second: MetricResult, groups: Clusters, names: Col
     return found
 
 
-def _system(measured: MetricResult, groups: Clusters) -> _System:
-    sums = groups.sums(measured.counts)
-    return _System(sums, total_of(measured, sums), intervals(measured, groups), influences(measured, sums))
-
-
-def _gap_interval(name: str, one: _System, two: _System) -> Interval:
+def _gap_interval(name: str, one: Estimates, two: Estimates) -> Interval:
     ends, moved = (one.ends[name], two.ends[name]), (one.moved[name], two.moved[name])
     values = (one.values[name], two.values[name])
     if ends[0].ends and ends[1].ends:
@@ -88,7 +85,7 @@ def _gap_interval(name: str, one: _System, two: _System) -> Interval:
     return few[0] if few else gap_interval(values[1] - values[0], moved[1] - moved[0])
 
 
-def _from_one(name: str, one: _System, two: _System) -> Gap:
+def _from_one(name: str, one: Estimates, two: Estimates) -> Gap:
     """The difference of two distances from 1.
 
     Swapping reports cannot test it: where the values lie on both sides of 1, a swap leaves their sum as it is. So the

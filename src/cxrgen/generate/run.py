@@ -122,7 +122,13 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
 
 def _add_machine(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--batch-size", type=int, default=16, metavar="N", help="studies at a time in each process (default: 16)")
+    add(
+        "--batch-size",
+        type=int,
+        default=16,
+        metavar="N",
+        help="studies at a time in each process (default: 16); vllm takes as many as its memory holds",
+    )
     add("--num-chunks", type=int, default=1, metavar="N", help="processes, or GPUs (default: 1)")
     add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     bits = group.add_mutually_exclusive_group()

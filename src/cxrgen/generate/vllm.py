@@ -33,7 +33,7 @@ from cxrgen.model.pixels import open_image
 from cxrgen.model.processors import open_processor
 from cxrgen.model.templates import CHAT
 
-_AT_A_TIME = 512  # studies handed over together; an interruption loses at most these
+_AT_A_TIME = 1024  # studies handed over together; an interruption loses at most these. vLLM forms its own batches
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of low-rank matrices that vLLM makes room for
 
 
@@ -61,7 +61,6 @@ class VllmEngine:
             self.model = vllm.LLM(
                 model=str(weights),
                 dtype=settings.dtype,
-                max_num_seqs=settings.batch_size,
                 limit_mm_per_prompt={"image": most_images},
                 enable_prefix_caching=True,  # what prompts have in common is computed once
                 **options,

@@ -6,11 +6,13 @@ plotting library is a few chart kinds only, in exchange for pages of some hundre
 """
 
 from cxrgen.html.charts import Bar, heat_map, histogram, line_chart, whisker_chart
-from cxrgen.html.diff import differing_words
+from cxrgen.html.diff import differing_pieces, differing_words
 from cxrgen.html.layout import (
     Html,
     Section,
+    data_uri,
     facts,
+    for_script,
     html,
     image,
     join,
@@ -28,8 +30,11 @@ __all__ = [
     "Bar",
     "Html",
     "Section",
+    "data_uri",
+    "differing_pieces",
     "differing_words",
     "facts",
+    "for_script",
     "heat_map",
     "histogram",
     "html",

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from itertools import pairwise
 
-from cxrgen.html.layout import Html, html, join, tag
+from cxrgen.html.layout import Html, join, tag
 
 _PIECES = re.compile(r"\S+")
 
 
 def differing_words(reference: str, hypothesis: str) -> tuple[Html, Html]:
     """Both texts as HTML: words only in the reference in `<del>`, words only in the hypothesis in `<ins>`."""
+    left, right = differing_pieces(reference, hypothesis)
+    return _marked(left, "del"), _marked(right, "ins")
+
+
+def differing_pieces(reference: str, hypothesis: str) -> tuple[list[str], list[str]]:
+    """Both texts in pieces: what both have and what only this one has, in turn, beginning with what both have."""
     left, right = list(_PIECES.finditer(reference)), list(_PIECES.finditer(hypothesis))
     matcher = SequenceMatcher(
         None, [_compared(word) for word in left], [_compared(word) for word in right], autojunk=False
@@ -28,17 +35,18 @@ def differing_words(reference: str, hypothesis: str) -> tuple[Html, Html]:
                 only_left.append((left[a].start(), left[b - 1].end()))
             if d > c:
                 only_right.append((right[c].start(), right[d - 1].end()))
-    return _marked(reference, only_left, "del"), _marked(hypothesis, only_right, "ins")
+    return _cut(reference, only_left), _cut(hypothesis, only_right)
 
 
 def _compared(word: re.Match[str]) -> str:
     return word.group().strip(".,;:()[]\"'").lower() or word.group()
 
 
-def _marked(text: str, spans: list[tuple[int, int]], name: str) -> Html:
-    pieces: list[Html] = []
-    done = 0
-    for start, end in spans:
-        pieces += [html(text[done:start]), tag(name, text[start:end])]
-        done = end
-    return join([*pieces, html(text[done:])])
+def _cut(text: str, spans: list[tuple[int, int]]) -> list[str]:
+    """The text cut at the ends of spans."""
+    places = [0, *(place for span in spans for place in span), len(text)]
+    return [text[start:end] for start, end in pairwise(places)]
+
+
+def _marked(pieces: list[str], name: str) -> Html:
+    return join(tag(name, piece) if place % 2 else piece for place, piece in enumerate(pieces))

@@ -99,9 +99,19 @@ def image(data: bytes, alt: str, caption: str = "") -> Html:
 
 
 def picture(data: bytes, alt: str) -> Html:
-    """A JPEG or PNG as a data URI."""
+    """A JPEG or PNG as an element of its own."""
+    return tag("img", src=data_uri(data), alt=alt)
+
+
+def data_uri(data: bytes) -> str:
+    """A JPEG or PNG as the address of an image."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    return tag("img", src=f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}", alt=alt)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def for_script(name: str, json_text: str) -> Html:
+    """JSON for the page's script, in an element with the id `name` that is never shown."""
+    return Html(f'<template id="{escape(name)}">{escape(json_text, quote=False)}</template>')
 
 
 def side_by_side(*parts: object) -> Html:

@@ -113,6 +113,7 @@ class Metric:
     presets: Collection[str] = ()
     default_preset: str = ""  # its scores carry no suffix
     by_default: bool = False  # measured when no metric is named
+    early: bool = False  # measured before others, which find its work done
     needs_truth: bool = False
     options: tuple[Option, ...] = ()
     asked_for: Callable[[Mapping[str, Any]], bool] = never  # by its options as given, without being named

@@ -24,14 +24,14 @@ from cxrgen.metrics import Floats, load, measure, measure_nothing, metric_of
 from cxrgen.metrics.clinical.labels import PRESENT, UNCERTAIN, rule_label_table
 from cxrgen.metrics.lexical import bleu, rouge
 from cxrgen.metrics.lexical.lcs import common_lengths
-from cxrgen.metrics.lexical.ngrams import Ngrams
+from cxrgen.metrics.lexical.ngrams import ORDERS, Ngrams
 from cxrgen.metrics.lexical.token_table import Ints, token_table
 
 Pairwise = Callable[[Sequence[str]], Floats]  # M texts to (M, M): the row's report against the column's reference
 RULE = "rule_f1_micro_14"  # of one pair: F1 over the observations that either states
 NAMES = {  # of utilities that are no score's own name
     "rule": ((1.0, RULE),),
-    "sum": (*((1.0, f"bleu_{order}") for order in bleu.ORDERS), (1.0, "bertscore"), (1.0, "chexbert_similarity")),
+    "sum": (*((1.0, f"bleu_{order}") for order in ORDERS), (1.0, "bertscore"), (1.0, "chexbert_similarity")),
 }
 _PAIRS_AT_ONCE = 20_000  # measured in one call
 
@@ -173,7 +173,7 @@ def _pairwise(score: str) -> Pairwise | None:
     if score == RULE:
         return _rule
     name, _, preset = score.partition(".")
-    if name in (f"bleu_{order}" for order in bleu.ORDERS):
+    if name in (f"bleu_{order}" for order in ORDERS):
         return lambda texts: _bleu(texts, bleu.PRESETS[preset or bleu.DEFAULT])[..., int(name[-1]) - 1]
     if name == "rouge_l":
         return lambda texts: _rouge(texts, rouge.PRESETS[preset or rouge.DEFAULT])
@@ -192,7 +192,7 @@ def _bleu(texts: Sequence[str], preset: bleu.Preset) -> Floats:
     numbered = token_table(preset.words).numbered(texts)
     ngrams, count = Ngrams(numbered), len(texts)
     sums = np.ones((count, count, 10))
-    for column, order in enumerate(bleu.ORDERS):
+    for column, order in enumerate(ORDERS):
         text, ngram = ngrams.of_order(order)
         sums[..., column] = _clipped_matches(text, ngram, count)
         sums[..., 4 + column] = np.bincount(text, minlength=count)[:, None]

@@ -18,8 +18,7 @@ from cxrgen.core.errors import UsageError, unknown
 from cxrgen.metrics import load, measure, measure_nothing, metric_of
 from cxrgen.metrics.consensus import RULE, weighted_names
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.bleu import ORDERS
-from cxrgen.metrics.lexical.ngrams import parts
+from cxrgen.metrics.lexical.ngrams import ORDERS, parts
 from cxrgen.text.prior_mentions import speaks_of_prior
 
 Studies = Sequence[Mapping[str, Any]]

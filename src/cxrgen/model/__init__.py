@@ -1,6 +1,6 @@
 """The network and its tokens: checkpoint, conversation, batches, parts.
 
-Importing this room makes the two small vision encoders (`cxrgen.model.tower`, `cxrgen.model.lite_tower`) known to
+Importing this room makes its own vision encoders (`cxrgen.model.tower` and others) known to
 transformers' Auto classes, so that `AutoModelForImageTextToText` opens a checkpoint that holds one.
 """
 
@@ -14,4 +14,5 @@ if sys.flags.optimize > 1:
     )
 
 import cxrgen.model.lite_tower
-import cxrgen.model.tower  # noqa: F401  (register their classes)
+import cxrgen.model.pooled_encoder
+import cxrgen.model.tower  # noqa: F401  (all register their classes)

@@ -2,8 +2,9 @@
 
 Order: samples are shuffled, then grouped by length within stretches of many batches, so that batches hold little
 padding and the order stays random. It depends on the seed and the epoch alone, never on workers or processes.
-Packing puts the samples of a batch behind each other in one row without any padding. Each sees itself only through an
-explicit 4-D block mask: position numbers alone would let a model with a cache attend to the sample before.
+Packing puts the samples of a batch behind each other in one row without any padding. Each sees itself only, by an
+explicit 4-D block mask, or under flash attention by positions that start anew, which its kernels for rows of several
+lengths read: the mask grows with the square of the row, and only kernels without one gain from packing on a GPU.
 
 Shapes: B samples, L tokens of the longest (padded) or of all together (packed), N images.
 """
@@ -86,22 +87,25 @@ def collate(
     return _with_images(samples, image_of, batch)
 
 
-def pack(samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Tensor]) -> dict[str, Any]:
+def pack(
+    samples: Sequence[Sample], pad: int, image_of: Callable[[str], torch.Tensor], masked: bool = True
+) -> dict[str, Any]:
     """B samples in one row of their total length L: `input_ids`, `labels`, `position_ids` (1, L), and a mask.
 
-    `attention_mask` is bool (1, 1, L, L): True where a position may look, which is at its own sample up to itself.
+    `attention_mask` is bool (1, 1, L, L): True where a position may look, which is at its own sample up to itself. It
+    is left out unless `masked`.
     There is nothing to fill with `pad`; it is taken so that packing and padding can stand for each other.
     """
     lengths = [len(sample.input_ids) for sample in samples]
-    sample_of = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))  # (L,)
-    mask = (sample_of[:, None] == sample_of[None, :]).tril()  # (L, L)
     batch = {
         "input_ids": torch.tensor([[token for sample in samples for token in sample.input_ids]]),
-        "attention_mask": mask[None, None],
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         # Nothing before a sample predicts its first token.
         "labels": torch.tensor([[label for each in samples for label in (IGNORE, *each.labels[1:])]]),
     }
+    if masked:
+        sample_of = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))  # (L,)
+        batch["attention_mask"] = (sample_of[:, None] == sample_of[None, :]).tril()[None, None]
     if samples[0].weights:
         batch["weights"] = torch.tensor([[weight for each in samples for weight in each.weights]])
     return _with_images(samples, image_of, batch)

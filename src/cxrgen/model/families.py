@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +64,7 @@ class LlavaFamily:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.tokenizer, self.format = checkpoint.tokenizer, replace(checkpoint.format, max_length=_ANY_LENGTH)
         self.image_processor = checkpoint.processor.image_processor
+        self.model = checkpoint.model
 
     def encode(self, conversation: Conversation, folder: Path) -> Sample:
         ids, labels = encode(conversation.turns, self.tokenizer, self.format, len(conversation.images))
@@ -89,8 +91,16 @@ class LlavaFamily:
 
     def collator_of(self, image_of: ImageOf, packing: bool = False) -> Collator:
         """The same where `image_of` gives an image's pixels or features."""
-        make, pad = pack if packing else collate, self.tokenizer.pad_token_id
+        make: Callable[..., dict[str, Any]] = collate
+        if packing:
+            make = partial(pack, masked=not packs_by_positions(self.model))
+        pad = self.tokenizer.pad_token_id
         return lambda samples: make(samples, pad, image_of)
+
+
+def packs_by_positions(model: Any) -> bool:
+    """Whether the model's attention tells the samples of a row apart by positions that start anew."""
+    return getattr(model.config.text_config, "_attn_implementation", "") == "flash_attention_2"
 
 
 def family_of(checkpoint: Checkpoint) -> ModelFamily:

@@ -34,6 +34,8 @@ class _PrecomputedFeatures(nn.Module):
         self.class_token = class_token
 
     def forward(self, features: torch.Tensor, **_: object) -> BaseModelOutput:
+        if features.dtype == torch.float16:  # as they lie on disk
+            features = features.float()
         if self.class_token:  # the model drops the first position
             features = nn.functional.pad(features, (0, 0, 1, 0))
         return BaseModelOutput(last_hidden_state=features, hidden_states=(features, features))

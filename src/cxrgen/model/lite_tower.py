@@ -19,9 +19,6 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModel
 
-from cxrgen.model.tower import ConvTowerConfig
-
-OWN_ENCODERS = (ConvTowerConfig.model_type, "cxrgen_lite_tower")  # which transformers alone does not know
 GRID = 4  # tokens in each direction
 _LOWER = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80))
 _UPPER = ((3, 5, 1, 6, 112),)  # blocks, kernel, stride of the first, times as many channels inside, channels
@@ -31,7 +28,7 @@ _STEM, _CHANNELS = 32, (80, 112)
 class LiteTowerConfig(PretrainedConfig):  # type: ignore[misc]
     """Size of the images of a LiteTower, in pixels, a multiple of 16."""
 
-    model_type = OWN_ENCODERS[1]
+    model_type = "cxrgen_lite_tower"
 
     def __init__(self, image_size: int = 224, **rest: object) -> None:
         super().__init__(**rest)

@@ -78,7 +78,11 @@ def studies_left_out(selection: Selection) -> int:
 
 
 def codes(selection: Selection) -> str:
-    return f" ({counted_codes(selection.rejects)})" if selection.rejects else ""
+    """How often each code was given, and the way out of the most frequent one; a hint given once may name a file."""
+    if not selection.rejects:
+        return ""
+    (hint, count), *_ = Counter(reject.hint for reject in selection.rejects).most_common(1)
+    return f" ({counted_codes(selection.rejects)}){f'; {hint}' if count > 1 else ''}"
 
 
 def _flow_lines(selection: Selection) -> list[str]:

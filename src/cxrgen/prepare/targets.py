@@ -16,6 +16,7 @@ from cxrgen.core.errors import InputError
 from cxrgen.core.records import Reject, Study
 from cxrgen.sources.texts import MARKS
 from cxrgen.text.cleaning import clean
+from cxrgen.text.context import SECTIONS as CONTEXT
 from cxrgen.text.prior_mentions import without_priors
 from cxrgen.text.sentences import cut_at_sentence
 
@@ -169,9 +170,13 @@ def _why_none(study: Study, target: str) -> tuple[str, str]:
 
 
 def _check_headers(studies: Sequence[Study]) -> None:
-    """Stop when many reports have text but neither findings nor impression: their headers are not understood."""
+    """Stop when many reports have text but neither findings nor impression: their headers are not understood.
+
+    An indication alone, as a table has it for studies that nobody has reported yet, is no such report.
+    """
     texts = [study.sections for study in studies if study.sections]
-    lost = [sections for sections in texts if not any(stated(sections.get(name)) for name in _REPORTING)]
+    reports = [sections for sections in texts if any(stated(sections[name]) for name in sections.keys() - CONTEXT)]
+    lost = [sections for sections in reports if not any(stated(sections.get(name)) for name in _REPORTING)]
     if len(texts) >= _FEWEST and len(lost) > _UNPARSED_LIMIT * len(texts):
         starts = Counter(
             line.split(":")[0].strip()[:30]

@@ -36,7 +36,10 @@ def inside(folder: Path, name: str) -> Path:
 def _checked(top: Path, name: str) -> Path:
     """`inside` for a folder that is resolved already."""
     if not name or "\0" in name or "\\" in name or _DRIVE.match(name) or ".." in PurePosixPath(name).parts:
-        raise RejectError("bad-path", "the name holds a parent, a drive letter, a backslash or NUL")
+        raise RejectError(
+            "bad-path",
+            "the name holds a parent, a drive letter, a backslash or NUL; say where images are with --image-folder",
+        )
     try:
         file = (top / name).resolve()
     except (OSError, RuntimeError, ValueError):

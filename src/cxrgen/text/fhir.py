@@ -2,17 +2,20 @@
 
 The text is the presented form where one is text (plain, HTML, RTF), else the values of the observations that the report
 names and its conclusion, else its narrative. Identifiers are those of the report, of the patient and of the imaging
-study; resources that a reference names are looked for beside the report (Bundle, `contained`).
+study, persons are those of the patient and of who wrote it; resources that a reference names are looked for beside the
+report (Bundle, `contained`).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cxrgen.text.hl7 import WrittenReport
+from cxrgen.text.hl7 import WrittenReport, document_text
+from cxrgen.text.private import BIRTH_DATE, ID, NAME, PHYSICIAN, PrivateValue
 
 _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 _UID_SYSTEM = "urn:dicom:uid"
@@ -26,14 +29,16 @@ _Values = tuple[str, ...]
 def fhir_reports(value: Any) -> Iterator[WrittenReport]:
     """The reports in a JSON value: a resource, a Bundle, or a list of either."""
     resources = list(_resources(value))
-    by_reference = {_reference(each): each for each in resources if each.get("id")}
-    for resource in resources:
+    by_reference = {_reference(each): each for each, _ in resources if each.get("id")}
+    by_reference |= {url: each for each, url in resources if url}
+    for resource, _ in resources:
         if resource.get("resourceType") == "DiagnosticReport" and resource.get("status") not in _WITHDRAWN:
             contained = {f"#{each.get('id')}": each for each in _objects(resource.get("contained"))}
-            beside = {**by_reference, **contained}
+            beside = ChainMap(contained, by_reference)
             if text := _text(resource, beside):
                 uids, numbers, patients = _keys(resource, beside)
-                yield WrittenReport(text, uids, numbers, patients, _time(resource))
+                private = _private(resource, beside)
+                yield WrittenReport(text, uids, numbers, patients, _time(resource), private=private)
 
 
 def is_fhir(value: Any) -> bool:
@@ -42,7 +47,8 @@ def is_fhir(value: Any) -> bool:
     return isinstance(first, Mapping) and isinstance(first.get("resourceType"), str)
 
 
-def _resources(value: Any, depth: int = 0) -> Iterator[Resource]:
+def _resources(value: Any, depth: int = 0, url: str = "") -> Iterator[tuple[Resource, str]]:
+    """Each resource, and the address by which those of its Bundle may name it."""
     if depth > _MOST_DEPTH:
         return
     if isinstance(value, list):
@@ -51,9 +57,9 @@ def _resources(value: Any, depth: int = 0) -> Iterator[Resource]:
     elif isinstance(value, Mapping):
         if value.get("resourceType") == "Bundle":
             for entry in _objects(value.get("entry")):
-                yield from _resources(entry.get("resource"), depth + 1)
+                yield from _resources(entry.get("resource"), depth + 1, str(entry.get("fullUrl") or ""))
         elif isinstance(value.get("resourceType"), str):
-            yield value
+            yield value, url
 
 
 def _objects(value: Any) -> list[Resource]:
@@ -87,6 +93,29 @@ def _keys(resource: Resource, beside: Mapping[str, Resource]) -> tuple[_Values, 
     patient = [*_objects(subject.get("identifier")), *_objects(_named(subject, beside).get("identifier"))]
     names = [*map(_bare, patient), str(subject.get("reference") or "").split("/")[-1]]
     return _unique(uids), _unique(map(_bare, numbers)), _unique(names)
+
+
+def _private(resource: Resource, beside: Mapping[str, Resource]) -> tuple[PrivateValue, ...]:
+    """Names, numbers, date of birth and physicians, as the report and the resources that it names have them."""
+    _, numbers, patients = _keys(resource, beside)
+    values = [PrivateValue(ID, number) for number in (*numbers, *patients)]
+    for reference in _objects(resource.get("subject")):
+        values += [PrivateValue(NAME, name) for name in _names(reference, beside)]
+        values.append(PrivateValue(BIRTH_DATE, str(_named(reference, beside).get("birthDate") or "")))
+    for role in ("performer", "resultsInterpreter"):
+        for reference in _objects(resource.get(role)):
+            values += [PrivateValue(PHYSICIAN, name) for name in _names(reference, beside)]
+    return tuple(dict.fromkeys(value for value in values if value.value.strip()))
+
+
+def _names(reference: Resource, beside: Mapping[str, Resource]) -> Iterator[str]:
+    """The names of the person that a reference names: those of the resource, and what the reference shows."""
+    yield str(reference.get("display") or "")
+    for name in _objects(_named(reference, beside).get("name")):
+        given = name.get("given")
+        parts = [name.get("family"), *(given if isinstance(given, list) else [given])]
+        yield "^".join(part for part in parts if isinstance(part, str))
+        yield str(name.get("text") or "")
 
 
 def _unique(values: Any) -> tuple[str, ...]:
@@ -128,14 +157,15 @@ def _text(resource: Resource, beside: Mapping[str, Resource]) -> str:
 
 def _attachment(form: Resource) -> str:
     """The text of an attachment, "" where it is a PDF or a picture, or is not there."""
-    kind = str(form.get("contentType") or "").split(";")[0].strip().lower()
+    kind, *parameters = (part.strip().lower() for part in str(form.get("contentType") or "").split(";"))
+    charset = next((each.removeprefix("charset=").strip('" ') for each in parameters if "charset=" in each), "")
     if not (kind.startswith("text/") or kind in ("application/rtf", "application/xhtml+xml", "")):
         return ""
     try:
         data = base64.b64decode(str(form.get("data") or ""), validate=False)
     except (binascii.Error, ValueError):
         return ""
-    return "" if b"\0" in data else data.decode("utf-8", "replace")
+    return document_text(data, charset)
 
 
 def _observation(resource: Resource) -> Sequence[str]:

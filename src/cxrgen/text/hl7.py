@@ -14,9 +14,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cxrgen.core.encodings import decoded, known_encoding
+from cxrgen.core.errors import InputError
 from cxrgen.text.private import BIRTH_DATE, ID, NAME, PHYSICIAN, PrivateValue
 
 _FRAMES = re.compile(r"[\x0b\x1c]")  # of the transport
+_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
+_NULL = '""'  # a value that is to be emptied
 _WITHDRAWN = frozenset("DXW")  # OBX-11 of a value that is deleted, impossible or wrong
 _TEXTS = frozenset({"TX", "FT", "ST", "CE", "CWE", "ED", ""})
 _UID = re.compile(r"[0-2](?:\.\d{1,20}){4,}")
@@ -52,14 +56,17 @@ def is_hl7(text: str) -> bool:
 
 def hl7_reports(text: str) -> Iterator[WrittenReport]:
     """The reports of all messages, one for each order (OBR) that has text."""
-    lines = [line for line in re.split(r"[\r\n]+", _FRAMES.sub("", text).lstrip("\ufeff")) if line.strip()]
     message: list[str] = []
-    for line in [*lines, "MSH"]:
-        if line.startswith("MSH") and message:
-            yield from _reports(message)
-            message = []
-        if line.startswith("MSH") or message:
-            message.append(line)
+    for line in [*re.split(r"[\r\n]+", _FRAMES.sub("", text).lstrip("\ufeff")), "MSH"]:
+        if line.startswith("MSH"):
+            if message:
+                yield from _reports(message)
+            message = [line]
+        elif message and line.strip():
+            if _SEGMENT.match(line) and line[3:4] == message[0][3:4]:
+                message.append(line)
+            else:  # a line end within a value, where an escape should be
+                message[-1] += "\n" + line
 
 
 def _reports(lines: Sequence[str]) -> Iterator[WrittenReport]:
@@ -78,16 +85,32 @@ def _reports(lines: Sequence[str]) -> Iterator[WrittenReport]:
         )
     )
     time = _field(message.fields(header), 6)  # MSH-7: the separator itself is the first field
-    orders: list[list[list[str]]] = [[]]
-    for segment in segments:
-        if segment[0] == "OBR" and any(each[0] == "OBR" for each in orders[-1]):
-            orders.append([])
-        orders[-1].append(segment)
+    orders = _orders(segments)
     for order in orders:
         if text := _text(order, message):
             uids, accessions, placers = _keys(order, message)
             private = _private([*orders[0], *order], message)
             yield WrittenReport(text, uids, accessions, patients, time, placers, private)
+
+
+def _orders(segments: Sequence[list[str]]) -> list[list[list[str]]]:
+    """The segments of each order, which begins with its ORC where it has one, else with its OBR."""
+    groups: list[list[list[str]]] = [[]]
+    for segment in segments:
+        if segment[0] in ("ORC", "OBR") and _has_order(groups[-1]):
+            groups.append([])
+        groups[-1].append(segment)
+    orders = groups[:1]
+    for group in groups[1:]:
+        if _has_order(group):
+            orders.append(group)
+        else:  # an ORC behind its OBR
+            orders[-1] += group
+    return orders
+
+
+def _has_order(segments: Sequence[Sequence[str]]) -> bool:
+    return any(segment[0] == "OBR" for segment in segments)
 
 
 @dataclass(frozen=True)
@@ -104,7 +127,7 @@ class _Message:
     def numbers(self, segment: Sequence[str], place: int) -> list[str]:
         """The first component of each repetition of a field."""
         values = (value.split(self.component)[0].strip() for value in _field(segment, place).split(self.repetition))
-        return [value for value in values if value and value != '""']
+        return [value for value in values if value and value != _NULL]
 
 
 def _field(segment: Sequence[str], place: int) -> str:
@@ -164,7 +187,7 @@ def _text(order: Sequence[Sequence[str]], message: _Message) -> str:
         if segment[0] != "OBX" or _field(segment, 2) not in _TEXTS or _field(segment, 11).strip() in _WITHDRAWN:
             continue
         value = _value(segment, message)
-        if not value.strip() or _UID.fullmatch(value.strip()):
+        if value.strip() in ("", _NULL) or _UID.fullmatch(value.strip()):
             continue
         header = _header(_field(segment, 3), message.component)
         if header and header != current and not value.lstrip().upper().startswith(header):
@@ -189,7 +212,18 @@ def _value(segment: Sequence[str], message: _Message) -> str:
         data = base64.b64decode(components[4], validate=False)
     except (binascii.Error, ValueError):
         return ""
-    return "" if data.startswith(b"%PDF") or b"\0" in data else data.decode("utf-8", "replace")
+    return document_text(data)
+
+
+def document_text(data: bytes, encoding: str = "") -> str:
+    """An embedded document as text, in the encoding that is named or the likeliest; "" for a PDF or a picture."""
+    named = encoding if encoding and known_encoding(encoding) else ""
+    if data.startswith(b"%PDF") or (b"\0" in data and not named):
+        return ""
+    try:
+        return decoded(data, "a document", named)[0]
+    except InputError:
+        return data.decode("utf-8", "replace")
 
 
 def _header(code: str, component: str) -> str:

@@ -9,6 +9,7 @@ speaks of change is dropped. Rules lose some findings and leave some awkward sen
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from cxrgen.text.sentences import sentences
 
@@ -36,7 +37,12 @@ _IN_NO_PRIOR = ("prior", "previous", "earlier", "comparison")  # one of them is 
 
 def speaks_of_prior(text: str) -> bool:
     """Whether a text says something that only an earlier examination can tell."""
-    words = " ".join(text.lower().split())
+    return any(map(_piece_speaks_of_prior, " ".join(text.lower().split()).split(".")))
+
+
+@lru_cache(1 << 16)  # report sentences repeat
+def _piece_speaks_of_prior(words: str) -> bool:
+    """The same of a piece between two stops, beyond which no pattern looks."""
     if any(word in words for word in _IN_NO_PRIOR):
         words = _NO_PRIOR.sub(" ", words)
     return _PRIOR.search(words) is not None

@@ -10,7 +10,7 @@ no CheXbert and carry another name. The word lists are this project's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -63,13 +63,8 @@ def label(report: str) -> dict[str, int]:
     "No Finding" is 1 when nothing but devices is present or uncertain, and has no key otherwise or for a text without
     words. Keys are in the order of `OBSERVATIONS`.
     """
-    return label_of(report, statements(report))
-
-
-def label_of(report: str, statements: Iterable[tuple[str, tuple[tuple[str, int], ...]]]) -> dict[str, int]:
-    """The same from the report's statements, for those who need both."""
     found: dict[str, int] = {}
-    for _, stated in statements:
+    for _, stated in statements(report):
         for name, value in stated:
             before = found.get(name, 0)
             found[name] = 1 if 1 in (before, value) else -1 if -1 in (before, value) else 0

@@ -14,7 +14,7 @@ another ("no", "left"), or the next begins with a small letter, or the next word
 from __future__ import annotations
 
 import re
-from array import array
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -68,23 +68,23 @@ def sentence_ends(text: str) -> list[int]:
 
     What stands before the first place, and between two of them, is a sentence. Empty for a blank text.
     """
-    return list(_kept_ends(text))
-
-
-@lru_cache(1 << 18)  # several readers ask for the same text, and references are read again with every baseline
-def _kept_ends(text: str) -> array[int]:
-    """The places as an array, four bytes each."""
     length = len(text.rstrip())
     ends = {*_stops(text, length), *_list_ends(text), *_section_ends(text)}
     if "\n" in text or "\r" in text:
         ends.update(_line_ends(text, length))
-    return array("i", sorted({*ends, length}) if length else [])
+    return sorted({*ends, length}) if length else []
 
 
 def sentences(text: str) -> list[str]:
     """The text's sentences without outer blanks."""
-    ends = _kept_ends(text)
-    return [text[start:end].strip() for start, end in zip([0, *ends], ends)]
+    return list(_kept_sentences(text))
+
+
+@lru_cache(1 << 18)  # several readers ask for the same text, and references are read again with every baseline
+def _kept_sentences(text: str) -> tuple[str, ...]:
+    """The sentences; equal ones of several texts are one string in memory."""
+    ends = sentence_ends(text)
+    return tuple(sys.intern(text[start:end].strip()) for start, end in zip([0, *ends], ends))
 
 
 def cut_at_sentence(text: str, fits: Callable[[str], bool]) -> str | None:

@@ -27,6 +27,7 @@ ASPECTS = ("square", "pad", "black")
 LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
+FEATURES_IN = ("disk", "memory")
 SCHEDULES = ("cosine", "linear", "constant")
 EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
 AUGMENTS = ("shift", "strong", "mirror")
@@ -59,6 +60,11 @@ class ModelConfig:
     )
     mm_use_im_start_end: bool = _option(False, "put <im_start> and <im_end> around an image")
     mm_vision_select_layer: int = _option(0, "hidden layer that features are read from; 0: the checkpoint's")
+    token_pooling: int = _option(
+        1,
+        "new joined model: N x N neighbouring tokens of an image become one (pixel shuffle), for encoders of many",
+        at_least=1,
+    )
     image_aspect_ratio: str = _option(
         "", "how an image becomes square; default: the checkpoint's, square for others'", choices=("", *ASPECTS)
     )
@@ -120,8 +126,22 @@ class DataConfig:
         "", "weight of sentences that state a finding: a number, or finding=number with commas; the mean stays 1"
     )
     packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
-    cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them in memory")
-    dataloader_num_workers: int = _option(0, "processes that read images ahead", at_least=0, outcome=False)
+    cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them")
+    features_in: str = _option(
+        FEATURES_IN[0],
+        "kept features: on disk in float16, computed by all processes together and used again by later runs; or in "
+        "each process's memory in float32",
+        choices=FEATURES_IN,
+    )
+    shared_cache: str = _option(
+        "",
+        "folder of kept features and tokens that several runs use; default: features in --output_dir, no tokens",
+        metavar="DIR",
+        outcome=False,
+    )
+    dataloader_num_workers: int = _option(
+        -1, "processes that read images ahead; -1: as many as help on a GPU, none elsewhere", at_least=-1, outcome=False
+    )
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -220,6 +240,11 @@ class OptimConfig:
     use_liger_kernel: bool = _option(False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs")
     torch_compile: bool = _option(False, "compile the model, on GPUs")
     fsdp: str = _option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
+    shard_gradients: bool = _option(
+        False,
+        "under --fsdp, gradients stay sharded between the batches of a step: less memory, more sending",
+        outcome=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ depends on the seed, the epoch and the global batch size alone, never on the num
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from cxrgen.text.prior_mentions import without_priors
 from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, shows_prior, study_conversation
 from cxrgen.text.sentences import cut_at_sentence
 from cxrgen.train.config import DataConfig
+from cxrgen.train.distributed import machine_processes
 from cxrgen.train.mixing import mixed
 
 STUDIES = "studies.parquet"
@@ -287,6 +289,19 @@ def drawn_views(samples: Sequence[Sequence[Sample]], sampler: SamplerConfig, epo
     return [variants[-1] if drop else variants[0] for variants, drop in zip(samples, fewer)]
 
 
+GPU_WORKERS = 4  # processes that read images ahead for one GPU, unless a number is given
+
+
+def with_workers(config: DataConfig, device: torch.device) -> DataConfig:
+    """The same with the number of processes that read images ahead, where it was left open."""
+    if config.dataloader_num_workers >= 0:
+        return config
+    workers = 0
+    if device.type == "cuda":
+        workers = max(1, min(GPU_WORKERS, len(os.sched_getaffinity(0)) // machine_processes()[1] - 1))
+    return replace(config, dataloader_num_workers=workers)
+
+
 @dataclass(frozen=True)
 class Feed:
     """What the batches of a stage are made of: all its samples, micro-batches of these in their order, a collator."""
@@ -306,23 +321,24 @@ class Feed:
 class _Images(Dataset[Any]):
     """Micro-batches to batches; an image that cannot be read comes back as the error, which crosses processes whole."""
 
-    def __init__(self, collator: Collator) -> None:
+    def __init__(self, collator: Callable[[Any], Any]) -> None:
         self.collator = collator
 
-    def __getitems__(self, samples: list[Sample]) -> Any:
+    def __getitems__(self, samples: Any) -> Any:
         try:
             return self.collator(samples)
         except InputError as error:
             return error
 
 
-def with_images(micro: Iterable[list[Sample]], collator: Collator, workers: int = 0) -> Iterator[dict[str, Any]]:
-    """Batches as the model takes them, in order, read ahead by `workers` processes. Raises InputError for an image."""
+def with_images(micro: Iterable[list[Any]], collator: Callable[[Any], Any], workers: int = 0) -> Iterator[Any]:
+    """What `collator` makes of each micro-batch, in order, made ahead by `workers` processes. Raises its InputError."""
     loader = DataLoader(
         _Images(collator),
         batch_sampler=micro,
         num_workers=workers,
         collate_fn=lambda batch: batch,
+        pin_memory=torch.cuda.is_available(),  # copied to the GPU while it computes
         generator=torch.Generator(),  # torch's own random state must not depend on when a loader starts
         multiprocessing_context="fork" if workers else None,
     )

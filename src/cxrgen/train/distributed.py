@@ -1,18 +1,20 @@
 """Several processes as one: who is who from torchrun's environment, DDP or FSDP2 from torch itself.
 
 A run without torchrun is a run of one process and never opens a port. Under FSDP2 every decoder layer and the rest are
-sharded in place, so that parameters keep their names; `full_tensor` and `copy_to_shard` convert between the two.
+sharded in place, so that parameters keep their names; `full_tensor` and `copy_to_shard` convert between the two. There
+bfloat16 is FSDP's own policy: weights are gathered in 16 bits and gradients reduced in float32, where autocast would
+gather them in float32 and keep a copy in 16 bits.
 Checkpoints therefore hold whole tensors and load into any number of processes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,6 +24,7 @@ from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.parts import language_layers
 
 DISTRIBUTIONS = ("ddp", "fsdp")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,20 @@ class Processes:
         values: list[Any] = [None] * self.count
         dist.all_gather_object(values, value)
         return values
+
+    def agreed(self, work: Callable[[], T]) -> list[T]:
+        """What `work` gives in each process; the first InputError of any is raised in all, so that none waits."""
+        result: Any = None
+        error: InputError | None = None
+        try:
+            result = work()
+        except InputError as raised:
+            error = raised
+        answers = self.all_gather((result, error))
+        for _, each in answers:
+            if each is not None:
+                raise each
+        return [answer for answer, _ in answers]
 
     def barrier(self) -> None:
         """Wait until all processes have come here."""
@@ -90,36 +107,91 @@ def init_processes(timeout: float = 7200) -> Processes:
     return Processes(rank, count, device)
 
 
-def wrap_model(model: Any, processes: Processes, distribution: str) -> Any:
-    """What to call in place of `model` so that gradients are averaged over processes; one process calls it itself."""
+def machine_processes() -> tuple[int, int]:
+    """This process's number among those of its machine, and how many these are."""
+    return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def wrap_model(model: Any, processes: Processes, distribution: str, bf16: bool = False) -> Any:
+    """What to call in place of `model` so that gradients are averaged over processes; one process calls it itself.
+
+    `bf16`: a sharded model computes in bfloat16; others do so by `precision`.
+    """
     if distribution not in DISTRIBUTIONS:
         raise unknown("distribution", distribution, DISTRIBUTIONS)
     if processes.count == 1:
         return model
     if distribution == "fsdp":
-        return _shard(model, processes)
+        return _shard(model, processes, bf16)
     return nn.parallel.DistributedDataParallel(
         model, device_ids=[processes.device] if processes.device.type == "cuda" else None
     )
 
 
-def _shard(model: Any, processes: Processes) -> Any:
+def _shard(model: Any, processes: Processes, bf16: bool) -> Any:
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
     for layer in language_layers(model):
-        fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    return fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
-def no_sync(runner: Any, enabled: bool) -> Any:
-    """Context of a backward pass whose gradients stay in this process; not `enabled` for a step's last batch."""
-    if hasattr(runner, "set_requires_gradient_sync"):
-        runner.set_requires_gradient_sync(not enabled)
+def is_sharded(model: Any) -> bool:
+    return hasattr(model, "set_requires_gradient_sync")
+
+
+def precision(model: Any, device: torch.device, bf16: bool) -> torch.autocast:
+    """Context in which a model computes in bfloat16, if it is to; a sharded one does so by its policy."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16 and not is_sharded(model))
+
+
+def no_sync(runner: Any, enabled: bool, shard_gradients: bool = False) -> Any:
+    """Context of a backward pass whose gradients stay in this process; not `enabled` for a step's last batch.
+
+    With `shard_gradients` those of a sharded model are reduced all the same, so that each process keeps its shard only.
+    """
+    if is_sharded(runner):
+        runner.set_requires_gradient_sync(shard_gradients or not enabled)
     elif enabled and isinstance(runner, nn.parallel.DistributedDataParallel):
         return runner.no_sync()
     return nullcontext()
+
+
+@contextmanager
+def whole_weights(model: Any, processes: Processes, bf16: bool) -> Iterator[bool]:
+    """Within this context every process computes by itself, without the others: True, or False where none can.
+
+    A sharded model is gathered once for it, where every device has room for the whole of it.
+    """
+    if not is_sharded(model):
+        yield True
+        return
+    units = [module for module in model.modules() if is_sharded(module)]
+    room = _has_room(model, processes, bf16)
+    if room:
+        model.set_reshard_after_forward(False)
+        for unit in units:
+            unit.unshard()
+    try:
+        yield room
+    finally:
+        model.set_reshard_after_forward(True)
+        model.set_reshard_after_forward(False, recurse=False)  # as FSDP has it for the outermost module
+        for unit in units:
+            unit.reshard()
+
+
+def _has_room(model: Any, processes: Processes, bf16: bool) -> bool:
+    """Whether each device has room for the whole model and as much again as half of it."""
+    if processes.device.type != "cuda":
+        return True
+    sizes = (each.numel() * (2 if bf16 else each.element_size()) for each in model.parameters())
+    free, _ = torch.cuda.mem_get_info(processes.device)
+    free += torch.cuda.memory_reserved(processes.device) - torch.cuda.memory_allocated(processes.device)
+    return bool(min(processes.all_gather(free)) > 1.5 * sum(sizes))
 
 
 def full_tensor(tensor: torch.Tensor) -> torch.Tensor:

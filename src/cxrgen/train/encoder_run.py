@@ -30,7 +30,8 @@ def train_encoder(config: TrainConfig, out: Path, processes: Processes) -> list[
     checkpoint = replace(checkpoint, model=checkpoint.model.to(processes.device))
     recipe = data_recipe(Path(names_in(config.warmup.warmup_data)[0]))
     checkpoint = with_data_format(checkpoint, recipe, config.data)
-    stage = Stage(checkpoint, config.data, sampler_config(config.optim, config.seed, 0.0, processes.count), processes)
+    sampler = sampler_config(config.optim, config.seed, 0.0, processes.count)
+    stage = Stage(checkpoint, config.data, sampler, processes, out)
     warm_up(stage, config.warmup, config.optim, config.trainable, None, out)
     if processes.is_main:
         write_recipe(out, config)

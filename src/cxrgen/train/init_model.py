@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
@@ -34,12 +34,15 @@ from cxrgen.model.folder_checks import check_config, image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.locate import base_of
 from cxrgen.model.pip_weights import SMOLLM2, encoder_folder, packaged_language_model
+from cxrgen.model.pooled_encoder import PooledEncoderConfig
 from cxrgen.model.quantization import quantization
 from cxrgen.model.templates import CHAT
 from cxrgen.model.tiny import NewModel, new_language_model, new_model
 from cxrgen.model.tower import ConvTowerConfig
-from cxrgen.train.config import ModelConfig, TinyModelConfig
+from cxrgen.train.config import ModelConfig, TinyModelConfig, TrainableConfig
 from cxrgen.train.export import merged_adapter
+from cxrgen.train.stored_types import half_type
+from cxrgen.train.trainable import widen_but_frozen
 
 
 def init_model(
@@ -49,22 +52,31 @@ def init_model(
     seed: int = 42,
     four_bit: bool = False,
     keep_adapter: bool = False,
+    narrow: TrainableConfig | None = None,
 ) -> Checkpoint:
     """Model, processor and format that a run starts from.
 
     `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits. An adapter is
-    written into its base's weights, unless `keep_adapter`: then the run continues to train it.
+    written into its base's weights, unless `keep_adapter`: then the run continues to train it. With `narrow`, matrices
+    that stay frozen are left in the 16 bits that a checkpoint has them in.
     """
     if not config.model_name_or_path:
         return _joined(config, tiny, seed) if config.language_model else _new(config, tiny, texts, seed)
     folder = Path(config.model_name_or_path)
-    checkpoint = _opened(folder, config.version, four_bit)
     base = base_of(folder)
+    half = half_type(folder) if narrow and base is None and not (four_bit or narrow.use_dora) else None
+    checkpoint = _opened(folder, config.version, four_bit, half or torch.float32)
+    if narrow and half:
+        widen_but_frozen(checkpoint.model, narrow)
     if base is not None and not keep_adapter:
         checkpoint = replace(checkpoint, model=merged_adapter(base, folder, checkpoint.rows))
     model = checkpoint.model
     if config.vision_tower:
         _load_tower(model, config.vision_tower)
+    if config.mm_vision_select_layer and isinstance(model.config.vision_config, PooledEncoderConfig):
+        raise UsageError(
+            "--mm_vision_select_layer: this checkpoint's encoder joins tokens of the layer that it records"
+        )
     if config.mm_vision_select_layer:
         model.config.vision_feature_layer = config.mm_vision_select_layer
     checkpoint = replace(checkpoint, format=replace(checkpoint.format, **_format_changes(config)))
@@ -79,7 +91,9 @@ def _new(config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed:
     sizes = NewModel(**asdict(tiny))
     if config.vision_tower:
         language = new_language_model(sizes, texts, seed)
-        return _checkpoint(config, *join_opened(*language, encoder_folder(config.vision_tower), seed))
+        return _checkpoint(
+            config, *join_opened(*language, encoder_folder(config.vision_tower), seed, config.token_pooling)
+        )
     return _checkpoint(config, *new_model(sizes, texts, seed))
 
 
@@ -88,7 +102,8 @@ def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint
     name = config.language_model
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
-    model, processor = join(language, encoder_folder(config.vision_tower) if config.vision_tower else small, seed)
+    encoder = encoder_folder(config.vision_tower) if config.vision_tower else small
+    model, processor = join(language, encoder, seed, config.token_pooling)
     return _checkpoint(config, model, processor)
 
 
@@ -111,8 +126,8 @@ def _format_changes(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _opened(folder: Path, version: str, four_bit: bool) -> Checkpoint:
-    extra: dict[str, Any] = {}
+def _opened(folder: Path, version: str, four_bit: bool, dtype: torch.dtype) -> Checkpoint:
+    extra: dict[str, Any] = {"dtype": dtype}
     if four_bit:
         extra["quantization_config"] = quantization(4, torch.bfloat16, "--train_modules qlora")
     if (folder / FORMAT_FILE).is_file():
@@ -125,7 +140,7 @@ def _opened(folder: Path, version: str, four_bit: bool) -> Checkpoint:
         return checkpoint
     check_model_folder(folder)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **extra)
+        model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, **extra)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -55,7 +55,12 @@ class Sizes:
 
     @property
     def at_start(self) -> float:
-        """Bytes of the weights before any is sharded or rounded: whole, in float32, or in four bits."""
+        """Bytes of the weights before any is sharded: whole, what is frozen as it is held in training."""
+        return 4.0 * self.trained + self.frozen_bytes
+
+    @property
+    def read_in_float32(self) -> float:
+        """Bytes of the weights in main memory where they are not read in 16 bits."""
         return 4.0 * (self.trained + self.frozen - self.in_4_bits) + _FOUR_BITS * self.in_4_bits
 
     @property

@@ -28,9 +28,9 @@ from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoin
 from cxrgen.model.families import family_of
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
-from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
+from cxrgen.train.config import DataConfig, EvalConfig, TrainableConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
-from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data
+from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data, with_workers
 from cxrgen.train.distributed import Processes, init_processes
 from cxrgen.train.dpo import encode_pairs
 from cxrgen.train.encoder_run import train_encoder
@@ -45,7 +45,15 @@ from cxrgen.train.positive_weights import weighted
 from cxrgen.train.preferences import read_pairs
 from cxrgen.train.preflight import check_run
 from cxrgen.train.prepared_sets import data_recipe
-from cxrgen.train.resume import BEST, START, content_digest, resume_point, run_fingerprint, write_image_hashes
+from cxrgen.train.resume import (
+    BEST,
+    START,
+    content_digest,
+    image_hashes,
+    resume_point,
+    run_fingerprint,
+    write_image_hashes,
+)
 from cxrgen.train.reward_watch import RewardWatch, watched_sets
 from cxrgen.train.rollouts import Policy
 from cxrgen.train.run_log import LOG, RunLog, open_trackers
@@ -61,10 +69,13 @@ from cxrgen.train.stages import (
     train_on_images,
 )
 from cxrgen.train.streaming import SCRATCH, Stream, first_studies
-from cxrgen.train.trainable import mark_trainable, mode_of
+from cxrgen.train.token_files import encode_once
+from cxrgen.train.trainable import count_trained, hold_in_bf16, mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
 from cxrgen.train.warmup_stages import warm_up
 from cxrgen.train.watchdog import Watchdog
+
+CACHE = "cache"  # in the run's folder, where no other is given
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class Run:
     def scratch(self) -> Path:
         """Where this process unpacks images of shards."""
         return self.out / f"{SCRATCH}-{self.processes.rank}"
+
+    @property
+    def cache(self) -> Path:
+        """Where features are kept on disk."""
+        return Path(self.config.data.shared_cache) if self.config.data.shared_cache else self.out / CACHE
 
 
 def train(config: TrainConfig) -> list[float]:
@@ -106,16 +122,21 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
         return train_encoder(config, run.out, run.processes)
     sampler = sampler_config(config.optim, config.seed, config.data.view_dropout, run.processes.count)
     data = first_studies(config.data, run.scratch) if config.data.streaming else read_data(config.data)
-    fingerprint = run_fingerprint(config, sampler, data, run.processes)
-    resumed = resume_point(config.checkpoint, fingerprint, data, run.processes)
-    if run.processes.is_main and not resumed and not config.data.streaming:
-        write_image_hashes(run.out, data)
+    resumes, streams = bool(config.checkpoint.resume), config.data.streaming
+    images = {} if streams else image_hashes(data, resumes, run.processes)
+    fingerprint = run_fingerprint(config, sampler, images, run.processes)
+    resumed = resume_point(config.checkpoint, fingerprint, images, run.processes)
+    if run.processes.is_main and not resumed and not streams:
+        write_image_hashes(run.out, images)
     checkpoint, fresh = _start_model(run, data, bool(resumed))
-    stage = Stage(checkpoint, config.data, sampler, run.processes)
+    samples_itself = config.preference.stage == "grpo"  # from the model, so no other process can make its batches
+    loading = replace(config.data, dataloader_num_workers=0) if samples_itself else config.data
+    loading = with_workers(loading, run.processes.device)
+    stage = Stage(checkpoint, loading, sampler, run.processes, run.cache)
     if fresh:
         warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
     samples, second, left_out = _samples(run, checkpoint, data)
-    stream = Stream(checkpoint, config.data, run.scratch) if config.data.streaming else None
+    stream = Stream(checkpoint, loading, run.scratch) if config.data.streaming else None
     stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
     sources, folder = data_sources(config.data.paths, data.studies), data.folder
     redraw = _context_dropout(config, checkpoint, data, samples)
@@ -160,17 +181,25 @@ def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bo
     fresh = not (resumed and start.is_dir())
     if fresh:
         texts = [turn.text for each in data.variants for turn in each[0].turns]
-        checkpoint = _init_model(config, texts)
+        checkpoint = _init_model(config, texts, config.trainable if _frozen_in_bf16(config) else None)
     else:
         checkpoint = open_checkpoint(start)
+    if _frozen_in_bf16(config):  # before it is moved: the device holds frozen matrices in 16 bits only
+        mark_trainable(checkpoint, config.trainable)
+        hold_in_bf16(checkpoint.model)
     checkpoint = replace(checkpoint, model=checkpoint.model.to(run.processes.device))
     recipe = data_recipe(config.data.paths[0])
     return with_data_format(checkpoint, recipe, config.data), fresh
 
 
-def _init_model(config: TrainConfig, texts: Sequence[str]) -> Checkpoint:
-    mode = mode_of(config.trainable.train_modules)
-    return init_model(config.model, config.tiny, texts, config.seed, mode.four_bit, keep_adapter=mode.adapters)
+def _frozen_in_bf16(config: TrainConfig) -> bool:
+    """Whether frozen matrices are held in bfloat16: only where the checkpoint's own can be opened anew at the end."""
+    return computes_in_bf16(config.optim) and bool(config.model.model_name_or_path) and not _has_warm_up(config)
+
+
+def _init_model(config: TrainConfig, texts: Sequence[str], narrow: TrainableConfig | None = None) -> Checkpoint:
+    mode, start = mode_of(config.trainable.train_modules), (config.model, config.tiny)
+    return init_model(*start, texts, config.seed, mode.four_bit, keep_adapter=mode.adapters, narrow=narrow)
 
 
 def _has_warm_up(config: TrainConfig) -> bool:
@@ -187,7 +216,8 @@ def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list
         samples, second, rejects = encode_pairs(checkpoint, pairs, long, data.folder, preference)
     else:
         total = len(data.variants)
-        samples, rejects = encode_data(checkpoint, data.variants, long, data.folder)
+        kept = Path(run.config.data.shared_cache) if run.config.data.shared_cache else None
+        samples, rejects = encode_once(checkpoint, data, long, kept, run.processes)
     if run.config.data.weight_positive:
         weights = read_weights(run.config.data.weight_positive)
         samples = weighted(samples, data.variants, family_of(checkpoint), data.folder, weights)
@@ -226,8 +256,10 @@ def _subsets(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> di
 
 
 def _mark_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
-    """Mark what is trained; says and returns how many parameters that is."""
-    trained, total = mark_trainable(checkpoint, config.trainable)
+    """Mark what is trained, unless it is; says and returns how many parameters that is."""
+    if not _frozen_in_bf16(config):
+        mark_trainable(checkpoint, config.trainable)
+    trained, total = count_trained(checkpoint.model)
     say(f"{config.trainable.train_modules}: {trained:,} of {total:,} parameters are trained")
     return {"trained": trained, "parameters": total}
 
@@ -264,7 +296,6 @@ def _main_stage(
 ) -> None:
     config, updates = run.config, second.updates if second else 1
     settings = fit_settings(config.optim, stream.total if stream else len(samples), stage.sampler, updates)
-    frozen_in_bf16 = settings.bf16 and bool(config.model.model_name_or_path) and not _has_warm_up(config)
     try:
         train_on_images(
             *(
@@ -274,7 +305,6 @@ def _main_stage(
                 folder,
                 callback,
                 callback.first_step,
-                frozen_in_bf16,
                 redraw,
                 stream,
                 second,

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import torch
+
 from cxrgen.train.activations import BatchShape, Cost
 from cxrgen.train.calibration import OPTIMIZER_BYTES, this_processor
 from cxrgen.train.config import OptimConfig, TrainableConfig, TrainConfig
-from cxrgen.train.data import steps_in_epoch
+from cxrgen.train.data import GPU_WORKERS, steps_in_epoch
 from cxrgen.train.gpus import CPU, DEVICES, GPUS_IN_MACHINE, Device, link_rate
 from cxrgen.train.memory import SLOWEST_DISK
 from cxrgen.train.planned_run import FakeModel, Material, batch_shapes, fake_model
@@ -56,6 +58,7 @@ class Plan:
     peak: Line
     host: tuple[Line, ...]
     checkpoint: float
+    features: float  # kept on disk
     model_file: float
     saves: int
     steps: int
@@ -96,6 +99,11 @@ class _Run:
     @property
     def sharded(self) -> bool:
         return bool(self.config.optim.fsdp) and self.count > 1
+
+    @property
+    def gathered(self) -> float:
+        """Bytes of a parameter that sharded processes send each other."""
+        return 2.0 if self.fake.bf16 else _FLOAT
 
     @property
     def usual_share(self) -> float:
@@ -142,6 +150,7 @@ def make_plan(config: TrainConfig, material: Material, name: str, count: int, im
         peak=peak,
         host=_host(run, material),
         checkpoint=sizes.checkpoint_bytes,
+        features=2.0 * _feature_values(run, material) if _kept_in(config, "disk") else 0.0,
         model_file=_FLOAT * (sizes.trained + (0 if adapters else sizes.frozen)),
         saves=steps // config.checkpoint.save_steps if config.checkpoint.save_strategy == "steps" else 0,
         steps=steps,
@@ -174,7 +183,7 @@ def _memory(run: _Run) -> tuple[tuple[Line, ...], Line]:
     between = _FLOAT * run.longest.positions * run.width if run.again else 0.0
     activations, logits = cost.kept(between), _logits(run)
     trained, rows, learnt = _count(sizes.trained), run.longest.rows, run.longest.learnt
-    gathered = _FLOAT * (2 * run.fake.layer + run.fake.outside + run.fake.trained_outside) if run.sharded else 0.0
+    gathered = run.gathered * (2 * run.fake.layer + run.fake.outside + run.fake.trained_outside) if run.sharded else 0.0
     each_at_once = on_gpu and run.config.optim.optim == "adamw_torch"
     steps = _FLOAT * sizes.trained / share if each_at_once else 2 * _FLOAT * run.fake.largest / share
     lines = (
@@ -191,7 +200,8 @@ def _memory(run: _Run) -> tuple[tuple[Line, ...], Line]:
         Line("optimiser's step", steps, "square roots of all at once" if each_at_once else "of the largest tensor"),
     )
     stays = shares.weights + shares.optimizer + shares.copies
-    accumulated = shares.gradients if run.accumulation > 1 else 0.0
+    whole = run.sharded and not run.config.optim.shard_gradients  # between the batches of a step
+    accumulated = (_FLOAT * sizes.trained if whole else shares.gradients) if run.accumulation > 1 else 0.0
     moments = (
         ("at the start, whole weights", sizes.at_start if on_gpu else 0.0),
         ("at the backward pass", stays + accumulated + gathered + activations + logits + cost.layer.kept),
@@ -225,17 +235,27 @@ def _host(run: _Run, material: Material) -> tuple[Line, ...]:
     processes, sizes = min(run.count, GPUS_IN_MACHINE), run.fake.sizes
     tokens = fmean(len(each[0].input_ids) for each in material.samples)
     data = material.total * (8.0 * tokens + 4.0 * tokens)
-    images = fmean(len(each[0].images) for each in material.samples) * material.total
-    width = getattr(run.fake.model.config.vision_config, "hidden_size", 0)
-    each = material.image_tokens * width
-    features = _FLOAT * images * each if run.config.data.cache_features else 0.0
+    values = _feature_values(run, material)
+    features = _FLOAT * values if _kept_in(run.config, "memory") else 0.0
+    half = material.model.config.dtype in (torch.float16, torch.bfloat16) and run.fake.bf16
+    opened = sizes.at_start if half else sizes.read_in_float32
     lines = (
         Line("Python and torch", processes * _PYTHON, f"{processes} x {_gb(_PYTHON)}"),
-        Line("weights while opening", processes * sizes.at_start, f"{processes} x {_gb(sizes.at_start)}"),
+        Line("weights while opening", processes * opened, f"{processes} x {_gb(opened)}"),
         Line("samples", processes * data, f"{processes} x {material.total:,} x {tokens:.0f} tokens x 12 B"),
-        Line("features", processes * features, f"{processes} x {images:,.0f} images x {each} x 4 B"),
+        Line("features", processes * features, f"{processes} x {_count(values)} x 4 B"),
     )
     return tuple(line for line in lines if line.amount)
+
+
+def _feature_values(run: _Run, material: Material) -> float:
+    """Numbers that the features of all images have."""
+    images = fmean(len(each[0].images) for each in material.samples) * material.total
+    return images * material.image_tokens * float(getattr(run.fake.model.config.vision_config, "hidden_size", 0))
+
+
+def _kept_in(config: TrainConfig, place: str) -> bool:
+    return config.data.cache_features and config.data.features_in == place
 
 
 def _operations(run: _Run) -> float:
@@ -255,6 +275,7 @@ def _step_time(run: _Run, image_seconds: float) -> tuple[Line, ...]:
     computing = operations / rate + moved / traffic
     sending, how = _sent(run)
     workers = run.config.data.dataloader_num_workers
+    workers = (GPU_WORKERS if on_gpu else 0) if workers < 0 else workers
     images = 0 if run.config.data.cache_features else run.accumulation * run.usual.images
     reading = images * image_seconds
     waits = max(0.0, reading / workers - computing) if workers else reading
@@ -278,7 +299,9 @@ def _sent(run: _Run) -> tuple[float, str]:
     sizes, rate = run.fake.sizes, link_rate(run.device, run.count)
     part = (run.count - 1) / run.count
     if run.sharded:
-        amount = run.accumulation * _FLOAT * (2 * (sizes.trained + sizes.frozen) + sizes.trained) * part
+        reduced = run.accumulation if run.config.optim.shard_gradients else 1
+        weights = run.accumulation * run.gathered * 2 * (sizes.trained + sizes.frozen)
+        amount = (weights + reduced * _FLOAT * sizes.trained) * part
     else:
         amount = 2 * _FLOAT * sizes.trained * part
     return amount / rate, f"{_gb(amount)} at {_gb(rate)}/s, beside computing"

@@ -156,6 +156,8 @@ def _run(plan: Plan, price: float | None) -> list[str]:
         f"run          {plan.steps:,} steps and {plan.saves} checkpoints: {_duration(plan.seconds)}, "
         f"{plan.seconds / HOUR * plan.count:.1f} hours of one device; without warm-up stages and validation",
     ]
+    if plan.features:
+        lines.append(f"features     {_gb(plan.features)} on disk, computed once")
     return [*lines, *([f"cost         {_cost(plan, price):,.2f}"] if price is not None else [])]
 
 
@@ -185,6 +187,7 @@ def _record(plan: Plan, price: float | None, way_out: str) -> dict[str, Any]:
         "checkpoint_bytes": plan.checkpoint,
         "checkpoint_seconds": plan.save_seconds,
         "model_bytes": plan.model_file,
+        "feature_bytes": plan.features,
         "steps": plan.steps,
         "positions_a_step": plan.tokens,
         "step_seconds": rows(plan.time),

@@ -9,6 +9,7 @@ import pyarrow
 import pyarrow.parquet
 
 from cxrgen.core.errors import InputError, UsageError
+from cxrgen.core.files import make_folder
 from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
 from cxrgen.metrics.rewards import check_reward
@@ -44,6 +45,10 @@ def check_run(config: TrainConfig) -> None:
     if config.warmup.on_labels and config.warmup.warmup_labels == "none":
         flag = "tower_steps" if config.warmup.tower_steps else "tower_probe"
         raise UsageError(f"--{flag} needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
+    if config.optim.shard_gradients and not config.optim.fsdp:
+        raise UsageError("--shard_gradients is for --fsdp; without it gradients are whole in every process")
+    if config.data.shared_cache and Path(config.data.shared_cache).exists():
+        make_folder(Path(config.data.shared_cache))  # says what else it is
     if config.data.weight_positive:
         read_weights(config.data.weight_positive)
         if config.data.context_dropout:
@@ -98,6 +103,7 @@ def _check_streaming(config: TrainConfig) -> None:
         "tower_probe": config.warmup.tower_probe,
         "text_steps": config.warmup.text_steps,
         "cache_features": data.cache_features,
+        "shared_cache": data.shared_cache,
         "context_dropout": data.context_dropout,
         "context prior-images": "prior-images" in data.context,
         "weight_positive": data.weight_positive,
@@ -150,7 +156,7 @@ def _check_policy(config: TrainConfig) -> None:
     policy = config.policy
     for name, value, why in (
         ("fsdp", config.optim.fsdp, "each process samples its own studies and needs the whole model"),
-        ("dataloader_num_workers", config.data.dataloader_num_workers, "batches are sampled from the model itself"),
+        ("dataloader_num_workers", config.data.dataloader_num_workers > 0, "batches are sampled from the model itself"),
         ("save_strategy no", config.checkpoint.save_strategy == "no", "the best state has to be kept"),
         ("eval_strategy steps", config.eval.eval_strategy != "no", "--watch_steps takes its place"),
     ):
@@ -179,6 +185,10 @@ def _check_policy(config: TrainConfig) -> None:
 
 def _check_model(config: ModelConfig) -> None:
     folder = Path(config.model_name_or_path)
+    if config.token_pooling > 1 and config.model_name_or_path:
+        raise UsageError("--token_pooling is for a new joined model; a checkpoint's projector fits its own tokens")
+    if config.token_pooling > 1 and not config.vision_tower:
+        raise UsageError("--token_pooling joins tokens of a --vision_tower DIR; the small encoder's are few already")
     if not config.model_name_or_path:
         return
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):

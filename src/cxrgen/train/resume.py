@@ -33,12 +33,17 @@ _MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 _THREADS = 8
 
 
-def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, processes: Processes) -> dict[str, Any]:
-    """All that decides which model comes out; a resumed run must have the same. The main process reads the files."""
+def run_fingerprint(
+    config: TrainConfig, sampler: SamplerConfig, images: Mapping[str, str], processes: Processes
+) -> dict[str, Any]:
+    """All that decides which model comes out; a resumed run must have the same. `images`: hashes by their paths.
+
+    The main process reads the other files.
+    """
     values = flat_values(config)
     fingerprint = {option.name: values[option.name] for option in options() if option.metadata["outcome"]}
     fingerprint["global_batch_size"] = sampler.global_batch
-    contents = _contents(config, data) if processes.is_main else {}
+    contents = _contents(config, images) if processes.is_main else {}
     fingerprint |= processes.all_gather(contents)[0]
     for name in _PATHS:
         if f"{name} sha256" in fingerprint or name == "model_name_or_path":
@@ -46,15 +51,14 @@ def run_fingerprint(config: TrainConfig, sampler: SamplerConfig, data: SftData, 
     return fingerprint
 
 
-def _contents(config: TrainConfig, data: SftData) -> dict[str, str]:
+def _contents(config: TrainConfig, images: Mapping[str, str]) -> dict[str, str]:
     """Hashes of everything that a run reads, for their names in the fingerprint."""
     if config.data.streaming:  # the list has the hash of every shard, and images are compared as they are read
         return {"data sha256": sha256_file(config.data.paths[0] / SHARDS), **_model_contents(config.model)}
     files = [path / STUDIES if path.is_dir() else path for path in config.data.paths]
-    hashes = image_hashes(data, from_files=bool(config.checkpoint.resume))
     return {
         "data sha256": " ".join(map(sha256_file, files)),
-        "images sha256": sha256(_listing(hashes).encode()).hexdigest(),
+        "images sha256": sha256(_listing(images).encode()).hexdigest(),
         **_label_contents(config.warmup),
         **_model_contents(config.model),
         **_candidate_contents(config.preference.candidates),
@@ -112,30 +116,41 @@ def content_digest(path: Path) -> str:
     return sha256(_listing({file.name: sha256_file(file) for file in files}).encode()).hexdigest()
 
 
-def image_hashes(data: SftData, from_files: bool) -> dict[str, str]:
-    """Image path -> hash of its content: as the prepared set has recorded it, or always `from_files`."""
+def image_hashes(data: SftData, from_files: bool, processes: Processes) -> dict[str, str]:
+    """Image path -> hash of its content: as the prepared set has recorded it, or always `from_files`.
+
+    Each process reads its share. Raises InputError in all for a file that cannot be read.
+    """
     recorded = {} if from_files else {view.path: view.sha256 for study in data.studies for view in study.views}
     paths = sorted({path for variants in data.variants for path in variants[0].images})
-    with ThreadPoolExecutor(_THREADS) as pool:  # hashing does not hold the interpreter
-        hashes = pool.map(lambda path: recorded.get(path) or sha256_file(data.folder / path), paths)
-        return dict(zip(paths, hashes))
+
+    def share() -> list[str]:
+        def digest(path: str) -> str:
+            return recorded.get(path) or sha256_file(data.folder / path)
+
+        with ThreadPoolExecutor(_THREADS) as pool:  # hashing does not hold the interpreter
+            return list(pool.map(digest, paths[processes.rank :: processes.count]))
+
+    hashes = dict.fromkeys(paths, "")
+    for rank, digests in enumerate(processes.agreed(share)):
+        hashes |= zip(paths[rank :: processes.count], digests)
+    return hashes
 
 
-def write_image_hashes(out: Path, data: SftData) -> None:
+def write_image_hashes(out: Path, images: Mapping[str, str]) -> None:
     """images.sha256 in the run's folder, as `sha256sum` writes it; names can be patients', so mode 600."""
-    write_text(out / IMAGES, _listing(image_hashes(data, from_files=False)), private=True)
+    write_text(out / IMAGES, _listing(images), private=True)
 
 
 def _listing(hashes: Mapping[str, str]) -> str:
     return "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
 
 
-def _changed_images(out: Path, data: SftData) -> tuple[str, str]:
+def _changed_images(out: Path, now: Mapping[str, str]) -> tuple[str, str]:
     """Which images differ from those that the run began with, by their lines in images.sha256; and their names."""
     if not (out / IMAGES).is_file():
         return "images have changed since the run began", ""
     before = {line[66:]: line[:64] for line in (out / IMAGES).read_text(encoding="utf-8").splitlines()}
-    now = image_hashes(data, from_files=True)
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     lines = [number for number, name in enumerate(before, 1) if name in changed]
     which = f"the image of line {lines[0]} in {IMAGES}" if lines else "an image"
@@ -144,7 +159,7 @@ def _changed_images(out: Path, data: SftData) -> tuple[str, str]:
 
 
 def resume_point(
-    config: CheckpointConfig, fingerprint: dict[str, Any], data: SftData, processes: Processes
+    config: CheckpointConfig, fingerprint: dict[str, Any], images: Mapping[str, str], processes: Processes
 ) -> ResumePoint | None:
     """The checkpoint to continue from; None to start from the beginning, earlier checkpoints being removed.
 
@@ -171,7 +186,7 @@ def resume_point(
     point = read_resume_point(present[-1][1])
     changed = differences(point.fingerprint, {**fingerprint, **_start_contents(out)})
     if len(changed) == 1 and changed[0].startswith("images sha256"):
-        said, names = _changed_images(out, data)
+        said, names = _changed_images(out, images)
         raise InputError(f"{point.path}: {said}, or give another --output_dir", detail=names)
     if changed:
         raise InputError(

@@ -14,7 +14,7 @@ import yaml
 from cxrgen.core import __version__
 from cxrgen.core.files import write_json, write_text
 from cxrgen.core.tables import read_json
-from cxrgen.model.lite_tower import OWN_ENCODERS
+from cxrgen.model.pooled_encoder import is_own_encoder
 from cxrgen.train.config import TrainConfig, flat_values
 from cxrgen.train.run_log import Line
 
@@ -23,10 +23,10 @@ _CREDENTIALED = ("mimic", "physionet", "chexpert", "padchest")
 
 
 def _opening(out: Path) -> list[str]:
-    """For a model with one of the package's small vision encoders: how transformers alone opens it."""
+    """For a model with a vision encoder of the package's own class: how transformers alone opens it."""
     config = read_json(out / "config.json") if (out / "config.json").is_file() else {}
-    small = config.get("vision_config", {}).get("model_type") in OWN_ENCODERS
-    return ["", "`import cxrgen.model` before opening it with transformers: that registers the vision encoder."] * small
+    own = is_own_encoder(config.get("vision_config"))
+    return ["", "`import cxrgen.model` before opening it with transformers: that registers the vision encoder."] * own
 
 
 def write_model_card(

@@ -1,7 +1,7 @@
 """The stages of a run that learn texts: the language model on texts alone, then the reports with their images.
 
 Both are the same `fit` on other batches. The main stage reads images as it goes, or, where the vision encoder is
-frozen, computes the features of every image once and keeps them in memory.
+frozen, computes the features of every image once and keeps them, on disk (`feature_files`) or in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cxrgen.core.errors import UsageError
 from cxrgen.core.progress import say, track
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
-from cxrgen.model.families import Collator, LlavaFamily, family_of
+from cxrgen.model.families import Collator, LlavaFamily, family_of, packs_by_positions
 from cxrgen.model.features import in_slices, precomputed_features, tower_features
 from cxrgen.model.pixels import image_pixels
 from cxrgen.train.config import DataConfig, OptimConfig
@@ -35,8 +35,8 @@ from cxrgen.train.data import (
     without_images,
 )
 from cxrgen.train.distributed import Processes
+from cxrgen.train.feature_files import Computing, features_on_disk
 from cxrgen.train.streaming import Stream
-from cxrgen.train.trainable import hold_in_bf16
 from cxrgen.train.trainer import SUPERVISED, Callback, FitSettings, FitState, Objective, StepRecord, fit
 
 _TEXT_RISE = 10  # steps in which the text stage's learning rate rises
@@ -50,6 +50,7 @@ class Stage:
     data: DataConfig
     sampler: SamplerConfig
     processes: Processes
+    cache: Path  # folder of kept features
 
 
 class SecondStage(Protocol):
@@ -106,6 +107,7 @@ def fit_settings(optim: OptimConfig, samples: int, sampler: SamplerConfig, updat
         train=None,
         bf16=bf16,
         distribution="fsdp" if optim.fsdp else "ddp",
+        shard_gradients=optim.shard_gradients,
     )
 
 
@@ -151,25 +153,30 @@ def train_on_images(
     folder: Path,
     callback: Callback,
     first_step: int = 0,
-    frozen_in_bf16: bool = False,
     redraw: Redraw | None = None,
     stream: Stream | None = None,
     second: SecondStage | None = None,
 ) -> None:
     """The main stage, from image files or from features of the frozen vision encoder that are computed once.
 
-    `frozen_in_bf16` holds frozen matrices in bfloat16: only where the weights can be opened anew for the checkpoint.
     A `second` stage makes its own batches of the samples, and has its own loss.
     """
+    stage = replace(stage, data=replace(stage.data, packing=_packs(stage)))
     with ExitStack() as stack:
         collator = _collator(stage, folder)
         if stage.data.cache_features:
-            features = cached_features(stage.checkpoint, samples, folder)
+            features = _kept_features(stage, samples, folder, settings.bf16)
             collator = LlavaFamily(stage.checkpoint).collator_of(features, stage.data.packing)
             stack.enter_context(precomputed_features(stage.checkpoint.model))
-        if frozen_in_bf16:
-            hold_in_bf16(stage.checkpoint.model)
         _fit(stage, samples, settings, collator, callback, first_step, redraw, stream, second)
+
+
+def _packs(stage: Stage) -> bool:
+    """Whether rows are packed: on a GPU only where no dense mask is needed, which would cost more than padding."""
+    dense = stage.processes.device.type == "cuda" and not packs_by_positions(stage.checkpoint.model)
+    if stage.data.packing and dense:
+        say("--packing: on a GPU by --attn_implementation flash_attention_2 alone; batches are padded")
+    return stage.data.packing and not dense
 
 
 def _collator(stage: Stage, folder: Path) -> Collator:
@@ -178,19 +185,32 @@ def _collator(stage: Stage, folder: Path) -> Collator:
     return family.collator(folder, stage.data.packing, always_images=stage.processes.count > 1)
 
 
+def _kept_features(
+    stage: Stage, samples: Sequence[Sequence[Sample]], folder: Path, bf16: bool
+) -> Callable[[str], torch.Tensor]:
+    if stage.data.features_in == "memory":
+        return cached_features(stage.checkpoint, samples, folder)
+    images = (path for variants in samples for sample in variants for path in sample.images)
+    how = Computing(bf16, stage.data.dataloader_num_workers)
+    return features_on_disk(stage.checkpoint, images, folder, stage.cache, stage.processes, how)
+
+
 def cached_features(
     checkpoint: Checkpoint, samples: Sequence[Sequence[Sample]], folder: Path
 ) -> Callable[[str], torch.Tensor]:
     """Features (T, C) of the frozen vision encoder for every image of the samples, kept in main memory."""
     paths = sorted({path for variants in samples for sample in variants for path in sample.images})
     features: dict[str, torch.Tensor] = {}
-    slices = list(in_slices(paths, 64))
+    slices, device = list(in_slices(paths, 64)), checkpoint.model.device
+    narrow = any(each.dtype == torch.bfloat16 for each in checkpoint.model.model.vision_tower.parameters())
     checkpoint.model.eval()
     for some in track(slices, "vision features", len(slices)):
         with torch.no_grad():
             images = [folder / path for path in some]
             pixels = image_pixels(images, checkpoint.processor.image_processor, checkpoint.format)
-            features.update(zip(some, tower_features(checkpoint.model, pixels.to(checkpoint.model.device)).cpu()))
+            with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
+                found = tower_features(checkpoint.model, pixels.to(device))
+            features.update(zip(some, found.float().cpu()))
     return features.__getitem__
 
 

@@ -18,11 +18,22 @@ _HALF = {"F16": torch.float16, "BF16": torch.bfloat16}
 
 def half_types(folder: Path) -> list[torch.dtype]:
     """The types of 16 bits that a folder's weight files hold; none where they are not safetensors."""
+    codes = _codes(folder)
+    return [type for code, type in _HALF.items() if code in codes]
+
+
+def half_type(folder: Path) -> torch.dtype | None:
+    """The one type of 16 bits that all weights of a folder have; None for others, mixed ones and no safetensors."""
+    codes = _codes(folder)
+    return _HALF.get(codes.pop()) if len(codes) == 1 else None
+
+
+def _codes(folder: Path) -> set[str]:
     codes = set()
     for path in sorted(folder.glob("*.safetensors")):
         file = open_safetensors(path)
         codes |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-    return [type for code, type in _HALF.items() if code in codes]
+    return codes
 
 
 def in_stored_types(

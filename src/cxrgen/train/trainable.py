@@ -15,7 +15,8 @@ projector of one matrix, as LLaVA-Med's, is two in the stock class; the second i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,11 @@ def set_trainable(model: Any, config: TrainableConfig, rows: Sequence[int] = ())
     if config.gradient_checkpointing:
         enable = getattr(model, "activation_checkpointing_enable", None)  # since transformers 5.23
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    return count_trained(model)
+
+
+def count_trained(model: Any) -> tuple[int, int]:
+    """The numbers of trained and of all parameters."""
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     return trained, sum(each.numel() for each in model.parameters())
 
@@ -110,18 +116,31 @@ def _add_adapters(model: Any, rows: Sequence[int], config: TrainableConfig) -> N
     """Low-rank adapters (Hu et al. 2021) on the language model's linear layers."""
     from peft import LoraConfig
 
-    model.add_adapter(
-        LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=config.lora_dropout,
-            use_rslora=config.use_rslora,
-            use_dora=config.use_dora,
-            target_modules=language_linear_layers(model),
-            modules_to_save=projector_modules(model),
-            trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
-        )
+    adapter = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        use_rslora=config.use_rslora,
+        use_dora=config.use_dora,
+        target_modules=language_linear_layers(model),
+        modules_to_save=projector_modules(model),
+        trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
     )
+    with _seen_in_float32(model):
+        model.add_adapter(adapter)
+
+
+@contextmanager
+def _seen_in_float32(model: Any) -> Iterator[None]:
+    """Within this context matrices of 16 bits look like float32, without memory: adapters take over that type."""
+    narrow = [(each, each.data) for each in model.parameters() if each.dtype in (torch.float16, torch.bfloat16)]
+    for parameter, data in narrow:
+        parameter.data = torch.empty((), device=data.device).expand(data.shape)
+    try:
+        yield
+    finally:
+        for parameter, data in narrow:
+            parameter.data = data
 
 
 def _keep_identity(model: Any) -> None:
@@ -146,7 +165,7 @@ def _set_trainable_tower(model: Any, choice: str) -> None:
     if choice == "frozen":
         return
     layers = _layers_of(vision_encoder(model))
-    used = layers[: _layers_used(getattr(model.config, "vision_feature_layer", -1), len(layers))]
+    used = layers[: _layers_used(_feature_layer(model.config), len(layers))]
     if choice == "full":
         _train_vision(model, unused=layers[len(used) :])
         return
@@ -155,6 +174,12 @@ def _set_trainable_tower(model: Any, choice: str) -> None:
         raise unknown("--train_tower", choice, ("frozen", *(f"last-{n + 1}" for n in range(len(used))), "full"))
     for layer in used[-int(count) :]:
         layer.requires_grad_(True)
+
+
+def _feature_layer(config: Any) -> Any:
+    """The hidden state that features are read from; an encoder that joins tokens knows it of the one inside."""
+    inner = getattr(config.vision_config, "feature_layer", None)
+    return getattr(config, "vision_feature_layer", -1) if inner is None else inner
 
 
 def _layers_of(encoder: nn.Module) -> list[nn.Module]:
@@ -181,6 +206,30 @@ def _layers_used(feature_layer: int | Sequence[int], layers: int) -> int:
     return max(index if index >= 0 else layers + 1 + index for index in wanted)
 
 
+def widen_but_frozen(model: Any, config: TrainableConfig) -> None:
+    """Of a model that was read in 16 bits, all in float32, which is exact, but the matrices that stay frozen.
+
+    What `hold_in_bf16` leaves in float32 is so here already; the head, to which rows may be added, is as well.
+    """
+    mode, parts = mode_of(config.train_modules), find_parts(model)
+    trained = {*mode.parts, *([VISION] if config.train_tower != "frozen" else [])}
+    matrices = {
+        f"{path}.weight"
+        for path, module in model.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and module is not model.get_output_embeddings()
+    }
+    first = next(name for name, _ in model.named_parameters())
+    for name, parameter in model.named_parameters():
+        if name not in matrices or name == first or parts.part_of(name) in trained:
+            parameter.data = parameter.data.float()
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.data = buffer.data.float()
+    for part in (model.config, *(getattr(model.config, name, None) for name in model.config.sub_configs)):
+        if part is not None:
+            part.dtype = torch.float32
+
+
 def hold_in_bf16(model: Any) -> None:
     """Frozen matrices of linear and convolution layers in bfloat16.
 
@@ -192,7 +241,7 @@ def hold_in_bf16(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             weight = module.weight
-            frozen = weight.dtype == torch.float32 and not weight.requires_grad
+            frozen = weight.dtype in (torch.float32, torch.float16) and not weight.requires_grad
             if frozen and all(weight is not each for each in kept):
                 weight.data = weight.data.to(torch.bfloat16)
 

@@ -18,7 +18,7 @@ import torch
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.batches import IGNORE
 from cxrgen.train.config import LOSS_RULES, OPTIMIZERS, SCHEDULES
-from cxrgen.train.distributed import Processes, init_processes, no_sync, wrap_model
+from cxrgen.train.distributed import Processes, init_processes, no_sync, precision, wrap_model
 from cxrgen.train.kernels import adamw
 
 Batch = Mapping[str, Any]
@@ -40,6 +40,7 @@ class FitSettings:
     train: tuple[str, ...] | None = ("",)  # parameter-name prefixes; "" = everything, None = as marked by requires_grad
     bf16: bool = False
     distribution: str = "ddp"  # ddp | fsdp, where there are several processes
+    shard_gradients: bool = False  # under fsdp, also between the batches of a step
     optimizer: str = OPTIMIZERS[0]
 
     def __post_init__(self) -> None:
@@ -170,7 +171,7 @@ def fit(
     if settings.train is not None:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(settings.train))
-    runner = wrap_model(model.to(processes.device), processes, settings.distribution)
+    runner = wrap_model(model.to(processes.device), processes, settings.distribution, settings.bf16)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state = FitState(model, _optimizer(trained, settings), processes, steps=settings.steps)
     callback.on_train_begin(state)
@@ -264,8 +265,8 @@ def _step_loss(
     total = torch.zeros((), device=processes.device)
     for number, batch in enumerate(batches):
         moved = {name: _to(value, processes.device) for name, value in batch.items()}
-        with no_sync(runner, enabled=number < len(batches) - 1):
-            with torch.autocast(processes.device.type, torch.bfloat16, enabled=settings.bf16):
+        with no_sync(runner, number < len(batches) - 1, settings.shard_gradients):
+            with precision(model, processes.device, settings.bf16):
                 loss, count = objective.loss(runner, moved)
                 if settings.loss_rule == "tokens":
                     loss = loss * processes.count / supervised  # gradients are averaged over processes
@@ -281,10 +282,10 @@ def _step_loss(
 def _blank_image(model: Any, device: torch.device) -> torch.Tensor:
     """Sum of a black image's features: a process whose batch has no image still needs every gradient, all zero."""
     config = model.config.vision_config
-    side = config.image_size
-    images = torch.zeros(1, 3, side, side, device=device)
+    side, dtype = config.image_size, model.get_input_embeddings().weight.dtype
+    images = torch.zeros(1, 3, side, side, device=device, dtype=dtype)
     if not hasattr(model.model.vision_tower, "config"):  # features are given in place of images
-        images = torch.zeros(1, 1, config.hidden_size, device=device)
+        images = torch.zeros(1, 1, config.hidden_size, device=device, dtype=dtype)
     features = model.model.get_image_features(pixel_values=images).pooler_output
     return torch.cat(list(features)).sum()
 
@@ -301,4 +302,4 @@ def _broken(what: str, step: int, batches: list[Batch], processes: Processes) ->
 
 
 def _to(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, torch.Tensor) else value
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value

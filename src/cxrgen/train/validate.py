@@ -1,8 +1,8 @@
 """Validation while training: the loss, and the scores of reports that the model writes, on the same few studies.
 
 The loss alone does not show whether findings are right, so reports are written as `cxrgen generate` writes them and
-scored by BLEU-4 and the rule labels. All processes write the same reports: a sharded model needs every process for each
-token, and a subset this small is not worth sharing out.
+scored by BLEU-4 and the rule labels. Each process takes its share of the studies. A sharded model is gathered once for
+that, not for every token; where a device has no room for it, all processes compute all studies in step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import family_of
 from cxrgen.model.features import in_slices, raw_pixels
 from cxrgen.train.config import EvalConfig
-from cxrgen.train.distributed import Processes
+from cxrgen.train.distributed import Processes, precision, whole_weights
 from cxrgen.train.trainer import supervised_loss
 
 SCORES = (("bleu", "bleu_4"), ("rule", "rule_f1_micro_14"), ("rule", "rule_f1_macro_14"))
@@ -69,47 +69,75 @@ def validate_sets(
     return Validated(means | own, first.reports)
 
 
+@dataclass(frozen=True)
+class _Share:
+    """What one process found: summed loss, supervised tokens, and its reports by their numbers in the subset."""
+
+    loss: float
+    tokens: float
+    reports: dict[int, str]
+
+
 def validate(checkpoint: Checkpoint, subset: Subset, processes: Processes, bf16: bool = False) -> Validated:
-    """Loss, reports and their scores; equal on all processes."""
-    with writing(checkpoint.model, processes, bf16):
-        values = {"eval_loss": _loss(checkpoint, subset, processes)}
-        reports = _reports(checkpoint, subset) if subset.config.eval_reports else ()
+    """Loss, reports and their scores; equal on all processes.
+
+    Raises InputError in all processes for an image that one of them cannot read.
+    """
+    with writing(checkpoint.model, processes, bf16) as alone:
+        part = slice(processes.rank, None, processes.count) if alone else slice(None)
+        shares = processes.agreed(lambda: _share(checkpoint, subset, processes.device, part))
+    if not alone:
+        shares = shares[:1]
+    values = {"eval_loss": sum(share.loss for share in shares) / max(1.0, sum(share.tokens for share in shares))}
+    written = {number: report for share in shares for number, report in share.reports.items()}
+    reports = tuple(written[number] for number in sorted(written))
     return Validated(values | (_scores(subset, reports) if reports else {}), reports)
 
 
 @contextmanager
-def writing(model: Any, processes: Processes, bf16: bool) -> Iterator[None]:
-    """Within this context the model computes without learning; random state and training modes are as before then."""
+def writing(model: Any, processes: Processes, bf16: bool) -> Iterator[bool]:
+    """Within this context the model computes without learning; random state and training modes are as before then.
+
+    Gives whether each process can compute by itself, as `whole_weights` says.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    autocast = torch.autocast(processes.device.type, torch.bfloat16, enabled=bf16)
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), raw_pixels(model), autocast:
-            yield
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.no_grad(),
+            raw_pixels(model),
+            precision(model, processes.device, bf16),
+            whole_weights(model, processes, bf16) as alone,
+        ):
+            yield alone
     finally:
         for module, mode in modes.items():
             module.training = mode
-            if hasattr(module, "reshard"):  # FSDP does this after a backward pass only
-                module.reshard()
 
 
-def _loss(checkpoint: Checkpoint, subset: Subset, processes: Processes) -> float:
+def _share(checkpoint: Checkpoint, subset: Subset, device: torch.device, part: slice) -> _Share:
+    loss, tokens = _loss(checkpoint, subset, device, part)
+    return _Share(loss, tokens, _reports(checkpoint, subset, part) if subset.config.eval_reports else {})
+
+
+def _loss(checkpoint: Checkpoint, subset: Subset, device: torch.device, part: slice) -> tuple[float, float]:
     total = count = 0.0
-
     collator = family_of(checkpoint).collator(subset.folder)
-    for some in in_slices(subset.samples, subset.config.per_device_eval_batch_size):
+    for some in in_slices(subset.samples[part], subset.config.per_device_eval_batch_size):
         batch = collator(some)
-        moved = {k: v.to(processes.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         loss, tokens = supervised_loss(checkpoint.model, moved)
         total, count = total + float(loss), count + float(tokens)
-    return total / max(1.0, count)
+    return total, count
 
 
-def _reports(checkpoint: Checkpoint, subset: Subset) -> tuple[str, ...]:
+def _reports(checkpoint: Checkpoint, subset: Subset, part: slice) -> dict[int, str]:
     config = subset.config
     settings = (config.per_device_eval_batch_size, config.eval_max_new_tokens)
-    written = dict(write_reports(checkpoint, subset.conversations, subset.folder, *settings))
-    return tuple(written[number].report for number in range(len(subset.conversations)))
+    numbers = range(len(subset.conversations))[part]
+    written = write_reports(checkpoint, subset.conversations[part], subset.folder, *settings)
+    return {numbers[place]: prediction.report for place, prediction in written}
 
 
 def _scores(subset: Subset, reports: Sequence[str]) -> dict[str, float]:

@@ -7,6 +7,12 @@ import pytest
 from cxrgen.evaluate import evaluate
 from cxrgen.evaluate.page.orders import APART, BEST, FILE, WORST, flaw, orders
 
+_LONG = (  # letters repeat in threes, words do not
+    "The cardiomediastinal silhouette is within normal limits. There is a small pleural effusion on the left with "
+    "adjacent atelectasis of the lung base. The right lung is clear, without consolidation or edema. No pneumothorax "
+    "is identified. The osseous structures are intact, and a catheter terminates in the superior vena cava."
+)
+
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 40])
 def test_every_study_is_in_every_order_once(count: int) -> None:
@@ -43,6 +49,7 @@ def test_studies_alike_in_words_only() -> None:
         ("No effusion. No effusion. No effusion.", "repeats itself"),
         ("the left lung the left lung the left lung the left lung has an effusion", "repeats itself"),
         ("The heart is normal. Small left effusion. No pneumothorax.", ""),
+        (_LONG, ""),
         ("Edema.", ""),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,24 @@ def test_filter_search_sort_and_links(report: Path) -> None:
     assert found["searched"] == ["Study s017"]
     assert found["files"][:3] == ["Study s000", "Study s001", "Study s002"]
     assert found["best"][0] not in found["first"]["ids"]
+
+
+def test_the_script_makes_the_cards_that_stand_in_the_page(report: Path) -> None:
+    """The first studies are in the page for readers without a script; with it they are made from data."""
+    written = re.findall(r'<article class="case">.*?</article>', report.read_text(encoding="utf-8"), re.DOTALL)
+    static = json.dumps(written).replace("<", "\\u003c")
+    found = used(
+        report,
+        f"""const box = inner.createElement("template");
+        box.innerHTML = {static}.join("");
+        const made = all("#cases article").slice(0, {len(written)}).map((card) => card.outerHTML);
+        return {{written: [...box.content.children].map((card) => card.outerHTML), made}};""",
+    )
+    assert len(written) == 12
+    assert found["made"] == found["written"]
+    every = "".join(written)
+    for part in ('class="shot"', 'class="right"', 'class="missing"', 'class="chip missed"', "no error"):
+        assert part in every, part
 
 
 def test_images_are_enlarged_and_windowed(report: Path) -> None:

@@ -5,12 +5,12 @@ import math
 import numpy as np
 
 from cxrgen.metrics.clinical import flips
-from cxrgen.metrics.clinical.labels import LEFT, RIGHT, one_sided
-from cxrgen.text.rule_labels import statements
+from cxrgen.metrics.clinical.labels import LEFT, RIGHT, side_table
+from cxrgen.text.chexpert import OBSERVATIONS
 
 
 def sides(report: str) -> dict[str, int]:
-    return one_sided(statements(report))
+    return {name: int(side) for name, side in zip(OBSERVATIONS, side_table([report])[0]) if side}
 
 
 def whole(hypotheses: list[str], references: list[str]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from cxrgen.core.errors import UsageError
 from cxrgen.metrics import measure, metric_of
-from cxrgen.metrics.clinical.labels import UNCERTAIN_RULES, f1_counts, f1_values
+from cxrgen.metrics.clinical.labels import UNCERTAIN_RULES, f1_counts, f1_values, label_table, rule_label_table
 from cxrgen.text.chexpert import OBSERVATIONS
+from cxrgen.text.rule_labels import label
 
 COMPONENTS = Path(__file__).parents[2] / "golden" / "metrics" / "components.json"
 FIVE = (1, 4, 5, 7, 9)
@@ -110,3 +112,21 @@ def test_every_rule_is_a_preset_of_either_labeller() -> None:
         assert metric_of(f"chexbert_f1_macro_5.{preset}") == f"chexbert{suffix}"
     with pytest.raises(UsageError, match="unknown preset of rule 'uncertain-maybe'"):
         metric_of("rule.uncertain-maybe")
+
+
+def test_a_table_of_rule_labels_is_that_of_single_texts() -> None:
+    """Sentences in any company: present beats uncertain beats absent, and words without a finding are "No Finding"."""
+    pieces = (
+        "No edema.",
+        "Possible edema.",
+        "Edema.",
+        "Left chest tube.",
+        "Hiatal hernia.",
+        "Seen.",
+        "...",
+        "",
+        "No tube.",
+    )
+    texts = [" ".join(three) for three in product(pieces, repeat=3)]
+    assert rule_label_table(texts).tolist() == label_table([label(text) for text in texts]).tolist()
+    assert rule_label_table([]).shape == (0, 14)

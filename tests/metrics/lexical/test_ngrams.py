@@ -33,6 +33,32 @@ def test_matches_and_totals(at_once: int, monkeypatch: pytest.MonkeyPatch) -> No
             assert [total.tolist() for total in order.totals()] == [[each.total() for each in side] for side in sides]
 
 
+@pytest.mark.parametrize("at_once", [7, 4096])
+def test_matches_of_a_set_whoever_counted_them(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIDEr counts n-grams first, and what is remembered of some sets may be forgotten in between."""
+    monkeypatch.setattr(ngrams, "_PAIRS_AT_ONCE", at_once)
+    hyp, ref = texts(7), texts(8)
+    expected = [[(grams(one, n) & grams(other, n)).total() for n in ngrams.ORDERS] for one, other in zip(hyp, ref)]
+    for forgotten in (lambda: None, ngrams._known_matches.cache_clear, ngrams._only_part.cache_clear):
+        assert ngrams.match_counts(blanks, hyp, ref).tolist() == expected
+        cider.cider_d(blanks, hyp, ref)
+        forgotten()
+        assert ngrams.match_counts(blanks, hyp, ref).tolist() == expected
+
+
+def test_values_do_not_depend_on_what_was_measured_before() -> None:
+    """To the last digit: n-grams are summed in the order of their tokens' numbers."""
+    hyp, ref = texts(9), texts(10)
+    found = []
+    for measured_before in ((), (lambda: ngrams.match_counts(blanks, hyp, ref),)):
+        for cached in (token_table.token_table, cider.document_counts, ngrams._only_part, ngrams._known_matches):
+            cached.cache_clear()
+        for measure in measured_before:
+            measure()
+        found.append(cider.cider_d(blanks, hyp, ref).tolist())
+    assert found[0] == found[1]
+
+
 def test_numbers_too_large_to_stand_beside_a_study_are_numbered_again() -> None:
     text = np.array([0, 0, 1, 2, 2, 3])
     ngram = np.array([1 << 60, 7, 5, 1 << 60, 1 << 60, 5])

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cxrgen.metrics.clinical.labels import ABSENT, PRESENT, one_sided
+from cxrgen.metrics.clinical.labels import ABSENT, LEFT, RIGHT, sides_named
+from cxrgen.text.chexpert import OBSERVATIONS
 from cxrgen.text.rule_labels import read_sentence
 from cxrgen.text.sentences import sentences
 
-_DEVICES, _ANY_FINDING = "Support Devices", "Pleural Effusion"
+_BITS = {name: 1 << place for place, name in enumerate((*OBSERVATIONS, "other"))}  # sets of findings are numbers
+_DEVICES = _BITS["Support Devices"]
 _ALIKE = 0.5  # shared words of all words, from which on sentences that state nothing are matched
-RIGHT, MISSING, INVENTED, CONTRADICTED, UNJUDGED = "right", "missing", "invented", "contradicted", "not judged"
+AGREED, MISSING, INVENTED, CONTRADICTED, UNJUDGED = "right", "missing", "invented", "contradicted", "not judged"
 
 
 @dataclass(frozen=True)
@@ -35,102 +37,133 @@ class _Sentence:
     text: str
     words: frozenset[str]
     plain: str  # lower case, blanks squeezed
-    stated: frozenset[tuple[str, bool]]  # finding, whether it is there
-    named: frozenset[str]  # findings, there or not
-    there: frozenset[str]  # findings that are present or possible
-    side: int  # the only side it names, 0 for none or both
+    there: int  # findings that it calls present or possible
+    absent: int
+    named: int  # findings, there or not
+    sides: int  # that it names
+
+
+_Numbered = tuple[int, _Sentence]  # with its place in its text
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text's sentences, and what all of them say."""
+
+    parts: tuple[_Sentence, ...]
+    there: int
+    absent: int
 
 
 def aligned(reference: str, report: str) -> list[Row]:
     """The rows in the reference's order; sentences that only the report has come last."""
-    left, right = _parts(reference), _parts(report)
-    partner = _matched(left, right)
+    left, right = _text(reference), _text(report)
+    partner = _matched(left.parts, right.parts)
     taken = set(partner.values())
-    of_sides = (_findings(left), _findings(right))
-    rows = [
-        Row(_kind_of_pair(one, right[partner[i]], *of_sides), one.text, right[partner[i]].text)
-        if i in partner
-        else Row(_kind_alone(one, right, MISSING), one.text, "")
-        for i, one in enumerate(left)
-    ]
-    return rows + [Row(_kind_alone(two, left, INVENTED), "", two.text) for j, two in enumerate(right) if j not in taken]
+    rows = []
+    for i, one in enumerate(left.parts):
+        if i in partner:
+            two = right.parts[partner[i]]
+            rows.append(Row(_kind_of_pair(one, two, left, right), one.text, two.text))
+        else:
+            rows.append(Row(_kind_alone(one, right, MISSING), one.text, ""))
+    lone = (two for j, two in enumerate(right.parts) if j not in taken)
+    return rows + [Row(_kind_alone(two, left, INVENTED), "", two.text) for two in lone]
 
 
 @lru_cache(1 << 14)  # references are compared with several systems
-def _parts(text: str) -> tuple[_Sentence, ...]:
-    return tuple(_sentence(piece) for piece in sentences(text) if piece.strip())
+def _text(text: str) -> _Text:
+    parts = tuple(_sentence(piece) for piece in sentences(text) if piece.strip())
+    there = absent = 0
+    for part in parts:
+        there |= part.there
+        absent |= part.absent
+    return _Text(parts, there, absent)
 
 
 @lru_cache(1 << 16)
 def _sentence(piece: str) -> _Sentence:
     plain, stated = read_sentence(piece)
-    facts = frozenset((name, value != ABSENT) for name, value in stated)
-    side = one_sided([(plain, ((_ANY_FINDING, PRESENT),))]).get(_ANY_FINDING, 0)
-    named, there = frozenset(name for name, _ in facts), frozenset(name for name, present in facts if present)
-    return _Sentence(piece.strip(), frozenset(plain.split()), plain, facts, named, there, side)
+    there = absent = 0
+    for name, value in stated:
+        if value == ABSENT:
+            absent |= _BITS[name]
+        else:
+            there |= _BITS[name]
+    words = frozenset(plain.split())
+    return _Sentence(piece.strip(), words, plain, there, absent, there | absent, sides_named(plain))
 
 
 def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int, int]:
     """Index of each reference sentence's partner: equal ones, then the likest pairs first, each sentence once."""
     partner: dict[int, int] = {}
-    taken: set[int] = set()
+    equal: dict[str, list[int]] = {}
+    for j in reversed(range(len(right))):
+        equal.setdefault(right[j].plain, []).append(j)
     for i, one in enumerate(left):
-        equal = next((j for j, two in enumerate(right) if two.plain == one.plain and j not in taken), None)
-        if equal is not None:
-            partner[i] = equal
-            taken.add(equal)
-    rest = [[k for k in range(len(of)) if k not in done] for of, done in ((left, partner), (right, taken))]
-    pairs = [(_likeness(left[i], right[j]), -i, -j) for i in rest[0] for j in rest[1]]
-    for likeness, minus_i, minus_j in sorted(pairs, reverse=True):
-        if likeness > 0 and -minus_i not in partner and -minus_j not in taken:
-            partner[-minus_i] = -minus_j
-            taken.add(-minus_j)
+        if equal.get(one.plain):
+            partner[i] = equal[one.plain].pop()
+    taken = set(partner.values())
+    rest = [(i, one) for i, one in enumerate(left) if i not in partner]
+    for i, j in _likest_first(rest, [(j, two) for j, two in enumerate(right) if j not in taken]):
+        if i not in partner and j not in taken:
+            partner[i] = j
+            taken.add(j)
     return partner
 
 
+def _likest_first(left: Sequence[_Numbered], right: Sequence[_Numbered]) -> list[tuple[int, int]]:
+    """The pairs of sentences that belong together, the likest first, then in the order of the texts."""
+    silent = [(j, two) for j, two in right if not two.named]
+    found: list[tuple[float, int, int]] = []
+    for i, one in left:
+        for j, two in right if one.named else silent:
+            if one.named & two.named or not one.named:
+                likeness = _likeness(one, two)
+                if likeness > 0:
+                    found.append((-likeness, i, j))
+    return [(i, j) for _, i, j in sorted(found)]
+
+
 def _likeness(one: _Sentence, two: _Sentence) -> float:
-    """Above 0 for sentences that belong together: by the findings they name, then by their words."""
+    """Above 0 for sentences that belong together: by the findings that both name, then by their words."""
     named = one.named & two.named
-    if not named and (one.named or two.named):
-        return 0.0
-    words = len(one.words & two.words) / max(1, len(one.words | two.words))
-    if not named or named == {_DEVICES}:
+    shared = len(one.words & two.words)
+    words = shared / max(1, len(one.words) + len(two.words) - shared)
+    if not named or named == _DEVICES:
         return words if words >= _ALIKE else 0.0
-    return len(one.stated & two.stated) + len(named) + words
+    stated = (one.there & two.there).bit_count() + (one.absent & two.absent).bit_count()
+    return stated + named.bit_count() + words
 
 
-def _findings(parts: Sequence[_Sentence]) -> frozenset[str]:
-    """All findings that a text calls present or possible."""
-    return frozenset().union(*(part.there for part in parts))
-
-
-def _kind_of_pair(one: _Sentence, two: _Sentence, of_reference: frozenset[str], of_report: frozenset[str]) -> str:
+def _kind_of_pair(one: _Sentence, two: _Sentence, reference: _Text, report: _Text) -> str:
     if one.plain == two.plain:
-        return RIGHT
-    if _contradict(one, [two]):
+        return AGREED
+    if _contradicts(one, two) or _on_other_side(one, two):
         return CONTRADICTED
-    if not one.stated and not two.stated:
+    if not one.named and not two.named:
         return UNJUDGED
-    return MISSING if one.there - of_report else INVENTED if two.there - of_reference else RIGHT
+    return MISSING if one.there & ~report.there else INVENTED if two.there & ~reference.there else AGREED
 
 
-def _kind_alone(one: _Sentence, others: Sequence[_Sentence], lacking: str) -> str:
+def _kind_alone(one: _Sentence, other: _Text, lacking: str) -> str:
     """The kind of a sentence without a partner: other sentences may say the same, or the opposite."""
-    if _contradict(one, others):
+    if not one.named:
+        return UNJUDGED
+    if _contradicts(one, other) or (len(other.parts) == 1 and _on_other_side(one, other.parts[0])):
         return CONTRADICTED
-    elsewhere = frozenset().union(*(other.stated for other in others))
-    if any(present and name != _DEVICES for name, present in one.stated - elsewhere):
+    if one.there & ~other.there & ~_DEVICES:
         return lacking
-    if (_DEVICES, True) in one.stated:
-        return UNJUDGED if (_DEVICES, True) in elsewhere else lacking
-    return RIGHT if one.stated and one.stated <= elsewhere else UNJUDGED
+    if one.there & _DEVICES:
+        return UNJUDGED if other.there & _DEVICES else lacking
+    return UNJUDGED if one.there & ~other.there or one.absent & ~other.absent else AGREED
 
 
-def _contradict(one: _Sentence, others: Sequence[_Sentence]) -> bool:
-    """Whether a finding is there in one and not in the others, or on the other side."""
-    stated = frozenset().union(*(other.stated for other in others))
-    if any((name, not present) in stated and (name, present) not in stated for name, present in one.stated):
-        return True
-    if len(others) != 1 or not one.there & others[0].there:
-        return False
-    return bool(one.side and others[0].side and one.side != others[0].side)
+def _contradicts(one: _Sentence, other: _Sentence | _Text) -> bool:
+    """Whether a finding is there in one and, as far as the other says, absent, or the other way round."""
+    return bool(one.there & other.absent & ~other.there or one.absent & other.there & ~other.absent)
+
+
+def _on_other_side(one: _Sentence, two: _Sentence) -> bool:
+    """Whether both have a finding, each on one side only and not on the same."""
+    return bool(one.there & two.there) and {one.sides, two.sides} == {LEFT, RIGHT}

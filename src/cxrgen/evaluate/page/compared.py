@@ -18,8 +18,9 @@ from cxrgen.core.records import Study
 from cxrgen.evaluate.differences import Difference, Standing, ranking
 from cxrgen.evaluate.intervals import ends_text
 from cxrgen.evaluate.page.findings import folded, no_finding
+from cxrgen.evaluate.page.images import images, pictures_of
 from cxrgen.evaluate.page.strata import groups, values_by_group
-from cxrgen.evaluate.page.studies import Shown, images_of
+from cxrgen.evaluate.page.studies import Shown
 from cxrgen.evaluate.scores import ARROWS, loss
 from cxrgen.evaluate.suites import headline, study_order
 from cxrgen.evaluate.systems import System
@@ -186,7 +187,7 @@ def _card(
             if study_id in system.reports:
                 texts.append(_text(system.name, differing_words(reference, system.reports[study_id])[1]))
     parts = [
-        *images_of(studies.get(study_id), prepared, shown, enlarge=False),
+        *images(pictures_of(studies.get(study_id), prepared, shown.image_size)),
         *([side_by_side(*texts)] if texts else []),
     ]
     head = tag("h4", tag("span", "Study ", study_id), tag("span", " · ".join(both), class_="soft"))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cxrgen.evaluate.page.study_cards import Chip
 from cxrgen.evaluate.scores import Scores
-from cxrgen.html import Html, tag
 from cxrgen.metrics import Noted
 
 _KINDS = {  # of error: the word on its chip, and the class of its look
@@ -28,10 +28,9 @@ def noted_by_study(scores: Scores) -> list[tuple[Noted, ...]]:
     return [tuple(noted for of in lists for noted in of[row]) for row in range(scores.n)]
 
 
-def keys(noted: Sequence[Noted]) -> list[str]:
-    """The kinds of error that a study's card is found by."""
-    found = [_key(each.kind) for each in noted] + [_URGENT for each in noted if each.urgent]
-    return [f"{key}:" for key in dict.fromkeys(found)]
+def _keys(noted: Noted) -> tuple[str, ...]:
+    """What a filter finds an error by."""
+    return (f"{_key(noted.kind)}:", *([f"{_URGENT}:"] if noted.urgent else []))
 
 
 def options(of_studies: Sequence[Sequence[Noted]]) -> Mapping[str, str]:
@@ -39,15 +38,15 @@ def options(of_studies: Sequence[Sequence[Noted]]) -> Mapping[str, str]:
     if not any(of_studies):
         return {}
     words = {_key(kind): f"judge: {name}" for kind, (name, _) in _KINDS.items()} | {_URGENT: "judge: urgent"}
-    found = [keys(noted) for noted in of_studies]
+    found = [{key for each in noted for key in _keys(each)} for noted in of_studies]
     return {key: f"{name} ({sum(f'{key}:' in of for of in found):,})" for key, name in words.items()}
 
 
-def chips(noted: Sequence[Noted], texts: bool) -> list[Html]:
+def chips(noted: Sequence[Noted], texts: bool) -> list[Chip]:
     """One for each error, the urgent first."""
     ordered = sorted(noted, key=lambda each: not each.urgent)
     return [
-        tag("a", _words(each, texts), class_=f"chip judge {_KINDS[each.kind][1]}", href=f"#errors:{_key(each.kind)}:")
+        Chip(_words(each, texts), f"judge {_KINDS[each.kind][1]}", _keys(each))
         for each in ordered
         if each.kind in _KINDS
     ]

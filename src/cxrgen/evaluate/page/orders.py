@@ -11,7 +11,7 @@ import numpy as np
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.suites import study_order
 from cxrgen.metrics import Floats
-from cxrgen.metrics.lexical.text_stats import repeated_trigrams
+from cxrgen.metrics.lexical.text_stats import form_counts
 from cxrgen.text.rule_labels import statements
 from cxrgen.text.sentences import sentences
 
@@ -43,7 +43,7 @@ def flaw(text: str) -> str:
     """What is wrong with a report's form: empty, repeats itself, names no finding; "" for none."""
     if not text.strip():
         return "empty"
-    repeated, triples = repeated_trigrams(text)
+    repeated, triples, _ = form_counts(text)
     pieces = [" ".join(piece.lower().split()) for piece in sentences(text)]
     if repeated > _REPEATED * triples or any(pieces.count(piece) >= _TIMES for piece in set(pieces)):
         return "repeats itself"

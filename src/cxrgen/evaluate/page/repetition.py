@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from cxrgen.html import Html, Section, histogram, paragraph, side_by_side, table, tag
-from cxrgen.metrics.lexical.text_stats import repeated_trigrams
+from cxrgen.metrics.lexical.text_stats import form_counts
 from cxrgen.text import sentences as splitter
 
 
@@ -33,8 +33,9 @@ class Tally:
 
     def add(self, text: str) -> None:
         words, own = text.lower().split(), sentences(text)
-        self.lengths.append(len(words))
-        self.repeats.append(repeated_trigrams(words))
+        repeated, trigrams, length = form_counts(text)
+        self.lengths.append(length)
+        self.repeats.append((repeated, trigrams))
         self.texts_with.update(set(own))
         self.sentences += len(own)
         self.empty += not words

@@ -5,40 +5,102 @@
 const $ = (id) => document.getElementById(id);
 const STEP = 24; // studies that "Show more" adds
 const cases = $("cases");
-const articles = [...cases.children].map((element) => ({
-  element,
-  errors: (element.dataset.e || "").split(" ").filter(Boolean),
-  places: element.dataset.r.split(" ").map(Number),
-}));
+const { studies, texts, chips, kinds, orders } = JSON.parse($("data").content.textContent);
 let limit = STEP;
+
+// ---- a study's card; study_cards.py writes the same elements for the first studies
+
+function make(name, attributes, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children); // strings become text
+  return element;
+}
+
+function chipOf({ words, look, keys }) {
+  const className = `chip ${look}`.trim();
+  return keys.length
+    ? make("a", { class: className, href: `#errors:${keys[0]}` }, words)
+    : make("span", { class: className }, words);
+}
+
+function pictureOf([caption, alt, source]) {
+  if (!source) return make("p", {}, `${caption}: image not found`);
+  const inner = [make("img", { src: source, alt }), make("span", {}, caption)];
+  return make("button", { type: "button", class: "shot" }, ...inner);
+}
+
+function cell(text, name) {
+  const pieces = [text].flat().map((piece, place) => (place % 2 ? make(name, {}, piece) : piece));
+  return make("td", {}, ...pieces);
+}
+
+function rowOf(kind, left, right) {
+  const [name, sign] = kinds[kind];
+  const mark = make("td", { class: "mark" }, make("b", {}, sign), ` ${name}`);
+  return make("tr", { class: name.replace(" ", "-") }, cell(texts[left], "del"), mark, cell(texts[right], "ins"));
+}
+
+function textsOf({ rows, further }) {
+  if (!rows) return [];
+  const names = ["Reference", "", "Report"].map((name) => make("th", {}, name));
+  const [ofKind, left, right] = rows;
+  const lines = ofKind.map((kind, line) => rowOf(kind, left[line], right[line]));
+  const body = [make("thead", {}, make("tr", {}, ...names)), make("tbody", {}, ...lines)];
+  if (right.every((number) => !texts[number].length)) body.unshift(make("caption", {}, "The report is empty."));
+  const parts = [make("table", { class: "aligned" }, ...body)];
+  if (further.length) {
+    const words = `${further.length} further reference${further.length > 1 ? "s" : ""}`;
+    parts.push(make("details", {}, make("summary", {}, words), ...further.map((text) => make("p", {}, text))));
+  }
+  return parts;
+}
+
+function cardOf(study) {
+  const split = textsOf(study);
+  if (study.pictures) split.unshift(make("div", { class: "images" }, ...study.pictures.map(pictureOf)));
+  return make(
+    "article",
+    { class: "case" },
+    make("h3", {}, make("span", {}, `Study ${study.id}`), make("span", { class: "soft" }, study.scores)),
+    make("p", { class: "chips" }, ...study.chips.map((number) => chipOf(chips[number]))),
+    make("div", { class: "split" }, ...split),
+  );
+}
 
 // ---- studies: which are shown, and in which order
 
-function matches(article, kind, finding, words) {
+function wordsOf(study) {
+  const [ofKind, left, right] = study.rows || [[], [], []];
+  const rows = [...left, ...right].map((number) => [texts[number]].flat().join(""));
+  rows.push(...ofKind.map((kind) => kinds[kind][0]));
+  const captions = (study.pictures || []).map(([caption]) => caption);
+  const remarks = study.chips.map((number) => chips[number].words);
+  const parts = [`Study ${study.id}`, study.scores, ...remarks, ...captions, ...rows, ...(study.further || [])];
+  return parts.join(" ").toLowerCase();
+}
+
+function matches(study, kind, finding, words) {
   if (kind || finding) {
-    const fits = article.errors.some((error) => {
-      const [ofKind, ofFinding] = error.split(":");
+    const fits = study.chips.flatMap((number) => chips[number].keys).some((key) => {
+      const [ofKind, ofFinding] = key.split(":");
       return (!kind || ofKind === kind) && (!finding || ofFinding === finding);
     });
     if (!fits) return false;
   }
-  if (!words) return true;
-  article.text = article.text || article.element.textContent.toLowerCase();
-  return words.split(/\s+/).every((word) => article.text.includes(word));
+  if (!words.length) return true;
+  study.words ??= wordsOf(study);
+  return words.every((word) => study.words.includes(word));
 }
 
 function show() {
   const [kind, finding] = [$("kind").value, $("finding").value];
-  const words = $("search").value.trim().toLowerCase();
-  const order = Number($("order").value);
-  const fitting = articles.filter((article) => matches(article, kind, finding, words));
-  fitting.sort((one, two) => one.places[order] - two.places[order]);
+  const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const fitting = orders[$("order").value].map((place) => studies[place])
+    .filter((study) => matches(study, kind, finding, words));
   const shown = fitting.slice(0, limit);
-  for (const article of articles) article.element.hidden = true;
-  for (const article of shown) {
-    article.element.hidden = false;
-    cases.append(article.element);
-  }
+  for (const study of shown) study.card ??= cardOf(study);
+  cases.replaceChildren(...shown.map((study) => study.card));
   $("count").textContent = `${fitting.length.toLocaleString("en")} studies, ${shown.length} shown`;
   $("more").hidden = shown.length === fitting.length;
 }
@@ -110,7 +172,7 @@ function enlarge(shot) {
 }
 
 function step(by) {
-  const shots = [...cases.querySelectorAll("article:not([hidden]) .shot")];
+  const shots = [...cases.querySelectorAll("article .shot")];
   const next = shots[shots.indexOf(current) + by];
   if (next) enlarge(next);
 }

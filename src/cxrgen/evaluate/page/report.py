@@ -2,8 +2,8 @@
 
 First what was scored and what came out, then the scores with intervals and baselines, each finding's counts, all
 studies with images and both texts, groups of studies, repetition, correlations, and what the scores mean. The page is
-one file that asks for nothing; its script is `report.js`, which only hides, shows, sorts and copies what is there. It
-holds report texts unless asked not to, so only its owner can read it.
+one file that asks for nothing; its script is `report.js`, which shows, sorts and copies what is there and makes no HTML
+of any text. It holds report texts unless asked not to, so only its owner can read it.
 """
 
 from __future__ import annotations

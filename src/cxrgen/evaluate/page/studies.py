@@ -1,33 +1,31 @@
 """All studies: images, both texts sentence by sentence, what is wrong in each; to filter, search and sort.
 
-Every study is in the page as it is shown, so that nothing is built from text by a script; the script only hides, shows
-and sorts. Without it the first studies of the first order are there.
+The page's script makes the elements of the studies that a reader asks for, from data in the page, as text and never as
+HTML. Without it the first studies of the first order are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from cxrgen.core.records import Study
 from cxrgen.evaluate.defaults import IMAGE_SIZE
 from cxrgen.evaluate.page import judged
-from cxrgen.evaluate.page.aligned import aligned
 from cxrgen.evaluate.page.errors import KINDS, Errors, in_words
+from cxrgen.evaluate.page.images import pictures_of
 from cxrgen.evaluate.page.orders import flaw, orders
+from cxrgen.evaluate.page.study_cards import Card, Chip, as_data, as_html
 from cxrgen.evaluate.pairs import Pairs
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.suites import headline
-from cxrgen.html import Html, Section, differing_words, html, image, join, note, number, picture, tag
-from cxrgen.html.thumbnails import thumbnail
+from cxrgen.html import Html, Section, join, note, number, tag
+from cxrgen.metrics import Noted
 from cxrgen.metrics.cards import plain_name
 
-_FIRST = 12  # studies that are shown before one asks for more
-_MARKS = {"right": "✓", "missing": "−", "invented": "+", "contradicted": "≠", "not judged": "·"}
-_MARK_CELLS = {kind: tag("td", tag("b", mark), " ", kind, class_="mark") for kind, mark in _MARKS.items()}
+_FIRST = 12  # studies that are shown without a script
 
 
 @dataclass(frozen=True)
@@ -38,36 +36,63 @@ class Shown:
     texts: bool = True
 
 
+@dataclass(frozen=True)
+class _Known:
+    """All that is known of N studies, from which their cards are made."""
+
+    pairs: Pairs
+    scores: Sequence[tuple[str, Sequence[float]]]  # plain name of a score, and each study's value
+    found: Errors
+    flaws: Sequence[str]
+    noted: Sequence[Sequence[Noted]]
+    studies: Mapping[str, Study]
+    prepared: Path | None
+    shown: Shown
+
+
 def studies_section(
     pairs: Pairs, scores: Scores, found: Errors, studies: Mapping[str, Study], prepared: Path | None, shown: Shown
 ) -> Section:
     """The panel of the page."""
     flaws = [flaw(text) for text in pairs.hypotheses]
     by_name, sorted_by = orders(scores, flaws)
-    places = [[0] * len(by_name) for _ in range(scores.n)]
-    for which, rows in enumerate(by_name.values()):
-        for place, row in enumerate(rows):
-            places[row][which] = place
-    first = next(iter(by_name.values()))
-    names = headline(scores.per_study)
     noted = judged.noted_by_study(scores)
-    articles = []
-    for place, row in enumerate(first):
-        study = studies.get(pairs.study_ids[row])
-        parts = [
-            _head(row, pairs, scores, names),
-            _chips(found.of_study[row], flaws[row], judged.chips(noted[row], shown.texts)),
-        ]
-        texts = [_texts(pairs.references[row], pairs.hypotheses[row])] if shown.texts else []
-        texts += [_further(pairs.further[row])] if shown.texts and pairs.further else []
-        parts.append(tag("div", *images_of(study, prepared, shown), *texts, class_="split"))
-        listed = " ".join([*(f"{kind}:{finding}" for kind, finding in found.of_study[row]), *judged.keys(noted[row])])
-        ranks = " ".join(map(str, places[row]))
-        hidden = None if place < _FIRST else ""
-        articles.append(tag("article", *parts, class_="case", data_e=listed, data_r=ranks, hidden=hidden))
-    parts = [_controls(by_name, found, judged.options(noted)), tag("div", *articles, id="cases")]
-    parts.append(tag("button", "Show more", type="button", id="more", class_="needs-script"))
+    values = [(plain_name(name), scores.per_study[name].tolist()) for name in headline(scores.per_study)]
+    known = _Known(pairs, values, found, flaws, noted, studies, prepared, shown)
+    first = next(iter(by_name.values()))[:_FIRST]
+    parts = [
+        _controls(by_name, found, judged.options(noted)),
+        tag("div", *map(as_html, _cards(first, known)), id="cases"),
+        tag("button", "Show more", type="button", id="more", class_="needs-script"),
+        as_data(_cards(range(scores.n), known), by_name),
+    ]
     return Section("Studies", parts, _words(sorted_by, shown, scores.n))
+
+
+def _cards(rows: Iterable[int], known: _Known) -> Iterator[Card]:
+    for row in rows:
+        study_id, texts = known.pairs.study_ids[row], (known.pairs.references[row], known.pairs.hypotheses[row])
+        yield Card(
+            study_id,
+            _scores(row, known.scores),
+            _chips(known.found.of_study[row], known.flaws[row], judged.chips(known.noted[row], known.shown.texts)),
+            texts if known.shown.texts else None,
+            known.pairs.further[row] if known.pairs.further else (),
+            pictures_of(known.studies.get(study_id), known.prepared, known.shown.image_size),
+        )
+
+
+def _scores(row: int, scores: Sequence[tuple[str, Sequence[float]]]) -> str:
+    values = ((name, of[row]) for name, of in scores)
+    return " · ".join(f"{name} {number(value)}" for name, value in values if math.isfinite(value))
+
+
+def _chips(errors: Sequence[tuple[str, str]], wrong_form: str, more: Sequence[Chip]) -> list[Chip]:
+    chips = [
+        Chip(f"{KINDS[kind]}{': ' if finding else ''}{in_words(finding)}", kind, (f"{kind}:{finding}",))
+        for kind, finding in errors
+    ]
+    return [*chips, *more, *([Chip(wrong_form, "form")] if wrong_form else [])]
 
 
 def _words(sorted_by: Sequence[str], shown: Shown, count: int) -> str:
@@ -106,67 +131,6 @@ def _controls(by_name: Mapping[str, Sequence[int]], found: Errors, more: Mapping
 
 def _choice(label: str, name: str, options: Sequence[Html]) -> Html:
     return tag("label", f"{label} ", tag("select", *options, id=name))
-
-
-def _head(row: int, pairs: Pairs, scores: Scores, names: Sequence[str]) -> Html:
-    values = [
-        f"{plain_name(name)} {number(float(scores.per_study[name][row]))}"
-        for name in names
-        if np.isfinite(scores.per_study[name][row])
-    ]
-    words = tag("span", " · ".join(values), class_="soft")
-    return tag("h3", tag("span", "Study ", pairs.study_ids[row]), words)
-
-
-def _chips(errors: Sequence[tuple[str, str]], wrong_form: str, more: Sequence[Html]) -> Html:
-    chips = [
-        tag("a", f"{KINDS[kind]}{': ' if finding else ''}{in_words(finding)}", class_=f"chip {kind}",
-            href=f"#errors:{kind}:{finding}")
-        for kind, finding in errors
-    ] + list(more)  # fmt: skip
-    if wrong_form:
-        chips.append(tag("span", wrong_form, class_="chip form"))
-    return tag("p", *(chips or [tag("span", "no error", class_="chip")]), class_="chips")
-
-
-def _texts(reference: str, report: str) -> Html:
-    rows = []
-    for row in aligned(reference, report):
-        left, right = (row.reference, row.report)
-        shown: tuple[object, object] = (left, right)
-        if row.kind == "contradicted" and left and right:
-            shown = differing_words(left, right)
-        cells = f"<td>{html(shown[0])}</td>{_MARK_CELLS[row.kind]}<td>{html(shown[1])}</td>"
-        rows.append(Html(f'<tr class="{row.kind.replace(" ", "-")}">{cells}</tr>'))
-    empty = "" if report.strip() else tag("caption", "The report is empty.")
-    head = tag("thead", tag("tr", tag("th", "Reference"), tag("th", ""), tag("th", "Report")))
-    return tag("table", empty, head, tag("tbody", *rows), class_="aligned")
-
-
-def _further(references: Sequence[str]) -> Html:
-    """The references of a study after the first, folded."""
-    words = f"{len(references)} further reference{'s' if len(references) > 1 else ''}"
-    return tag("details", tag("summary", words), *(tag("p", text) for text in references)) if references else Html("")
-
-
-def images_of(study: Study | None, prepared: Path | None, shown: Shown, enlarge: bool = True) -> list[Html]:
-    """A study's images, as buttons where they can be enlarged; nothing where there are none."""
-    if study is None or prepared is None or not shown.image_size:
-        return []
-    folder = prepared if prepared.is_dir() else prepared.parent
-    pictures = []
-    for view in study.views:
-        caption = f"{view.view} {view.raw_view}".strip()
-        data = thumbnail(folder / view.path, shown.image_size)
-        if data and not enlarge:
-            pictures.append(image(data, f"{caption} image", caption))
-        elif data:
-            words = f"{caption} image, study {study.study_id}"
-            inner = (picture(data, words), tag("span", caption))
-            pictures.append(tag("button", *inner, type="button", class_="shot"))
-        else:
-            pictures.append(tag("p", f"{caption}: image not found"))
-    return [tag("div", *pictures, class_="images")]
 
 
 def viewer() -> Html:

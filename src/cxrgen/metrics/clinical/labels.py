@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Columns, Floats
 from cxrgen.text.chexpert import OBSERVATIONS
-from cxrgen.text.rule_labels import label_of, statements
+from cxrgen.text.rule_labels import statements
 
 Uncertain = Literal["positive", "negative", "ignore", "own-class"]
 Empty = Literal["zero", "skip"]
@@ -51,47 +51,60 @@ def snake_case(observation: str) -> str:
 
 def rule_label_table(texts: Sequence[str]) -> Labels:
     """The rule labels of N texts as an (N, 14) table of PRESENT, ABSENT, UNCERTAIN and BLANK."""
-    return _table([read_report(text)[0] for text in texts])
+    facts = np.array([_read(text)[0] for text in texts], dtype=np.int64)
+    stated = [_has(facts, _FIRST_BIT[kind]) for kind in (PRESENT, UNCERTAIN, ABSENT)]
+    labels = np.select(stated, [PRESENT, UNCERTAIN, ABSENT], BLANK).astype(np.int8)
+    labels[facts & (_ABNORMAL | _WORDS) == _WORDS, _COLUMN["No Finding"]] = PRESENT
+    return labels
 
 
 def side_table(texts: Sequence[str]) -> Labels:
     """On which side N texts have each observation, (N, 14): LEFT or RIGHT where it is on one side only, else 0."""
-    return _table([read_report(text)[1] for text in texts])
+    sides = np.array([_read(text)[1] for text in texts], dtype=np.int64)
+    left, right = (_has(sides, _FIRST_SIDE_BIT[side]) for side in (LEFT, RIGHT))
+    return np.select([left & ~right, right & ~left], [LEFT, RIGHT], 0).astype(np.int8)
 
 
-def _table(rows: Sequence[bytes]) -> Labels:
-    return np.frombuffer(b"".join(rows), dtype=np.int8).reshape(len(rows), len(OBSERVATIONS))
+# What a text states, in bits: one for each observation that is present, uncertain, absent; on the left, on the right.
+_SIZE = len(OBSERVATIONS)
+_FIRST_BIT = {PRESENT: 0, UNCERTAIN: _SIZE, ABSENT: 2 * _SIZE}
+_FIRST_SIDE_BIT = {LEFT: 0, RIGHT: _SIZE}
+_ABNORMAL, _WORDS = 1 << 3 * _SIZE, 1 << 3 * _SIZE + 1  # something but devices is present or uncertain; has words
 
 
 @lru_cache(1 << 18)  # references are read again with every baseline, and several metrics ask for the same text
-def read_report(text: str) -> tuple[bytes, bytes]:
-    """The labels and the sides of a text's observations, a byte each, in the order of OBSERVATIONS."""
-    stated = tuple(statements(text))
-    labels, sides = label_of(text, stated), one_sided(stated)
-    return _row(labels, BLANK), _row(sides, 0)
+def _read(text: str) -> tuple[int, int]:
+    """The facts and the sides of a text: those of all its sentences."""
+    facts, sides = _WORDS if any(map(str.isalnum, text)) else 0, 0
+    for sentence, stated in statements(text):
+        if stated:
+            more, where = _read_statements(sentence, stated)
+            facts |= more
+            sides |= where
+    return facts, sides
 
 
-def _row(values: Mapping[str, int], empty: int) -> bytes:
-    """A byte for each observation: its value, or `empty` where it has none."""
-    row = bytearray([empty & 0xFF]) * len(OBSERVATIONS)
-    for name, value in values.items():
-        if name in _COLUMN:  # "other" takes part in sentences only
-            row[_COLUMN[name]] = value & 0xFF
-    return bytes(row)
-
-
-def one_sided(statements: Iterable[tuple[str, tuple[tuple[str, int], ...]]]) -> dict[str, int]:
-    """The observations that a report states as present on one side only: LEFT or RIGHT."""
-    sides_of: dict[str, int] = {}
-    for sentence, stated in statements:
-        for name, value in stated:
+@lru_cache(1 << 16)
+def _read_statements(sentence: str, stated: tuple[tuple[str, int], ...]) -> tuple[int, int]:
+    """The facts and the sides of one sentence and what it states."""
+    facts, sides, where = 0, 0, sides_named(sentence)
+    for name, value in stated:
+        if value and name != "Support Devices":
+            facts |= _ABNORMAL
+        if name in _COLUMN:  # "other" is abnormal and none of the 14
+            facts |= 1 << _FIRST_BIT[value] + _COLUMN[name]
             if value == PRESENT and name not in _UNSIDED:
-                sides_of[name] = sides_of.get(name, 0) | _sides_named(sentence)
-    return {name: sides for name, sides in sides_of.items() if sides in (LEFT, RIGHT)}
+                sides |= sum(1 << first + _COLUMN[name] for side, first in _FIRST_SIDE_BIT.items() if where & side)
+    return facts, sides
 
 
-@lru_cache(1 << 15)
-def _sides_named(sentence: str) -> int:
+def _has(bits: NDArray[np.int64], first: int) -> NDArray[np.bool_]:
+    """From N numbers: which of the bits of the observations, from a `first` one on, they have, (N, 14)."""
+    return (bits[:, None] >> np.arange(first, first + _SIZE) & 1).astype(np.bool_)
+
+
+def sides_named(sentence: str) -> int:
+    """The sides that a sentence in lower case names: LEFT, RIGHT, both (LEFT | RIGHT) or none (0)."""
     if _BOTH.search(sentence):
         return LEFT | RIGHT
     return (LEFT if _LEFT.search(sentence) else 0) | (RIGHT if _RIGHT.search(sentence) else 0)

@@ -19,6 +19,7 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.several import best_of, by_score
 from cxrgen.text.prior_mentions import speaks_of_prior
+from cxrgen.text.sentences import sentences
 
 _ENDINGS = {  # stems and the endings they take
     "chang": "e es ed ing",
@@ -119,7 +120,12 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
 @lru_cache(1 << 18)  # references are read again with every baseline
 def change_words(text: str) -> frozenset[str]:
     """The different words of change in a text, lower case."""
-    return CHANGE_WORDS.intersection(_WORD.findall(text.lower()))
+    return frozenset().union(*map(_change_words_of, sentences(text)))
+
+
+@lru_cache(1 << 16)  # report sentences repeat
+def _change_words_of(sentence: str) -> frozenset[str]:
+    return CHANGE_WORDS.intersection(_WORD.findall(sentence.lower()))
 
 
 @lru_cache(1 << 18)

@@ -20,11 +20,11 @@ import numpy as np
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import Cut, parts
+from cxrgen.metrics.lexical.ngrams import ORDERS, Cut, match_counts
 from cxrgen.metrics.lexical.several import bleu_counts
+from cxrgen.metrics.lexical.token_table import token_table
 from cxrgen.metrics.several import References
 
-ORDERS = (1, 2, 3, 4)
 _ABOVE, _BELOW = 1e-15, 1e-9  # the COCO scorer's guards against 0/0; they show in values of short texts
 _METHOD1 = 0.1  # fast-bleu and nltk's first smoothing: a zero count becomes this
 
@@ -139,14 +139,11 @@ def _named(sums: Floats, names: Sequence[str], values: Callable[[Floats], Floats
 
 def counted(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
     """Matches and totals of orders 1-4, reference length, 1: shape (N, 10), from N pairs of texts."""
-    counts = np.ones((len(hypotheses), 10))
-    for part in parts(cut, hypotheses, references):
-        for column, number in enumerate(ORDERS):
-            order = part.order(number)
-            counts[part.rows, column] = order.matches()
-            counts[part.rows, 4 + column] = order.totals()[0]
-        counts[part.rows, 8] = part.ref.lengths
-    return counts
+    table = token_table(cut)
+    hyp, ref = table.lengths(hypotheses), table.lengths(references)
+    totals = np.maximum(hyp[:, None] + 1 - np.array(ORDERS), 0)
+    matches = match_counts(cut, hypotheses, references)
+    return np.column_stack([matches, totals, ref, np.ones(len(hypotheses))])
 
 
 METRIC = Metric(

@@ -18,7 +18,7 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import several
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import Cut, Ngrams, Part, counted, parts, slices
+from cxrgen.metrics.lexical.ngrams import Cut, Ngrams, Part, counted, parts, read_in_order, slices
 from cxrgen.metrics.lexical.token_table import Ints, token_table
 from cxrgen.metrics.several import References
 
@@ -58,6 +58,7 @@ def _scored(preset: str, values: Callable[[Cut], Floats]) -> MetricResult:
 
 def cider_d(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
     """The values of N pairs of texts, shape (N,)."""
+    read_in_order(cut, hypotheses, references)
     documents = document_counts(cut, tuple(references))
     value = np.zeros(len(hypotheses))
     for part in parts(cut, hypotheses, references):
@@ -103,8 +104,11 @@ class DocumentCounts:
     def log_of(self, order: int, keys: Ints) -> Floats:
         """The logarithm of the counts of n-grams."""
         table, logs = self.keys[order - 1], self.logs[order - 1]
-        last = len(logs) - 1
-        return logs[np.where((keys >= 0) & (keys < last), keys, last) if table is None else _positions(table, keys)]
+        if table is None:
+            last = len(logs) - 1
+            return logs[np.where((keys >= 0) & (keys < last), keys, last)]
+        distinct = np.unique(keys)  # so that the large table is searched for few keys and in its own order
+        return logs[_positions(table, distinct)][np.searchsorted(distinct, keys)]
 
 
 @lru_cache(maxsize=1)  # the references are the same for every baseline
@@ -145,4 +149,12 @@ def _positions(table: Ints, keys: Ints) -> Ints:
     return np.where(table[positions] == keys, positions, -1)
 
 
-METRIC = Metric(measure, "overlap", several=measure_several, presets=PRESETS, default_preset=DEFAULT, by_default=True)
+METRIC = Metric(
+    measure,
+    "overlap",
+    several=measure_several,
+    presets=PRESETS,
+    default_preset=DEFAULT,
+    by_default=True,
+    early=True,  # BLEU takes the matches of the n-grams that are counted here
+)

@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrgen.core.errors import InputError
 from cxrgen.metrics import Floats, Metric, MetricResult
-from cxrgen.metrics.lexical.ptb import cached_tokens
+from cxrgen.metrics.lexical.ptb import tokens
 from cxrgen.metrics.several import best_of, by_score
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
@@ -32,7 +32,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
     A report without words matches nothing, but its reference's words still count as missed. Raises InputError without
     Java or pycocoevalcap.
     """
-    pairs = [(" ".join(cached_tokens(hyp)), " ".join(cached_tokens(ref))) for hyp, ref in zip(hypotheses, references)]
+    pairs = [(" ".join(tokens(hyp)), " ".join(tokens(ref))) for hyp, ref in zip(hypotheses, references)]
     different = list(dict.fromkeys(pairs))
     found = dict(zip(different, _match_counts(different))) if different else {}
     counts = np.array([found[pair] for pair in pairs], dtype=np.float64).reshape(len(pairs), _COUNTS)

@@ -18,6 +18,7 @@ from cxrgen.metrics import Floats
 from cxrgen.metrics.lexical.token_table import Ints, Numbered, token_table
 
 Cut = Callable[[str], Sequence[str]]
+ORDERS = (1, 2, 3, 4)
 _PAIRS_AT_ONCE = 2_048  # a set of up to twice as many is taken whole
 _CHARACTERS_AT_ONCE = 8_000_000
 _PACKED = 31  # bits of a token's number beside another one
@@ -61,6 +62,7 @@ class Part:
     rows: slice
     hyp: Numbered
     ref: Numbered
+    _matches: Floats  # of the set, (N, 4): the part's rows are filled in
     _orders: dict[int, Order] = field(default_factory=dict)
 
     @cached_property
@@ -70,26 +72,61 @@ class Part:
     def order(self, number: int) -> Order:
         """The n-grams of an order from 1 to 4."""
         if number not in self._orders:
-            self._orders[number] = counted(*self.ngrams.of_order(number), len(self.hyp.lengths))
+            found = counted(*self.ngrams.of_order(number), len(self.hyp.lengths))
+            self._matches[self.rows, number - 1] = found.matches()
+            self._orders[number] = found
         return self._orders[number]
 
 
 def parts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Iterator[Part]:
     """The pairs of a set, some thousands at a time, cut by a tokenizer."""
-    rows = list(slices([len(hyp) + len(ref) for hyp, ref in zip(hypotheses, references)]))
+    rows = _rows_of_parts(hypotheses, references)
+    sides = tuple(hypotheses), tuple(references)
     if len(rows) == 1:
-        yield _only_part(cut, tuple(hypotheses), tuple(references))
+        yield _only_part(cut, *sides)
         return
-    table = token_table(cut)
+    table, matches = token_table(cut), _known_matches(cut, *sides)
     for some in rows:
-        yield Part(some, table.numbered(hypotheses[some]), table.numbered(references[some]))
+        yield Part(some, table.numbered(hypotheses[some]), table.numbered(references[some]), matches)
+
+
+def read_in_order(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Number all tokens of a set in the order in which `parts` meets them.
+
+    N-grams are summed in the order of their tokens' numbers: so sums are rounded alike whatever is asked for first.
+    """
+    table = token_table(cut)
+    for rows in _rows_of_parts(hypotheses, references):
+        table.lengths(hypotheses[rows])
+        table.lengths(references[rows])
+
+
+def _rows_of_parts(hypotheses: Sequence[str], references: Sequence[str]) -> list[slice]:
+    return list(slices([len(hyp) + len(ref) for hyp, ref in zip(hypotheses, references)]))
+
+
+def match_counts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
+    """Clipped matches of orders 1-4 of each pair, (N, 4); nothing is counted again where another metric did so."""
+    found = _known_matches(cut, tuple(hypotheses), tuple(references))
+    if np.isnan(found).any():
+        for part in parts(cut, hypotheses, references):
+            for number in ORDERS:
+                found[part.rows, number - 1] = part.order(number).matches()
+    return found
 
 
 @lru_cache(maxsize=3)  # several metrics ask for the n-grams of a set and of two baselines
+def _known_matches(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Floats:
+    """The matches of a set as far as they were counted, else NaN."""
+    return np.full((len(hypotheses), len(ORDERS)), np.nan)
+
+
+@lru_cache(maxsize=3)
 def _only_part(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Part:
     """A set that is small enough to be one part, kept for the next metric."""
-    table = token_table(cut)
-    return Part(slice(0, len(hypotheses)), table.numbered(hypotheses), table.numbered(references))
+    table, rows = token_table(cut), slice(0, len(hypotheses))
+    matches = _known_matches(cut, hypotheses, references)
+    return Part(rows, table.numbered(hypotheses), table.numbered(references), matches)
 
 
 def slices(characters: Sequence[int]) -> Iterator[slice]:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from cxrgen.metrics.lexical.ptb_rules import BEFORE_NUMBERS, DOTTED, SPLIT_WORDS, STARTS, Rule, rules
 
 _DROPPED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
+_OTHER_BLANK = re.compile(r"[^\S ]")
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 # A blank at which a text can be cut in pieces: not before a blank of another kind, not in "1 1/2" or a telephone
 # number, not in "No. 5", "type A. The" or spaced dots, where rules look beyond it.
@@ -34,27 +35,28 @@ def tokens(text: str) -> list[str]:
 
     A token can hold a no-break space ("1 1/2"), at which scorers that split on white space cut it again.
     """
-    return list(cached_tokens(text))
+    return [token for piece in pieces(text) for token in piece_tokens(piece)]
 
 
-def cached_tokens(text: str) -> tuple[str, ...]:
-    """The same as a tuple, kept for the next time."""
-    joined = joined_tokens(text)
-    return tuple(joined.split("\n")) if joined else ()
-
-
-@lru_cache(1 << 18)  # references are read again with every baseline, and several metrics ask for the same text
-def joined_tokens(text: str) -> str:
-    """The tokens with line breaks between them, which no token holds: a tenth of the memory of separate strings."""
-    line = _LINE_BREAKS.sub(" ", text)
+def pieces(text: str) -> list[str]:
+    """A text cut where no rule can look beyond: its tokens are those of its pieces, one piece after the other."""
+    line, whole = text, False
+    if _OTHER_BLANK.search(text):
+        line = _LINE_BREAKS.sub(" ", text)
+        whole = _OTHER_BLANK.search(line) is not None  # the original strips its whole line, no-break spaces too
     if "   " in line:
         line = re.sub(" {3,}", "  ", line)
-    whole = "<" in line and ">" in line  # a tag can hold blanks
-    joined = "\n".join(filter(None, map(_sentence_tokens, [line] if whole else _behind_stops(line))))
-    if joined and joined[-1].isspace():  # the original strips its whole line, no-break spaces too
+    whole |= "<" in line and ">" in line  # a tag can hold blanks
+    return [line] if whole else list(_behind_stops(line))
+
+
+def piece_tokens(piece: str) -> list[str]:
+    """The tokens of a piece of a text."""
+    joined = joined_tokens(piece)
+    if joined and joined[-1].isspace():
         before, line_break, last = joined.rpartition("\n")
         joined = before + line_break + last.rstrip()
-    return joined
+    return joined.split("\n") if joined else []
 
 
 def _behind_stops(line: str) -> Iterator[str]:
@@ -67,10 +69,10 @@ def _behind_stops(line: str) -> Iterator[str]:
 
 
 @lru_cache(1 << 16)
-def _sentence_tokens(line: str) -> str:
-    """The tokens of a line, or of a part between blanks that no rule can look out of, with line breaks between them."""
-    pieces = [line] if "<" in line and ">" in line else _CUT.split(line)
-    return "\n".join([token for piece in pieces if piece for token in _lexed(piece)])
+def joined_tokens(piece: str) -> str:
+    """The tokens of a piece with line breaks between them, which no token holds."""
+    parts = [piece] if "<" in piece and ">" in piece else _CUT.split(piece)
+    return "\n".join([token for part in parts if part for token in _lexed(part)])
 
 
 @lru_cache(1 << 16)  # a report's words have all been seen before

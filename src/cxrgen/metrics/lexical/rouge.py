@@ -16,7 +16,8 @@ from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.lcs import common_lengths
 from cxrgen.metrics.lexical.ngrams import parts
-from cxrgen.metrics.lexical.ptb import cached_tokens
+from cxrgen.metrics.lexical.ptb import piece_tokens, pieces
+from cxrgen.metrics.lexical.token_table import InPieces
 from cxrgen.metrics.several import References, flattened, starts_of
 
 _BETA = 1.2  # weighs recall over precision
@@ -31,6 +32,7 @@ class Preset:
     joined: Callable[[Floats, Floats, Floats], Floats]
     signature: str
     ngrams: tuple[int, ...] = ()  # also ROUGE-n of these orders
+    empty_word: bool = False  # an empty text is one empty word to pycocoevalcap, so two empty ones score 1
 
 
 def weighted(common: Floats, hyp: Floats, ref: Floats) -> Floats:
@@ -50,13 +52,10 @@ def plain(common: Floats, hyp: Floats, ref: Floats) -> Floats:
     return np.where(common > 0, 2 * common / np.maximum(hyp + ref, 1), 0.0)
 
 
-def _one_word_at_least(cut: Callable[[str], Words]) -> Callable[[str], Words]:
-    """An empty text is one empty word to pycocoevalcap, so two empty ones score 1."""
-    return lambda text: cut(text) or ("",)
-
-
 PRESETS = {
-    "coco-ptb": Preset(_one_word_at_least(cached_tokens), weighted, "coco|tokens:ptb|case:lower|beta:1.2"),
+    "coco-ptb": Preset(
+        InPieces(pieces, piece_tokens), weighted, "coco|tokens:ptb|case:lower|beta:1.2", empty_word=True
+    ),
     "coco-raw": Preset(lambda text: text.split(" "), weighted, "coco|tokens:single blanks|case:kept|beta:1.2"),
     "r2gen": Preset(words.cleaned_mimic, weighted, "coco|tokens:r2gen-mimic cleaning, uncut|case:lower|beta:1.2"),
     "r2gen-iu": Preset(words.cleaned_iu, weighted, "coco|tokens:r2gen-iu cleaning, uncut|case:lower|beta:1.2"),
@@ -115,6 +114,9 @@ def _counted(chosen: Preset, hypotheses: Sequence[str], references: Sequence[str
         for place, order in enumerate(map(part.order, chosen.ngrams)):
             counts[place, :, part.rows] = order.matches(), *order.totals()
         counts[-1, :, part.rows] = common_lengths(part.hyp, part.ref), part.hyp.lengths, part.ref.lengths
+    if chosen.empty_word:
+        counts[-1, 0] += ~counts[-1].any(axis=0)
+        counts[-1, 1:] = np.maximum(counts[-1, 1:], 1)
     return counts
 
 

@@ -7,6 +7,7 @@ with findings. These two numbers say when to distrust the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,21 +21,18 @@ def measure(hypotheses: Sequence[str], references: Sequence[str]) -> MetricResul
     `repetition` is the share of a report's trigrams that occurred in it before, over all trigrams of the set.
     `length_ratio` is the words of all reports by the words of all references; 1 is best, and NaN without any.
     """
-    known = {text: _counts(text.lower().split()) for text in set(hypotheses)}
-    rows = [(*known[hyp], len(ref.split())) for hyp, ref in zip(hypotheses, references)]
+    rows = [(*form_counts(hyp), form_counts(ref)[2]) for hyp, ref in zip(hypotheses, references)]
     counts = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
     signature = "form|tokens:white space|case:lower|runs of 3 words|level:corpus"
     return MetricResult(counts, _rates, signature, frozenset({"repetition"}), frozenset({"length_ratio"}))
 
 
-def _counts(words: Sequence[str]) -> tuple[int, int, int]:
-    return (*repeated_trigrams(words), len(words))
-
-
-def repeated_trigrams(words: Sequence[str]) -> tuple[int, int]:
-    """How many trigrams of a text's words, lower case, occurred in it before, and how many it has."""
+@lru_cache(1 << 18)  # the page reads the same texts
+def form_counts(text: str) -> tuple[int, int, int]:
+    """How many trigrams of a text occurred in it before, how many it has, and how many words; lower case."""
+    words = text.lower().split()
     total = max(0, len(words) - 2)
-    return total - len(set(zip(words, words[1:], words[2:]))), total
+    return total - len(set(zip(words, words[1:], words[2:]))), total, len(words)
 
 
 def _rates(sums: Floats) -> dict[str, Floats]:

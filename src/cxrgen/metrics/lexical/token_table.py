@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -28,6 +28,17 @@ class Numbered:
     lengths: Ints
 
 
+@dataclass(frozen=True)
+class InPieces:
+    """A tokenizer that cuts a text in `pieces`, mostly its sentences, which repeat, and gives the `tokens` of each."""
+
+    pieces: Callable[[str], Iterable[str]]
+    tokens: Callable[[str], Sequence[str]]
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        return tuple(token for piece in self.pieces(text) for token in self.tokens(piece))
+
+
 class TokenTable:
     """The tokens of all texts seen so far by one tokenizer, as numbers that are the same for equal tokens."""
 
@@ -38,24 +49,44 @@ class TokenTable:
 
     def _forget_texts(self) -> None:
         self._rows: dict[str, int] = {}
+        self._pieces: dict[str, array[int]] = {}
         self._flat = array("i")
         self._ends = array("q", [0])
 
     def numbered(self, texts: Sequence[str]) -> Numbered:
         """The token numbers of N texts."""
-        if len(self._rows) > _MOST_TEXTS:
-            self._forget_texts()
-        for text in texts:
-            if text not in self._rows:
-                self._rows[text] = len(self._rows)
-                self._flat.extend(map(self._numbers.__getitem__, self._cut(text)))
-                self._ends.append(len(self._flat))
-        rows = np.fromiter(map(self._rows.__getitem__, texts), dtype=np.int64, count=len(texts))
+        rows = self._rows_of(texts)
         ends = np.frombuffer(self._ends, dtype=np.int64)
         starts, lengths = ends[rows], ends[rows + 1] - ends[rows]
         before = np.cumsum(lengths) - lengths
         places = np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()), dtype=np.int64)
         return Numbered(np.frombuffer(self._flat, dtype=np.intc)[places].astype(np.int64), lengths)
+
+    def lengths(self, texts: Sequence[str]) -> Ints:
+        """How many tokens each of N texts has."""
+        rows = self._rows_of(texts)
+        ends = np.frombuffer(self._ends, dtype=np.int64)
+        return ends[rows + 1] - ends[rows]
+
+    def _rows_of(self, texts: Sequence[str]) -> Ints:
+        if len(self._rows) > _MOST_TEXTS:
+            self._forget_texts()
+        for text in texts:
+            if text not in self._rows:
+                self._rows[text] = len(self._rows)
+                self._append(text)
+                self._ends.append(len(self._flat))
+        return np.fromiter(map(self._rows.__getitem__, texts), dtype=np.int64, count=len(texts))
+
+    def _append(self, text: str) -> None:
+        """Append the numbers of a text's tokens."""
+        if not isinstance(self._cut, InPieces):
+            self._flat.extend(map(self._numbers.__getitem__, self._cut(text)))
+            return
+        for piece in self._cut.pieces(text):
+            if piece not in self._pieces:
+                self._pieces[piece] = array("i", map(self._numbers.__getitem__, self._cut.tokens(piece)))
+            self._flat.extend(self._pieces[piece])
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,8 @@ import re
 from functools import lru_cache
 
 from cxrgen.metrics.lexical.porter import stem
-from cxrgen.metrics.lexical.ptb import joined_tokens
+from cxrgen.metrics.lexical.ptb import joined_tokens, pieces
+from cxrgen.metrics.lexical.token_table import InPieces
 from cxrgen.text.cleaning import r2gen_iu, r2gen_mimic
 
 _KEPT = 1 << 15
@@ -21,9 +22,12 @@ _DASH_13A = re.compile(r"([0-9])(-)")
 _LETTERS_AND_DIGITS = re.compile(r"[a-z0-9]+")
 
 
-def treebank(text: str) -> tuple[str, ...]:
-    """Treebank tokens, cut again at no-break spaces, as the COCO scorers split the tokeniser's line."""
-    return tuple(joined_tokens(text).split())
+def _treebank_piece(piece: str) -> tuple[str, ...]:
+    return tuple(joined_tokens(piece).split())
+
+
+treebank = InPieces(pieces, _treebank_piece)
+"""Treebank tokens, cut again at no-break spaces, as the COCO scorers split the tokeniser's line."""
 
 
 def blanks(text: str) -> list[str]:
