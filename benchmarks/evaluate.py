@@ -36,10 +36,10 @@ from cxrgen.core.progress import say
 from cxrgen.core.tables import read_csv
 from cxrgen.metrics import measure
 from cxrgen.metrics.clinical import labels, temporal
-from cxrgen.metrics.lexical import cider, ngrams, ptb, token_table
+from cxrgen.metrics.lexical import cider, ngrams, ptb, text_stats, token_table
 from cxrgen.metrics.lexical import porter as stems
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.text import rule_labels, sentences
+from cxrgen.text import prior_mentions, rule_labels, sentences
 
 PAIRS = 3_858
 Texts = Sequence[str]
@@ -149,7 +149,8 @@ def originals() -> Any:
 
 def forget() -> None:
     """Nothing may be remembered from the round before."""
-    for module in (ptb, words, stems, ngrams, sentences, labels, rule_labels, temporal, token_table, cider):
+    lexical = (ptb, words, stems, ngrams, token_table, cider, text_stats)
+    for module in (*lexical, sentences, prior_mentions, labels, rule_labels, temporal):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

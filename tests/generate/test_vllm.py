@@ -66,6 +66,7 @@ def test_prompts_are_those_of_training_with_one_token_an_image(
     assert main(["generate", *map(str, given), "--temperature", "0.5", "--max-new-tokens", "40"]) == 0
     assert {row.cells["report"] for row in read_csv(out).rows} == {"The heart is enlarged."}
     assert stand_in.options["limit_mm_per_prompt"] == {"image": 2}
+    assert "max_num_seqs" not in stand_in.options  # vLLM forms its own batches
     image = checkpoint.model.config.image_token_id
     prompt, how = stand_in.asked[1]
     text = "Frontal: <image>\nLateral: <image>\nWrite the report."

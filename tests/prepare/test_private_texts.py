@@ -98,6 +98,16 @@ CASES = [
     ("Compared with acc 0012345.", [PrivateValue(ID, "12345")], "Compared with acc ___."),
     ("5 x 12 mm nodule at 12 cm.", [PrivateValue(ID, "12")], "5 x 12 mm nodule at 12 cm."),
     ("Born on 10 Jan 1950.", [PrivateValue(BIRTH_DATE, "19500110")], "Born on ___."),
+    ("Born 10JAN1950.", [PrivateValue(BIRTH_DATE, "19500110")], "Born ___."),
+    ("Frau Müller: unverändert.", [PrivateValue(NAME, "MUELLER^ANNA")], "Frau ___: unverändert."),
+    ("MUELLER and Muller: clear.", [PrivateValue(NAME, "Müller^Anna")], "___ and ___: clear."),
+    ("Jose Garcia: no change.", [PrivateValue(NAME, "GARCÍA^JOSÉ")], "___: no change."),
+    (
+        "Søren Weiß; Seán; Wałęsa.",
+        [PrivateValue(NAME, n) for n in ("Soeren^Weiss", "Sean", "WALESA")],
+        "___; ___; ___.",
+    ),
+    ("A muller is a tool.", [PrivateValue(NAME, "Miller^Ann")], "A muller is a tool."),
     ("Unchanged since 3/10/2009 at 0951.", [], "Unchanged since ___."),
     (
         "Ribs 4/5, grade 1/2, T12-L1, 3.5 cm, 2-3 mm.",

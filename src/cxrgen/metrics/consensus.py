@@ -229,4 +229,4 @@ def _rouge(texts: Sequence[str], preset: rouge.Preset) -> Floats:
     common[rows, columns] = common[columns, rows] = common_lengths(*sides)
     lengths = table.numbered(texts).lengths.astype(np.float64)
     reports, references = np.broadcast_arrays(lengths[:, None], lengths[None, :])
-    return preset.joined(common, reports, references)
+    return preset.joined(*preset.with_empty_words(common, reports, references))

@@ -10,9 +10,12 @@ safer to handle; it proves nothing about what is left.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
+from functools import cache
+from string import ascii_lowercase
 
 REMOVED = "___"
 _TITLE_WORDS = "dr prof professor doctor mr mrs ms miss md herr frau med phd do rn np jr sr ii iii dra mme mlle"
@@ -80,15 +83,46 @@ def _exact(value: PrivateValue, common: Set[str]) -> list[re.Pattern[str]]:
     parts = [part for part in re.split(r"[\W\d_]+", text) if len(part) > 1 and part.lower() not in _TITLES]
     if not parts:
         return []
-    any_part = "|".join(sorted(map(re.escape, parts), key=len, reverse=True))
+    any_part = "|".join(map(_spelled, sorted(parts, key=len, reverse=True)))
     one = rf"(?:{any_part})"
     run = re.compile(rf"\b{one}(?:[\s,.^-]+(?:[A-Z]\b\.?[\s,]*)?{one})+\b", re.IGNORECASE)
     alone = [part for part in parts if part.lower() not in common]
     patterns = [run] if len(parts) > 1 else []
-    patterns += [re.compile(rf"\b{re.escape(part)}\b", re.IGNORECASE) for part in alone if len(part) > 3]
+    patterns += [re.compile(rf"\b{_spelled(part)}\b", re.IGNORECASE) for part in alone if len(part) > 3]
     short = [re.escape(part) for part in alone if len(part) <= 3]
     cases = "|".join(spelling for part in short for spelling in dict.fromkeys((part.capitalize(), part.upper())))
     return patterns + ([re.compile(rf"\b(?:{cases})\b")] if cases else [])
+
+
+# Headers often hold ASCII alone, reports the name as it is written, or the other way round.
+_PAIRS = {"ae": "(?:ae|[äæ])", "oe": "(?:oe|[öøœ])", "ue": "(?:ue|ü)", "ss": "(?:ss|ß)"}
+_UMLAUTS = {"ä": "ae", "æ": "ae", "ö": "oe", "ø": "oe", "œ": "oe", "ü": "ue", "ß": "ss"}
+_NO_MARK = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i"}  # letters that Unicode does not part into base and mark
+
+
+def _spelled(part: str) -> str:
+    """A pattern of a part of a name with and without accents, umlauts as one letter or two."""
+
+    def letter(match: re.Match[str]) -> str:
+        found = match[0]
+        if found in _PAIRS:
+            return _PAIRS[found]
+        alike = _letters_alike().get(_base(found), "")
+        one = f"[{alike}]" if alike else re.escape(found)
+        return f"(?:{_UMLAUTS[found]}|{one})" if found in _UMLAUTS else one
+
+    return re.sub("|".join((*_PAIRS, ".")), letter, unicodedata.normalize("NFC", part.lower()))
+
+
+def _base(letter: str) -> str:
+    return _NO_MARK.get(letter) or unicodedata.normalize("NFKD", letter)[0]
+
+
+@cache
+def _letters_alike() -> dict[str, str]:
+    """Latin letter -> itself and the letters that are it with a mark."""
+    marked = [chr(code) for code in range(0xC0, 0x250) if chr(code).islower()]
+    return {plain: plain + "".join(each for each in marked if _base(each) == plain) for plain in ascii_lowercase}
 
 
 def _number(text: str) -> list[re.Pattern[str]]:
@@ -121,7 +155,7 @@ def _dates(text: str) -> list[re.Pattern[str]]:
         rf"0?{month}{sep}0?{day}{sep}{years}",
         rf"0?{day}{sep}0?{month}{sep}{years}",
         rf"{month_name}\s+0?{day}(?:st|nd|rd|th)?,?\s+{years}",
-        rf"0?{day}(?:st|nd|rd|th)?[-\s.]+{month_name}[-\s,]+{years}",
+        rf"0?{day}(?:st|nd|rd|th)?[-\s.]*{month_name}[-\s,]*{years}",
     ]
     return [re.compile(rf"(?<!\d)(?:{'|'.join(ways)})(?!\d)", re.IGNORECASE)]
 

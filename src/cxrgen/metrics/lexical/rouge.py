@@ -34,6 +34,12 @@ class Preset:
     ngrams: tuple[int, ...] = ()  # also ROUGE-n of these orders
     empty_word: bool = False  # an empty text is one empty word to pycocoevalcap, so two empty ones score 1
 
+    def with_empty_words(self, common: Floats, hyp: Floats, ref: Floats) -> tuple[Floats, Floats, Floats]:
+        """What is common and both lengths, as the preset counts them for empty texts."""
+        if not self.empty_word:
+            return common, hyp, ref
+        return np.where(hyp + ref == 0, 1.0, common), np.maximum(hyp, 1), np.maximum(ref, 1)
+
 
 def weighted(common: Floats, hyp: Floats, ref: Floats) -> Floats:
     """pycocoevalcap's F with beta 1.2; 0 where nothing is common."""
@@ -114,9 +120,7 @@ def _counted(chosen: Preset, hypotheses: Sequence[str], references: Sequence[str
         for place, order in enumerate(map(part.order, chosen.ngrams)):
             counts[place, :, part.rows] = order.matches(), *order.totals()
         counts[-1, :, part.rows] = common_lengths(part.hyp, part.ref), part.hyp.lengths, part.ref.lengths
-    if chosen.empty_word:
-        counts[-1, 0] += ~counts[-1].any(axis=0)
-        counts[-1, 1:] = np.maximum(counts[-1, 1:], 1)
+    counts[-1] = chosen.with_empty_words(*counts[-1])
     return counts
 
 
