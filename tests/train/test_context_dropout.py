@@ -79,6 +79,8 @@ def test_the_samples_are_those_of_the_drawn_prompts_on_any_number_of_processes(t
 def test_a_json_file_has_its_questions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="prepared folder"):
         read_sft_data(DataConfig(str(tmp_path / "train.json"), context_dropout=0.5))
+    with pytest.raises(UsageError, match="--priors needs a prepared folder"):
+        read_sft_data(DataConfig(str(tmp_path / "train.json"), priors="match"))
 
 
 @pytest.mark.slow

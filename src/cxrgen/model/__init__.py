@@ -1,6 +1,6 @@
 """The network and its tokens: checkpoint, conversation, batches, parts.
 
-Importing this room makes its own vision encoders (`cxrgen.model.tower`, `cxrgen.model.pooled_encoder`) known to
+Importing this room makes its own vision encoders (`cxrgen.model.tower` and others) known to
 transformers' Auto classes, so that `AutoModelForImageTextToText` opens a checkpoint that holds one.
 """
 
@@ -13,5 +13,6 @@ if sys.flags.optimize > 1:
         "Python runs without docstrings (-OO or PYTHONOPTIMIZE=2), which transformers needs; use -O at most"
     )
 
+import cxrgen.model.lite_tower
 import cxrgen.model.pooled_encoder
-import cxrgen.model.tower  # noqa: F401  (both register their classes)
+import cxrgen.model.tower  # noqa: F401  (all register their classes)

@@ -25,6 +25,7 @@ from transformers import (
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.checkpoint import quiet
 from cxrgen.model.folder_checks import CLASS_TOKENS, image_tokens_of
+from cxrgen.model.lite_tower import LiteTowerConfig
 from cxrgen.model.pooled_encoder import PooledEncoderConfig
 from cxrgen.model.tiny import small_processor
 from cxrgen.model.tower import ConvTowerConfig
@@ -36,6 +37,7 @@ _LAYERS = {
     "dinov2": -1,
     "siglip_vision_model": -1,
     ConvTowerConfig.model_type: -1,
+    LiteTowerConfig.model_type: -1,
     PooledEncoderConfig.model_type: -1,
 }
 

@@ -19,6 +19,7 @@ from transformers import AutoModelForImageTextToText
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file
 from cxrgen.core.tables import read_json
+from cxrgen.model.lite_tower import LiteTowerConfig
 
 INDEX = "model.safetensors.index.json"
 _BOUNDS = {  # smallest and largest value of whole numbers in config.json and the configs inside it
@@ -35,7 +36,12 @@ _BOUNDS = {  # smallest and largest value of whole numbers in config.json and th
     "image_seq_length": (1, 65_536),
     "tokens": (1, 65_536),
 }
-CLASS_TOKENS = {"clip_vision_model": 1, "dinov2": 1, "siglip_vision_model": 0}  # before the tokens of the patches
+CLASS_TOKENS = {  # before the tokens of the patches
+    "clip_vision_model": 1,
+    "dinov2": 1,
+    "siglip_vision_model": 0,
+    LiteTowerConfig.model_type: 0,
+}
 _COMPUTED = ("inv_freq", "position_ids", "num_batches_tracked")  # that old files hold though the model computes them
 
 
@@ -75,7 +81,7 @@ def image_tokens_of(config: Mapping[str, Any], where: object = "config.json") ->
     Raises InputError, naming `where` the config is, for a strategy that does not fit the encoder.
     """
     vision = config.get("vision_config") or {}
-    if "tokens" in vision:  # the small encoder of this package
+    if "tokens" in vision:  # the small encoders of this package
         return int(vision["tokens"])
     kind, size, patch = (vision.get(name) for name in ("model_type", "image_size", "patch_size"))
     if kind not in CLASS_TOKENS or not isinstance(size, int) or not isinstance(patch, int):

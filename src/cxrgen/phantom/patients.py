@@ -2,7 +2,7 @@
 
 A patient keeps body, places of lesions and devices, and the table but for effusion and opacity; each visit has its own
 framing, grain and style. Every kind of draw has a generator of its own, so that none can tell of another. In the plain
-style each patient has one study, without indication.
+style each patient has one study, without indication; in the follow-up style three, with one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cxrgen.phantom.structures import draw_places
 from cxrgen.phantom.wording import Report, draw_style, word_report
 
 VISITS = {1: 0.70, 2: 0.20, 3: 0.10}  # studies of a patient, and the share of patients
+_FIXED_VISITS = {"plain": 1, "followup": 3}  # by style
 FRONTALS, LATERALS = ("PA", "AP"), ("LATERAL", "LL")
 _VISITS, _TABLE, _BODY, _FRAMING, _GRAIN, _STYLE, _NAMES, _CHANGE = range(8)  # one generator each
 
@@ -39,8 +40,8 @@ class Drawn:
 
 def visits(seed: int, patient: int, style: str = "varied") -> int:
     """How many studies patient number `patient` has."""
-    if style == "plain":
-        return 1
+    if style in _FIXED_VISITS:
+        return _FIXED_VISITS[style]
     chance = make_rng(seed, patient, _VISITS).random()
     return 1 + (chance >= VISITS[1]) + (chance >= VISITS[1] + VISITS[2])
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=STYLES,
         default=STYLES[0],
         help="varied: as real reports vary, with earlier studies and indications; plain: a few words a finding, one "
-        "study a patient (default: varied)",
+        "study a patient; followup: as plain, three studies a patient with changes and indications (default: varied)",
     )
     studies.add_argument("--broken", action="store_true", help="bad inputs instead, a folder each, and broken.csv")
     parser.add_argument_group("the run").add_argument(

@@ -1,9 +1,10 @@
-"""Finding table to report text, shaped like a MIMIC-CXR report file, in one of two styles.
+"""Finding table to report text, shaped like a MIMIC-CXR report file, in one of three styles.
 
 `varied` mixes templates, orders, synonyms, grouped negations, doubt, distractors and blanks, as real reports do.
-`plain` is short: a few words a finding in a fixed order, what a small model can learn to spell in a minute. How
-something is said is a `Style`, drawn before and without the table, so wording tells nothing of what is found. Two
-things of the scene show in a varied text: doubt where a lesion stands out little from the grain, and remarks on the
+`plain` is short: a few words a finding in a fixed order, what a small model can learn to spell in a minute. `followup`
+is `plain` with what changed since the study before, always in the same words, and the cause that the indication speaks
+for. How something is said is a `Style`, drawn before and without the table, so wording tells nothing of what is found.
+Two things of the scene show in a varied text: doubt where a lesion stands out little from the grain, and remarks on the
 images.
 """
 
@@ -97,7 +98,7 @@ def word_report(
 ) -> Report:
     """The report of a table. `doubtful` names findings that are hard to see, `remarks` what is true of the images:
     "borderline", "exposure", "grain"; `prior` says that there is an earlier study."""
-    if style.kind == "plain":
+    if style.kind != "varied":
         return _plain(findings, style, remarks)
     body = _sentences(findings, style, doubtful, remarks, prior)
     summed = _summary(findings, style, doubtful, all_of_it=style.template == "impression")
@@ -116,7 +117,10 @@ def _plain(findings: Findings, style: Style, remarks: Collection[str]) -> Report
     """A few words a finding, always the same; devices only where there are any."""
     sentences = []
     for name in NAMES:
-        if getattr(findings, name):
+        change = getattr(findings, f"{name}_change", "")
+        if change:
+            sentences.append(_filled(phrases.CHANGED[name][change][0], name, findings))
+        elif getattr(findings, name):
             sentences.append(_capital(_filled(phrases.SUMMARY[name], name, findings)))
         elif name == "cardiomegaly":
             sentences.append(phrases.BORDERLINE[0] if "borderline" in remarks else phrases.ABSENT[name][0])
@@ -124,9 +128,14 @@ def _plain(findings: Findings, style: Style, remarks: Collection[str]) -> Report
             sentences.append(f"No {phrases.NOUNS[name]}.")
     if not any(getattr(findings, name) for name in DEVICES):
         sentences.append(phrases.NO_DEVICES)
+    if findings.opacity_cause:
+        sentences.append(phrases.CAUSED[0].format(cause=findings.opacity_cause))
     acute = any(getattr(findings, name) for name in _ACUTE)
     text, impression = " ".join(sentences), phrases.AS_ABOVE if acute else phrases.NORMAL[0]
-    return Report(text, impression, "", report_file({"FINDINGS": text, "IMPRESSION": impression}))
+    sections = {"FINDINGS": text, "IMPRESSION": impression}
+    if style.kind == "plain":
+        return Report(text, impression, "", report_file(sections))
+    return Report(text, impression, style.indication, report_file({"INDICATION": style.indication, **sections}))
 
 
 def _sentences(

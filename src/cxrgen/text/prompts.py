@@ -119,13 +119,24 @@ def study_conversation(study: Study, rule: PromptRule = PromptRule(), prior: Pri
 
     `prior` is the study before, stated as far as the rule's context says.
     """
-    shown = [
-        tuple(view for view in views if rule.views in ("all", view.view))
-        for views in (study.views, prior.views if prior else ())
-    ]
-    known = known_of(study.sections, shown[0], replace(prior or Prior(), views=shown[1]), rule.parts, rule.max_images)
+    known = _known_by(study, rule, prior)
     turns = [Turn("human", PROMPTS[rule.prompt](replace(known, task=rule.task)))]
     if study.report is not None:
         turns.append(Turn("assistant", without_special_tokens(study.report)))
     images = (view.path for view in (*known.views, *known.prior.views))
     return Conversation(study.study_id, tuple(images), tuple(turns))
+
+
+def shows_prior(study: Study, rule: PromptRule, prior: Prior | None) -> bool:
+    """Whether the prompt has a report or an image of the study before; its date alone tells no change."""
+    shown = _known_by(study, rule, prior).prior
+    return bool(shown.report or shown.views)
+
+
+def _known_by(study: Study, rule: PromptRule, prior: Prior | None) -> Known:
+    """What the prompt may state of a study and of the one before."""
+    shown = [
+        tuple(view for view in views if rule.views in ("all", view.view))
+        for views in (study.views, prior.views if prior else ())
+    ]
+    return known_of(study.sections, shown[0], replace(prior or Prior(), views=shown[1]), rule.parts, rule.max_images)

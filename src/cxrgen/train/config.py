@@ -45,7 +45,10 @@ class ModelConfig:
         "", "new model: language model to join to a vision encoder; smollm2-135m is the packaged one", metavar="DIR"
     )
     vision_tower: str = _option(
-        "", "vision encoder that replaces the checkpoint's own, or is joined to --language_model", metavar="DIR"
+        "",
+        "vision encoder that replaces the checkpoint's own, or is joined to --language_model; "
+        "efficientnet-lite0 is the packaged one",
+        metavar="DIR",
     )
     pretrain_mm_mlp_adapter: str = _option("", "projector weights to start from (.bin, .safetensors)", metavar="FILE")
     version: str = _option("", "conversation template; default: the checkpoint's, else v0", choices=("", *TEMPLATES))
@@ -97,6 +100,11 @@ class DataConfig:
     )
     context_dropout: float = _option(
         0.0, "share of prompts that each part of the context is left out of, drawn each epoch", at_least=0
+    )
+    priors: str = _option(
+        "keep",
+        "what reports say of an earlier study: keep it, or match the prompt: cut where that shows none",
+        choices=("keep", "match"),
     )
     prior_words: int = _option(0, "longest prior report in words, cut where a sentence ends; 0: no limit", at_least=0)
     max_images: int = _option(
@@ -186,7 +194,15 @@ class WarmupConfig:
     )
     tower_weight_decay: float = _option(0.02, "AdamW's weight decay in these steps", at_least=0)
     tower_learning_rate: float = _option(1.5e-3, "peak learning rate of these steps", at_least=0)
+    tower_probe: bool = _option(
+        False, "keep the vision encoder as it is and solve for its labels by ridge regression; --tower_steps 0"
+    )
     text_steps: int = _option(0, "steps on texts alone before images are shown, for a new language model", at_least=0)
+
+    @property
+    def on_labels(self) -> bool:
+        """Whether the vision encoder is trained or probed on labels."""
+        return bool(self.tower_steps or self.tower_probe)
 
 
 @dataclass(frozen=True)

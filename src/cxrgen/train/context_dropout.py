@@ -17,9 +17,9 @@ from cxrgen.core.records import Conversation, Study
 from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.text.context import NOTHING, PARTS, Prior
-from cxrgen.text.prompts import PromptRule, study_conversation
+from cxrgen.text.prompts import PromptRule
 from cxrgen.train.config import DataConfig
-from cxrgen.train.data import encode_data, prompt_rule
+from cxrgen.train.data import encode_data, prompt_rule, training_conversation
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class ContextDropout:
         kept = np.random.default_rng([self.seed, epoch, 2]).random((len(self.studies), len(PARTS)))  # (N, parts)
         fewer = np.random.default_rng([self.seed, epoch, 1]).random(len(self.studies)) < self.data.view_dropout
         return [
-            study_conversation(study, self._rule(study, rule, numbers, alone), self.priors.get(study.study_id))
+            training_conversation(
+                study, self._rule(study, rule, numbers, alone), self.data.priors, self.priors.get(study.study_id)
+            )
             for study, numbers, alone in zip(self.studies, kept, fewer)
         ]
 

@@ -28,7 +28,8 @@ from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import Collator, ModelFamily, family_of
 from cxrgen.text.context import Prior
 from cxrgen.text.llava_json import read_conversations
-from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, study_conversation
+from cxrgen.text.prior_mentions import without_priors
+from cxrgen.text.prompts import IMAGE, PromptRule, priors_by_rule, say_cut_images, shows_prior, study_conversation
 from cxrgen.text.sentences import cut_at_sentence
 from cxrgen.train.config import DataConfig
 from cxrgen.train.distributed import machine_processes
@@ -69,8 +70,9 @@ def read_sft_data(config: DataConfig) -> SftData:
         variants = [variants_of(study, rule, config, priors.get(study.study_id)) for study in studies]
         say_cut_images(studies, priors, rule)
     else:
-        if config.context_dropout:
-            raise UsageError("--context_dropout needs a prepared folder as --data_path; a JSON file has its questions")
+        for flag, given in (("--context_dropout", config.context_dropout > 0), ("--priors", config.priors != "keep")):
+            if given:
+                raise UsageError(f"{flag} needs a prepared folder as --data_path; a JSON file has its questions")
         conversations, rejects = read_conversations(data)
         variants = [(each,) for each in conversations]
     kept, unusable = _usable(variants, folder)
@@ -93,10 +95,20 @@ def prompt_rule(config: DataConfig) -> PromptRule:
 
 def variants_of(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:
     """The conversations that a study may appear in: the full one, and under view dropout that of its frontals."""
-    full = study_conversation(study, rule, prior)
-    frontal = study_conversation(study, replace(rule, views="frontal"), prior)
+    full = training_conversation(study, rule, config.priors, prior)
+    frontal = training_conversation(study, replace(rule, views="frontal"), config.priors, prior)
     fewer = 0 < len(frontal.images) < len(full.images)
     return (full, frontal) if config.view_dropout > 0 and fewer else (full,)
+
+
+def training_conversation(study: Study, rule: PromptRule, priors: str, prior: Prior | None) -> Conversation:
+    """A study with its report; under `priors` "match" without what it says of an earlier study that is not shown.
+
+    A report that says nothing else stays as it is, for an empty one would teach the model to write nothing.
+    """
+    if priors == "match" and study.report is not None and not shows_prior(study, rule, prior):
+        study = replace(study, report=without_priors(study.report) or study.report)
+    return study_conversation(study, rule, prior)
 
 
 def _usable(

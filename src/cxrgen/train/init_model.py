@@ -33,7 +33,7 @@ from cxrgen.model.conversation import Format
 from cxrgen.model.folder_checks import check_config, image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.locate import base_of
-from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
+from cxrgen.model.pip_weights import SMOLLM2, encoder_folder, packaged_language_model
 from cxrgen.model.pooled_encoder import PooledEncoderConfig
 from cxrgen.model.quantization import quantization
 from cxrgen.model.templates import CHAT
@@ -91,7 +91,9 @@ def _new(config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed:
     sizes = NewModel(**asdict(tiny))
     if config.vision_tower:
         language = new_language_model(sizes, texts, seed)
-        return _checkpoint(config, *join_opened(*language, Path(config.vision_tower), seed, config.token_pooling))
+        return _checkpoint(
+            config, *join_opened(*language, encoder_folder(config.vision_tower), seed, config.token_pooling)
+        )
     return _checkpoint(config, *new_model(sizes, texts, seed))
 
 
@@ -100,7 +102,7 @@ def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint
     name = config.language_model
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
     small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
-    encoder = Path(config.vision_tower) if config.vision_tower else small
+    encoder = encoder_folder(config.vision_tower) if config.vision_tower else small
     model, processor = join(language, encoder, seed, config.token_pooling)
     return _checkpoint(config, model, processor)
 
@@ -150,7 +152,7 @@ def _opened(folder: Path, version: str, four_bit: bool, dtype: torch.dtype) -> C
 
 def _load_tower(model: Any, name: str) -> None:
     """Load a vision encoder folder into the model's encoder, every tensor."""
-    folder = Path(name)
+    folder = encoder_folder(name)
     if not folder.is_dir():
         say(f"--vision_tower {name}: no folder of that name; the checkpoint's own vision encoder is used")
         return

@@ -204,7 +204,7 @@ def _init_model(config: TrainConfig, texts: Sequence[str], narrow: TrainableConf
 
 
 def _has_warm_up(config: TrainConfig) -> bool:
-    return bool(config.warmup.tower_steps or config.warmup.text_steps)
+    return bool(config.warmup.on_labels or config.warmup.text_steps)
 
 
 def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], SecondStage | None, int]:

@@ -29,7 +29,7 @@ from cxrgen.model.conversation import Format, recorded_format
 from cxrgen.model.folder_checks import check_config, image_tokens_of
 from cxrgen.model.locate import base_of
 from cxrgen.model.parts import LANGUAGE, find_parts
-from cxrgen.model.pip_weights import SMOLLM2, packaged_language_model
+from cxrgen.model.pip_weights import SMOLLM2, encoder_folder, packaged_language_model
 from cxrgen.model.processors import open_processor
 from cxrgen.model.templates import CHAT
 from cxrgen.model.tiny import NewModel, new_model
@@ -134,7 +134,7 @@ def _without_weights(config: TrainConfig, texts: Sequence[str]) -> tuple[Any, An
             return *new_model(NewModel(**asdict(tiny)), texts, config.seed), plain
         language = packaged_language_model() if start.language_model == SMOLLM2 else Path(start.language_model)
         small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
-        encoder = Path(start.vision_tower) if start.vision_tower else small
+        encoder = encoder_folder(start.vision_tower) if start.vision_tower else small
         settings, processor = join_without_weights(language, encoder, start.token_pooling)
         model = AutoModelForImageTextToText.from_config(settings)
     return model, processor, replace(plain, image_tokens=settings.image_seq_length)

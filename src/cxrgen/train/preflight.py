@@ -40,10 +40,13 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--optim adamw_8bit: its state cannot be saved to resume from; add --save_strategy no")
     if config.data.cache_features and (config.trainable.train_tower != "frozen" or mode == "full"):
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
+    if config.warmup.tower_steps and config.warmup.tower_probe:
+        raise UsageError("--tower_probe keeps the vision encoder as it is; use --tower_steps 0 with it")
+    if config.warmup.on_labels and config.warmup.warmup_labels == "none":
+        flag = "tower_steps" if config.warmup.tower_steps else "tower_probe"
+        raise UsageError(f"--{flag} needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
     if config.optim.shard_gradients and not config.optim.fsdp:
         raise UsageError("--shard_gradients is for --fsdp; without it gradients are whole in every process")
-    if config.warmup.tower_steps and config.warmup.warmup_labels == "none":
-        raise UsageError("--tower_steps needs --warmup_labels rule or dataset, and a prepared folder as --data_path")
     if config.data.shared_cache and Path(config.data.shared_cache).exists():
         make_folder(Path(config.data.shared_cache))  # says what else it is
     if config.data.weight_positive:
@@ -67,7 +70,7 @@ def _check_label_sets(config: TrainConfig) -> None:
         raise UsageError("--warmup_label_map names the labels of --warmup_data, which is not given")
     if not warmup.warmup_data:
         return
-    if not warmup.tower_steps:
+    if not warmup.on_labels:
         raise UsageError("--warmup_data is for the vision encoder's steps: --tower_steps N --warmup_labels dataset")
     for name in names_in(warmup.warmup_data):
         if not (Path(name) / "studies.parquet").is_file():
@@ -97,6 +100,7 @@ def _check_streaming(config: TrainConfig) -> None:
         )
     whole = {
         "tower_steps": config.warmup.tower_steps,
+        "tower_probe": config.warmup.tower_probe,
         "text_steps": config.warmup.text_steps,
         "cache_features": data.cache_features,
         "shared_cache": data.shared_cache,
@@ -132,8 +136,10 @@ def _check_second_stage(config: TrainConfig) -> None:
     for name, value in (
         ("packing", config.data.packing),
         ("context_dropout", config.data.context_dropout),
+        ("priors", config.data.priors != "keep"),
         ("weight_positive", config.data.weight_positive),
         ("tower_steps", config.warmup.tower_steps),
+        ("tower_probe", config.warmup.tower_probe),
         ("text_steps", config.warmup.text_steps),
     ):
         if value:
@@ -199,6 +205,7 @@ def _check_class(config: TrainConfig) -> None:
         "packing": config.data.packing,
         "cache_features": config.data.cache_features,
         "tower_steps": config.warmup.tower_steps,
+        "tower_probe": config.warmup.tower_probe,
         "text_steps": config.warmup.text_steps,
         "version": config.model.version if config.model.version != "chat" else "",
         **{name: getattr(config.model, name) for name in _FOR_LLAVA},

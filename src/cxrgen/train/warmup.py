@@ -28,6 +28,7 @@ from cxrgen.model.features import in_slices, tower_features
 from cxrgen.model.pixels import grey_pixels, normalise
 from cxrgen.train.augment import augmented, check_mirror
 from cxrgen.train.config import WarmupConfig
+from cxrgen.train.label_probe import solved_head
 from cxrgen.train.label_sets import UNKNOWN_LABEL, LabelSet, label_matrix, matrix_of
 
 VISION_TOWER = "vision_tower"  # folder of the encoder in a run's folder, as --vision_tower takes it
@@ -67,11 +68,7 @@ def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: Warm
     Each study shows its first frontal and its first lateral; a view that it does not have is all zeros to the head.
     Raises InputError when no label is common enough to learn.
     """
-    names, targets = label_matrix(sets)
-    if not names:
-        raise InputError(
-            "--warmup_labels: no label is present in 1 % of the training studies; use --warmup_labels none"
-        )
+    names, targets = _common_labels(sets)
     check_mirror(config.tower_augment, names)
     studies = [study.study_id for each in sets for study in each.studies]
     image_processor, device = checkpoint.processor.image_processor, checkpoint.model.device
@@ -116,9 +113,42 @@ def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: Warm
         curve.append((float(loss.detach()), rate))
     tower.eval()
     whiten_projector_init(checkpoint, _sample_features(checkpoint, images, seed), seed)
-    known_targets = targets != UNKNOWN_LABEL
-    shares = ((targets == 1).sum(0) / known_targets.sum(0)).tolist()
-    return WarmUp(curve, names, shares, head)
+    return WarmUp(curve, names, _shares(targets), head)
+
+
+def probe_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], seed: int) -> WarmUp:
+    """A head for the checkpoint's vision encoder, which stays as it is. Raises InputError as `warm_up_tower` does."""
+    names, targets = _common_labels(sets)
+    checkpoint.model.model.vision_tower.eval()
+    images, view_index = _images(sets, checkpoint.processor.image_processor, checkpoint.format)
+    with torch.no_grad():
+        slices = torch.split(view_index, _AT_ONCE)
+        shown = track(slices, "vision features", len(slices))
+        features = torch.cat([_features_of(checkpoint, images, chosen).cpu() for chosen in shown])
+    head = solved_head(features, targets).to(checkpoint.model.device)
+    whiten_projector_init(checkpoint, _sample(features[view_index >= 0], seed), seed)
+    return WarmUp([], names, _shares(targets), head)
+
+
+def _common_labels(sets: Sequence[LabelSet]) -> tuple[list[str], torch.Tensor]:
+    names, targets = label_matrix(sets)
+    if not names:
+        raise InputError(
+            "--warmup_labels: no label is present in 1 % of the training studies; use --warmup_labels none"
+        )
+    return names, targets
+
+
+def _shares(targets: torch.Tensor) -> list[float]:
+    """Of the studies whose label is known, those that have it."""
+    shares: list[float] = ((targets == 1).sum(0) / (targets != UNKNOWN_LABEL).sum(0)).tolist()
+    return shares
+
+
+def _features_of(checkpoint: Checkpoint, images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Features (B, V, T, C) of the rows `chosen` (B, V) of `images`."""
+    pixels = normalise(images[chosen[chosen >= 0]], checkpoint.processor.image_processor)
+    return _by_slot(checkpoint, pixels, chosen)
 
 
 def _by_slot(checkpoint: Checkpoint, pixels: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -134,13 +164,11 @@ def score_labels(checkpoint: Checkpoint, warm: WarmUp, sets: Sequence[LabelSet])
     studies = [study for each in sets for study in each.studies]
     if not studies:
         return []
-    image_processor = checkpoint.processor.image_processor
-    images, view_index = _images(sets, image_processor, checkpoint.format)
+    images, view_index = _images(sets, checkpoint.processor.image_processor, checkpoint.format)
     logits = []
     with torch.no_grad():
         for chosen in torch.split(view_index, _AT_ONCE):
-            pixels = normalise(images[chosen[chosen >= 0]], image_processor)
-            logits.append(warm.head(_by_slot(checkpoint, pixels, chosen)).float().cpu())
+            logits.append(warm.head(_features_of(checkpoint, images, chosen)).float().cpu())
     subjects = [study.subject_id or study.study_id for study in studies]
     truth = matrix_of(warm.labels, sets)
     return label_scores(warm.labels, truth.numpy(), torch.cat(logits).numpy(), warm.shares, subjects)
@@ -175,12 +203,16 @@ def whiten_projector_init(checkpoint: Checkpoint, features: torch.Tensor, seed: 
 
 def _sample_features(checkpoint: Checkpoint, images: torch.Tensor, seed: int) -> torch.Tensor:
     """The encoder's features of up to a thousand images, drawn by `seed`."""
-    chosen = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]]
+    chosen = _sample(images, seed)
     batches = [chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE)]
     device = checkpoint.model.device
     with torch.no_grad():
         pixels = (normalise(batch, checkpoint.processor.image_processor) for batch in batches)
         return torch.cat([tower_features(checkpoint.model, each.to(device)).cpu() for each in pixels])
+
+
+def _sample(rows: torch.Tensor, seed: int) -> torch.Tensor:
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]]
 
 
 def _rate_share(step: int, steps: int) -> float:

@@ -20,7 +20,7 @@ from cxrgen.train.label_sets import LabelSet, read_label_sets
 from cxrgen.train.run_page import WARMUP
 from cxrgen.train.stages import Stage, train_on_texts
 from cxrgen.train.trainable import mode_of
-from cxrgen.train.warmup import save_encoder, score_labels, warm_up_tower
+from cxrgen.train.warmup import probe_tower, save_encoder, score_labels, warm_up_tower
 
 _PLACE = " | "  # in names of labels that also say where; there are a hundred of them
 
@@ -46,12 +46,15 @@ def warm_up(
     record, main = WarmUpRecord(), stage.processes.is_main
     if main:
         (out / WARMUP).unlink(missing_ok=True)  # of an earlier run
-    if config.tower_steps:
+    if config.on_labels:
         sets, valid = (_sets(stage, config, data, split) for split in (stage.data.split, "valid"))
-        warm = warm_up_tower(stage.checkpoint, sets, config, stage.sampler.seed)
+        if config.tower_probe:
+            warm = probe_tower(stage.checkpoint, sets, stage.sampler.seed)
+        else:
+            warm = warm_up_tower(stage.checkpoint, sets, config, stage.sampler.seed)
+            record.add("vision encoder on labels", warm.curve)
         scores = score_labels(stage.checkpoint, warm, valid)
         _say_scores(scores)
-        record.add("vision encoder on labels", warm.curve)
         record.labels = [score.record() for score in scores]
         if main:
             save_encoder(stage.checkpoint, out)
@@ -74,7 +77,7 @@ def _sets(stage: Stage, config: WarmupConfig, data: SftData | None, split: str) 
             studies = [each for each in read_studies(path) if each.split == split and each.report is not None]
             sets.append(LabelSet(path, tuple(studies), tuple(_labels(studies, config))))
     if not sets:
-        raise UsageError("--tower_steps needs a prepared folder as --data_path, or --warmup_data")
+        raise UsageError("--tower_steps and --tower_probe need a prepared folder as --data_path, or --warmup_data")
     if split == stage.data.split and not any(each.studies for each in sets):
         raise InputError(f"{config.warmup_data}: no study with labels in split {split}; nothing to train on")
     return sets
