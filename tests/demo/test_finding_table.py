@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cxrgen.core.records import read_studies
+from cxrgen.demo import finding_table
 from cxrgen.demo.finding_table import (
     COLUMNS,
     _conversations,
@@ -39,7 +40,10 @@ def test_the_best_of_the_samples_is_that_which_agrees_with_the_truth() -> None:
 
 
 @pytest.mark.slow
-def test_a_table_of_a_small_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_a_small_model(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(finding_table, "_LONGEST", 12)  # a model of one step never ends a report
     model, prepared = trained / "model", trained / "prepared"
     checkpoint = open_checkpoint(model)
     asked = _conversations(checkpoint, prepared, read_studies(prepared, "test"))

@@ -215,6 +215,7 @@ def test_two_processes_are_one(writer: Path, prepared: Path, tmp_path: Path) -> 
         ({"dataloader_num_workers": 2}, "--dataloader_num_workers with --stage grpo"),
         ({"save_strategy": "no"}, "the best state has to be kept"),
         ({"eval_strategy": "steps"}, "--watch_steps takes its place"),
+        ({"split": "valid"}, "must not be learnt"),
         ({"updates": 3}, "--save_steps 2: a multiple of --updates 3"),
         ({"reward": "rouge"}, "unknown reward 'rouge'; choose from .*rouge_l"),
         ({"reward": "rouge_l+finding_f1"}, "needs the table of true findings: --reward_truth"),

@@ -53,14 +53,14 @@ def outside(tmp_path: Path) -> Path:
 
 
 def test_a_planted_hack_is_caught_and_the_state_before_it_kept(
-    writer: Path, prepared: Path, outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    writer: Path, outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer is better: the reports grow, the run ends, and its model is the best before."""
     monkeypatch.setitem(rewards.REWARDS, "longer", longer)
     given: dict[str, Any] = {"reward": "longer", "kl_weight": 0.0, "learning_rate": 1e-2, "max_steps": 20}
     given |= {"watch_steps": 4, "save_steps": 4, "outside_data": str(outside), "watch_studies": 12, "sample_tokens": 40}
-    out = tmp_path / "run"
-    losses = train(run_of(writer, prepared, out, **given))
+    own, out = write_prepared(tmp_path / "own", train=24, valid=16), tmp_path / "run"
+    losses = train(run_of(writer, own, out, **given))
     assert len(losses) < 20, "the run ended early"
     words = lines_of(out, "held_words")
     assert words[-1] > words[0]
@@ -70,7 +70,7 @@ def test_a_planted_hack_is_caught_and_the_state_before_it_kept(
     kept = json.loads(last.read_text())["remembered"]["best_step"]
     assert f"the model is that of step {kept}" in str(note)
     assert str(note).split(";")[0][:40] in (out / "training.html").read_text()
-    train(run_of(writer, prepared, tmp_path / "start", **{**given, "max_steps": 1, "learning_rate": 0.0}))
+    train(run_of(writer, own, tmp_path / "start", **{**given, "max_steps": 1, "learning_rate": 0.0}))
     if kept == 0:
         assert_equal(weights(out), weights(tmp_path / "start"))
 

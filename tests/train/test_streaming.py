@@ -194,6 +194,7 @@ def test_studies_that_do_not_fit_are_counted_against_the_limit(checkpoint: Any, 
     [
         ({}, "a folder of shards; add --streaming"),
         ({"streaming": True, "tower_steps": 2, "warmup_labels": "rule"}, "--tower_steps needs the whole set"),
+        ({"streaming": True, "text_steps": 2, "cache_features": True}, "--text_steps, --cache_features need the whole"),
         ({"streaming": True, "context": "prior-images"}, "prior-images needs the whole set"),
         ({"streaming": True, "eval_strategy": "steps"}, "needs --eval_data_path"),
     ],

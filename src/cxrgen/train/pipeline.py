@@ -101,6 +101,7 @@ def train(config: TrainConfig) -> list[float]:
     """The whole run. Returns the training loss of each step."""
     check_run(config)
     sizes = model_sizes(config.model, config.trainable, config.optim)
+    sizes = sizes and replace(sizes, frozen_in_16_bits=_frozen_in_bf16(config))
     run = Run(config, Path(config.checkpoint.output_dir), init_processes(collective_timeout(config.ddp_timeout, sizes)))
     check_memory(config.trainable, config.optim, sizes, run.processes.count, run.processes.device)
     with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():

@@ -27,7 +27,7 @@ class PolicyCallback(RunCallback):
         values = self.watch.begin(state.processes)
         if self.resumed is None:
             self.best_step, self.best_value = 0, values[f"{HELD}_reward"]
-            self._tell(state, values)
+            self._log_look(state, values)
             self._save(state)
 
     def should_stop(self) -> bool:
@@ -48,7 +48,7 @@ class PolicyCallback(RunCallback):
 
     def _validate(self, state: FitState) -> bool:
         values, worse = self.watch.look(state.processes)
-        self._tell(state, values)
+        self._log_look(state, values)
         if worse:
             self._end(state, worse)
             return False
@@ -61,7 +61,7 @@ class PolicyCallback(RunCallback):
     def _patience_is_over(self) -> bool:
         return self.stopped_early
 
-    def _tell(self, state: FitState, values: dict[str, float]) -> None:
+    def _log_look(self, state: FitState, values: dict[str, float]) -> None:
         say(f"step {state.step}: " + ", ".join(f"{name} {number:.4f}" for name, number in values.items()))
         if state.processes.is_main:
             self.log.add(state.step, values)

@@ -108,9 +108,9 @@ def _check_streaming(config: TrainConfig) -> None:
         "context prior-images": "prior-images" in data.context,
         "weight_positive": data.weight_positive,
     }
-    for name, value in whole.items():
-        if value:
-            raise UsageError(f"--{name} needs the whole set; train on the prepared folder, without --streaming")
+    if names := [f"--{name}" for name, value in whole.items() if value]:
+        need = "needs" if len(names) == 1 else "need"
+        raise UsageError(f"{', '.join(names)} {need} the whole set; leave out, or train on the prepared folder")
     if config.eval.eval_strategy != "no" and not config.eval.eval_data_path:
         raise UsageError("--eval_strategy steps with --streaming needs --eval_data_path, the prepared folder")
 
@@ -159,6 +159,7 @@ def _check_policy(config: TrainConfig) -> None:
         ("dataloader_num_workers", config.data.dataloader_num_workers > 0, "batches are sampled from the model itself"),
         ("save_strategy no", config.checkpoint.save_strategy == "no", "the best state has to be kept"),
         ("eval_strategy steps", config.eval.eval_strategy != "no", "--watch_steps takes its place"),
+        ("split valid", config.data.split == "valid", "its studies are watched, and must not be learnt"),
     ):
         if value:
             raise UsageError(f"--{name} with --stage grpo: {why}; leave it out")

@@ -3,8 +3,9 @@
 A reward is a stand-in, and a policy that is pushed far enough finds what the stand-in does not see: longer reports, the
 same report for everyone, wording that only its own set rewards. So fixed studies of the own set's split valid, and of a
 set from elsewhere (`--outside_data`), are written greedily at the start and again every `watch_steps`. What ends a run
-is that on either set the share of distinct reports falls, that lengths leave those of the references, or that on the
-outside set a score falls: each by more than chance, its 95 % interval over patients lying wholly on the worse side.
+is that on either set the share of distinct reports falls, that on the own set lengths leave those of the references, or
+that on the outside set a score falls: each by more than chance, its 95 % interval over patients lying wholly on the
+worse side. Lengths elsewhere follow other habits of writing, and say nothing of a model that keeps to its own.
 A run of many looks may be ended by chance; what that costs is the steps behind the best state, which is kept.
 """
 
@@ -38,6 +39,10 @@ HELD, OUTSIDE = "held", "outside"
 DISTINCT, LENGTH_OFF = "distinct", "length_off"
 SCORES = (("bleu", "bleu_4"), ("rule", "rule_f1_micro_14"))
 _NAMES = {DISTINCT: "the share of distinct reports", LENGTH_OFF: "the distance from the references' length"}
+_ENDING = {  # what ends a run; the scores of the own set are what the reward may be made of
+    HELD: (DISTINCT, LENGTH_OFF),
+    OUTSIDE: (DISTINCT, *(score for _, score in SCORES)),
+}
 _AT_ONCE = 32  # reports that are written together
 
 
@@ -137,9 +142,7 @@ class RewardWatch:
     def _worse(self, watched: WatchedSet, first: Look, now: Look) -> list[str]:
         found = []
         for before, after in zip(first.measured[watched.name], now.measured[watched.name]):
-            names = _watched_names(before)
-            if watched.name == HELD:
-                names = [name for name in names if name in _NAMES]  # its scores are what the reward may be made of
+            names = [name for name in _watched_names(before) if name in _ENDING[watched.name]]
             for name, gap in gaps(before, after, watched.groups, names).items():
                 if is_worse(gap):
                     found.append(f"{watched.name} set: {_NAMES.get(name, name)} {_change(gap)}")
