@@ -27,9 +27,9 @@ def test_the_same_seed_gives_the_same_model() -> None:
     [
         "import cxrgen.model, transformers",
         "import transformers.models.auto, cxrgen.model",
-        "import cxrgen.model, transformers.models.clip.image_processing_pil_clip",
-        "import transformers.modeling_utils, cxrgen.model",
-        "import cxrgen.model, transformers.models.auto.modeling_auto",
+        pytest.param("import cxrgen.model, transformers.models.clip.image_processing_pil_clip", marks=pytest.mark.slow),
+        pytest.param("import transformers.modeling_utils, cxrgen.model", marks=pytest.mark.slow),
+        pytest.param("import cxrgen.model, transformers.models.auto.modeling_auto", marks=pytest.mark.slow),
     ],
 )
 def test_auto_classes_open_the_folder_in_another_process(tmp_path: Path, importing: str) -> None:
