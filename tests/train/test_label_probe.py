@@ -12,7 +12,7 @@ from tests.train.test_label_sets import SIZES, write_labels
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.tables import read_json
-from cxrgen.model.lite_tower import LiteTower, LiteTowerConfig
+from cxrgen.model.lite_encoder import LiteEncoder, LiteEncoderConfig
 from cxrgen.model.pip_weights import LITE0, packaged_encoder
 from cxrgen.train.config import make_config
 from cxrgen.train.init_model import init_model
@@ -69,15 +69,15 @@ def test_a_probe_is_no_training(tmp_path: Path, changes: dict[str, object], mess
 
 def test_the_lite_encoder_keeps_its_statistics_and_gives_sixteen_tokens(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    tower = LiteTower(LiteTowerConfig(image_size=64)).train()
-    before = {name: value.clone() for name, value in tower.state_dict().items()}
+    encoder = LiteEncoder(LiteEncoderConfig(image_size=64)).train()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
     pixels = torch.randn(2, 3, 64, 64)
-    tokens = tower(pixels).last_hidden_state
-    assert tokens.shape == (2, tower.config.tokens, tower.config.hidden_size) == (2, 16, 192)
-    assert_equal(before, tower.state_dict())
-    tower.save_pretrained(tmp_path)
+    tokens = encoder(pixels).last_hidden_state
+    assert tokens.shape == (2, encoder.config.tokens, encoder.config.hidden_size) == (2, 16, 192)
+    assert_equal(before, encoder.state_dict())
+    encoder.save_pretrained(tmp_path)
     with torch.no_grad():
-        assert torch.equal(LiteTower.from_pretrained(tmp_path)(pixels).last_hidden_state, tokens.detach())
+        assert torch.equal(LiteEncoder.from_pretrained(tmp_path)(pixels).last_hidden_state, tokens.detach())
 
 
 def packaged() -> bool:

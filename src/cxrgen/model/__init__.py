@@ -13,6 +13,6 @@ if sys.flags.optimize > 1:
         "Python runs without docstrings (-OO or PYTHONOPTIMIZE=2), which transformers needs; use -O at most"
     )
 
-import cxrgen.model.lite_tower
+import cxrgen.model.lite_encoder
 import cxrgen.model.pooled_encoder
 import cxrgen.model.tower  # noqa: F401  (all register their classes)

@@ -25,7 +25,7 @@ from transformers import (
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.model.checkpoint import quiet
 from cxrgen.model.folder_checks import CLASS_TOKENS, image_tokens_of
-from cxrgen.model.lite_tower import LiteTowerConfig
+from cxrgen.model.lite_encoder import LiteEncoderConfig
 from cxrgen.model.pooled_encoder import PooledEncoderConfig
 from cxrgen.model.tiny import small_processor
 from cxrgen.model.tower import ConvTowerConfig
@@ -37,7 +37,7 @@ _LAYERS = {
     "dinov2": -1,
     "siglip_vision_model": -1,
     ConvTowerConfig.model_type: -1,
-    LiteTowerConfig.model_type: -1,
+    LiteEncoderConfig.model_type: -1,
     PooledEncoderConfig.model_type: -1,
 }
 
@@ -68,8 +68,8 @@ def join_opened(
     model.model.language_model.load_state_dict(text.base_model.state_dict())
     model.lm_head.load_state_dict(text.get_output_embeddings().state_dict())
     if vision is not None:
-        tower = model.model.vision_tower
-        (tower.encoder if pooling > 1 else tower).load_state_dict(vision.state_dict())
+        target = model.model.vision_tower
+        (target.encoder if pooling > 1 else target).load_state_dict(vision.state_dict())
     model.tie_weights()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id

@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText
 from cxrgen.core.errors import InputError
 from cxrgen.core.files import sha256_file
 from cxrgen.core.tables import read_json
-from cxrgen.model.lite_tower import LiteTowerConfig
+from cxrgen.model.lite_encoder import LiteEncoderConfig
 
 INDEX = "model.safetensors.index.json"
 _BOUNDS = {  # smallest and largest value of whole numbers in config.json and the configs inside it
@@ -40,7 +40,7 @@ CLASS_TOKENS = {  # before the tokens of the patches
     "clip_vision_model": 1,
     "dinov2": 1,
     "siglip_vision_model": 0,
-    LiteTowerConfig.model_type: 0,
+    LiteEncoderConfig.model_type: 0,
 }
 _COMPUTED = ("inv_freq", "position_ids", "num_batches_tracked")  # that old files hold though the model computes them
 

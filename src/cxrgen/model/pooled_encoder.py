@@ -20,7 +20,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModel
 
-from cxrgen.model.lite_tower import LiteTowerConfig
+from cxrgen.model.lite_encoder import LiteEncoderConfig
 from cxrgen.model.tower import ConvTowerConfig
 
 
@@ -78,7 +78,7 @@ class PooledEncoder(PreTrainedModel):  # type: ignore[misc]
 
 def is_own_encoder(config: Any) -> bool:
     """Whether a vision_config of config.json is of a class that only this package registers."""
-    own = (ConvTowerConfig.model_type, LiteTowerConfig.model_type, PooledEncoderConfig.model_type)
+    own = (ConvTowerConfig.model_type, LiteEncoderConfig.model_type, PooledEncoderConfig.model_type)
     return isinstance(config, dict) and config.get("model_type") in own
 
 

@@ -1,6 +1,6 @@
 """The settings of a training run in parts; each part is read by one file of this room and handed to it alone.
 
-The file is a long one because it lists every option of a run and does nothing else but check them.
+Those of what a run starts from and of its second stages stand in `model_config` and `second_stages`.
 
 A field is also a recipe key and a flag of the same name. Names are unique over all parts, so that recipes and flags
 stay flat. Values are checked when a `TrainConfig` is made, before data or torch are touched; nothing here imports
@@ -17,14 +17,13 @@ from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
 from cxrgen.text.context import PARTS, parts_of
-from cxrgen.train.options import option as _option
+from cxrgen.train.model_config import ModelConfig, TinyModelConfig
+from cxrgen.train.options import option
 from cxrgen.train.second_stages import PolicyConfig, PreferenceConfig
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
 PROMPTS = ("study", "study-prior", "original")
-TEMPLATES = ("plain", "v0", "v1", "mistral", "chat")
-ASPECTS = ("square", "pad", "black")
-LABEL_RULES, LOSS_RULES = ("answer", "original"), ("tokens", "original")
+LOSS_RULES = ("tokens", "original")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 FEATURES_IN = ("disk", "memory")
@@ -35,111 +34,63 @@ TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """What `init_model` starts from, and the points of the conversation format that are set anew."""
-
-    model_name_or_path: str = _option(
-        "", "checkpoint folder to start from; none makes a new small model", metavar="DIR"
-    )
-    language_model: str = _option(
-        "", "new model: language model to join to a vision encoder; smollm2-135m is the packaged one", metavar="DIR"
-    )
-    vision_tower: str = _option(
-        "",
-        "vision encoder that replaces the checkpoint's own, or is joined to --language_model; "
-        "efficientnet-lite0 is the packaged one",
-        metavar="DIR",
-    )
-    pretrain_mm_mlp_adapter: str = _option("", "projector weights to start from (.bin, .safetensors)", metavar="FILE")
-    version: str = _option("", "conversation template; default: the checkpoint's, else v0", choices=("", *TEMPLATES))
-    label_rule: str = _option(
-        "", "which tokens are labels; original: LLaVA-Med's rule; default: the checkpoint's", choices=("", *LABEL_RULES)
-    )
-    model_max_length: int = _option(
-        0, "longest sample in tokens; 0: the checkpoint's, 2048 for a new model", at_least=0
-    )
-    mm_use_im_start_end: bool = _option(False, "put <im_start> and <im_end> around an image")
-    mm_vision_select_layer: int = _option(0, "hidden layer that features are read from; 0: the checkpoint's")
-    token_pooling: int = _option(
-        1,
-        "new joined model: N x N neighbouring tokens of an image become one (pixel shuffle), for encoders of many",
-        at_least=1,
-    )
-    image_aspect_ratio: str = _option(
-        "", "how an image becomes square; default: the checkpoint's, square for others'", choices=("", *ASPECTS)
-    )
-
-
-@dataclass(frozen=True)
-class TinyModelConfig:
-    """Sizes of a new small model; `init_model` reads them where no checkpoint is given."""
-
-    image_size: int = _option(128, "image size in pixels", at_least=1)
-    image_tokens: int = _option(8, "tokens an image", at_least=1)
-    vocabulary: int = _option(1000, "word pieces of the tokenizer", at_least=1)
-    layers: int = _option(3, "layers of the language model", at_least=1)
-    hidden_size: int = _option(256, "width of the language model", at_least=1)
-    heads: int = _option(4, "attention heads", at_least=1)
-
-
-@dataclass(frozen=True)
 class DataConfig:
     """What `data` reads, and how samples and batches are made of it."""
 
-    data_path: str | tuple[str, ...] = _option(
+    data_path: str | tuple[str, ...] = option(
         "", "prepared folder, or several, or LLaVA JSON", metavar="PATH", outcome=False
     )
-    mix: str = _option("", "shares of several sets in what is shown, such as 2,1; default: by their sizes")
-    image_folder: str = _option(
+    mix: str = option("", "shares of several sets in what is shown, such as 2,1; default: by their sizes")
+    image_folder: str = option(
         "", "where the images of a JSON file are; default: beside it", metavar="DIR", outcome=False
     )
-    split: str = _option("train", "split of a prepared folder to train on")
-    prompt: str = _option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
-    context: str = _option(
+    split: str = option("train", "split of a prepared folder to train on")
+    prompt: str = option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
+    context: str = option(
         "", f"what is stated besides the images, with commas: {', '.join(PARTS)}, or none; default: by --prompt"
     )
-    context_dropout: float = _option(
+    context_dropout: float = option(
         0.0, "share of prompts that each part of the context is left out of, drawn each epoch", at_least=0
     )
-    priors: str = _option(
+    priors: str = option(
         "keep",
         "what reports say of an earlier study: keep it, or match the prompt: cut where that shows none",
         choices=("keep", "match"),
     )
-    prior_words: int = _option(0, "longest prior report in words, cut where a sentence ends; 0: no limit", at_least=0)
-    max_images: int = _option(
+    prior_words: int = option(0, "longest prior report in words, cut where a sentence ends; 0: no limit", at_least=0)
+    max_images: int = option(
         0, "most images of a study, its own before those of the study before; 0: no limit", at_least=0
     )
-    views: str = _option("all", "images of a study that are shown", choices=("all", "frontal", "lateral"))
-    view_dropout: float = _option(
+    views: str = option("all", "images of a study that are shown", choices=("all", "frontal", "lateral"))
+    view_dropout: float = option(
         0.0, "share of studies of several views shown with their frontal only, drawn each epoch", at_least=0
     )
-    long: str = _option(
+    long: str = option(
         "cut",
         "samples over the limit: cut at the end of a sentence, drop, or refuse",
         choices=("cut", "drop", "refuse"),
     )
-    max_rejects: float = _option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
-    streaming: bool = _option(False, "read shards (`export-data --to shards`) window by window")
-    streaming_window: int = _option(4096, "studies that are held at a time under --streaming", at_least=1)
-    weight_positive: str = _option(
+    max_rejects: float = option(0.02, "largest share of items that may be left out", at_least=0, outcome=False)
+    streaming: bool = option(False, "read shards (`export-data --to shards`) window by window")
+    streaming_window: int = option(4096, "studies that are held at a time under --streaming", at_least=1)
+    weight_positive: str = option(
         "", "weight of sentences that state a finding: a number, or finding=number with commas; the mean stays 1"
     )
-    packing: bool = _option(False, "samples of a batch in one row without padding, each attending to itself only")
-    cache_features: bool = _option(False, "compute the frozen vision encoder's features once and keep them")
-    features_in: str = _option(
+    packing: bool = option(False, "samples of a batch in one row without padding, each attending to itself only")
+    cache_features: bool = option(False, "compute the frozen vision encoder's features once and keep them")
+    features_in: str = option(
         FEATURES_IN[0],
         "kept features: on disk in float16, computed by all processes together and used again by later runs; or in "
         "each process's memory in float32",
         choices=FEATURES_IN,
     )
-    shared_cache: str = _option(
+    shared_cache: str = option(
         "",
         "folder of kept features and tokens that several runs use; default: features in --output_dir, no tokens",
         metavar="DIR",
         outcome=False,
     )
-    dataloader_num_workers: int = _option(
+    dataloader_num_workers: int = option(
         -1, "processes that read images ahead; -1: as many as help on a GPU, none elsewhere", at_least=-1, outcome=False
     )
 
@@ -154,50 +105,50 @@ class DataConfig:
 class TrainableConfig:
     """Which parameters `trainable` marks for training."""
 
-    train_modules: str = _option("projector+llm", "what is trained", choices=TRAIN_MODULES)
-    train_tower: str = _option("frozen", "vision encoder: frozen, last-N (its last N layers) or full")
-    lora_rank: int = _option(16, "rank of low-rank adapters", at_least=1)
-    lora_alpha: int = _option(32, "scale of low-rank adapters")
-    lora_dropout: float = _option(0.05, "dropout in front of low-rank adapters", at_least=0)
-    use_rslora: bool = _option(False, "scale low-rank adapters by the square root of their rank (rank-stabilised LoRA)")
-    use_dora: bool = _option(False, "train the length of each weight column apart from its direction (DoRA)")
-    gradient_checkpointing: bool = _option(False, "compute layers again in the backward pass, to save memory")
+    train_modules: str = option("projector+llm", "what is trained", choices=TRAIN_MODULES)
+    train_tower: str = option("frozen", "vision encoder: frozen, last-N (its last N layers) or full")
+    lora_rank: int = option(16, "rank of low-rank adapters", at_least=1)
+    lora_alpha: int = option(32, "scale of low-rank adapters")
+    lora_dropout: float = option(0.05, "dropout in front of low-rank adapters", at_least=0)
+    use_rslora: bool = option(False, "scale low-rank adapters by the square root of their rank (rank-stabilised LoRA)")
+    use_dora: bool = option(False, "train the length of each weight column apart from its direction (DoRA)")
+    gradient_checkpointing: bool = option(False, "compute layers again in the backward pass, to save memory")
 
 
 @dataclass(frozen=True)
 class WarmupConfig:
     """Stages before the main one: the vision encoder on labels, a new language model on texts (`warmup`)."""
 
-    warmup_labels: str = _option(
+    warmup_labels: str = option(
         "none",
         "labels for the vision encoder: rule reads the reports, dataset takes those of the data set",
         choices=("none", "rule", "dataset"),
     )
-    warmup_data: str = _option(
+    warmup_data: str = option(
         "",
         "prepared sets whose own labels the vision encoder learns as well, with commas; without --data_path the run "
         "ends with the encoder",
         metavar="DIR,...",
         outcome=False,
     )
-    warmup_label_map: str = _option(
+    warmup_label_map: str = option(
         "", "CSV set,label,name: what a label of these sets is called; a blank name leaves it out",
         metavar="FILE", outcome=False,
     )  # fmt: skip
-    tower_steps: int = _option(0, "steps of the vision encoder on labels", at_least=0)
-    tower_batch_size: int = _option(32, "studies in such a step", at_least=1)
-    tower_augment: str = _option(
+    tower_steps: int = option(0, "steps of the vision encoder on labels", at_least=0)
+    tower_batch_size: int = option(32, "studies in such a step", at_least=1)
+    tower_augment: str = option(
         "shift",
         "changes of the images in these steps: shift by pixels; strong also turns, scales and lights; mirror does that "
         "and mirrors, for labels without a side",
         choices=AUGMENTS,
     )
-    tower_weight_decay: float = _option(0.02, "AdamW's weight decay in these steps", at_least=0)
-    tower_learning_rate: float = _option(1.5e-3, "peak learning rate of these steps", at_least=0)
-    tower_probe: bool = _option(
+    tower_weight_decay: float = option(0.02, "AdamW's weight decay in these steps", at_least=0)
+    tower_learning_rate: float = option(1.5e-3, "peak learning rate of these steps", at_least=0)
+    tower_probe: bool = option(
         False, "keep the vision encoder as it is and solve for its labels by ridge regression; --tower_steps 0"
     )
-    text_steps: int = _option(0, "steps on texts alone before images are shown, for a new language model", at_least=0)
+    text_steps: int = option(0, "steps on texts alone before images are shown, for a new language model", at_least=0)
 
     @property
     def on_labels(self) -> bool:
@@ -209,38 +160,38 @@ class WarmupConfig:
 class OptimConfig:
     """Steps, batch sizes, AdamW and precision; `stages` makes the trainer's settings of them."""
 
-    max_steps: int = _option(-1, "training steps; -1 (or 0) counts epochs instead")
-    num_train_epochs: float = _option(1.0, "passes over the data", at_least=0)
-    per_device_train_batch_size: int = _option(8, "samples a process takes at a time", at_least=1, outcome=False)
-    gradient_accumulation_steps: int = _option(1, "batches in a step", at_least=1, outcome=False)
-    global_batch_size: int = _option(
+    max_steps: int = option(-1, "training steps; -1 (or 0) counts epochs instead")
+    num_train_epochs: float = option(1.0, "passes over the data", at_least=0)
+    per_device_train_batch_size: int = option(8, "samples a process takes at a time", at_least=1, outcome=False)
+    gradient_accumulation_steps: int = option(1, "batches in a step", at_least=1, outcome=False)
+    global_batch_size: int = option(
         0, "samples in a step, all processes together; derives the accumulation", at_least=0
     )
-    learning_rate: float = _option(2e-5, "peak learning rate", at_least=0)
-    lr_scheduler_type: str = _option("cosine", "learning-rate schedule after the warm-up", choices=SCHEDULES)
-    warmup_ratio: float = _option(0.03, "share of the steps in which the learning rate rises", at_least=0)
-    warmup_steps: int = _option(0, "the same as a number of steps; 0: by the ratio", at_least=0)
-    weight_decay: float = _option(0.0, "AdamW's weight decay", at_least=0)
-    adam_beta1: float = _option(0.9, "AdamW's first decay")
-    adam_beta2: float = _option(0.999, "AdamW's second decay")
-    max_grad_norm: float = _option(1.0, "gradients are clipped to this norm; 0: never", at_least=0)
-    loss_rule: str = _option(
+    learning_rate: float = option(2e-5, "peak learning rate", at_least=0)
+    lr_scheduler_type: str = option("cosine", "learning-rate schedule after the warm-up", choices=SCHEDULES)
+    warmup_ratio: float = option(0.03, "share of the steps in which the learning rate rises", at_least=0)
+    warmup_steps: int = option(0, "the same as a number of steps; 0: by the ratio", at_least=0)
+    weight_decay: float = option(0.0, "AdamW's weight decay", at_least=0)
+    adam_beta1: float = option(0.9, "AdamW's first decay")
+    adam_beta2: float = option(0.999, "AdamW's second decay")
+    max_grad_norm: float = option(1.0, "gradients are clipped to this norm; 0: never", at_least=0)
+    loss_rule: str = option(
         "tokens", "every token weighs the same; original: mean of micro-batch means", choices=LOSS_RULES
     )
-    bf16: bool = _option(False, "compute in bfloat16 where the hardware has it")
-    tf32: bool = _option(False, "let float32 products use TF32 where the hardware has it")
-    optim: str = _option(
+    bf16: bool = option(False, "compute in bfloat16 where the hardware has it")
+    tf32: bool = option(False, "let float32 products use TF32 where the hardware has it")
+    optim: str = option(
         OPTIMIZERS[0],
         "AdamW as torch has it, fused into one kernel, or with a state of 8 bits (bitsandbytes); the last two on GPUs",
         choices=OPTIMIZERS,
     )
-    attn_implementation: str = _option(
+    attn_implementation: str = option(
         "", "attention of the model: sdpa is torch's own; default: the model's", choices=("", *ATTENTIONS)
     )
-    use_liger_kernel: bool = _option(False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs")
-    torch_compile: bool = _option(False, "compile the model, on GPUs")
-    fsdp: str = _option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
-    shard_gradients: bool = _option(
+    use_liger_kernel: bool = option(False, "Liger's kernels for norms, rotary positions and MLPs, on GPUs")
+    torch_compile: bool = option(False, "compile the model, on GPUs")
+    fsdp: str = option("", "any value shards model and optimiser over processes (FSDP2)", outcome=False)
+    shard_gradients: bool = option(
         False,
         "under --fsdp, gradients stay sharded between the batches of a step: less memory, more sending",
         outcome=False,
@@ -251,49 +202,49 @@ class OptimConfig:
 class CheckpointConfig:
     """The run's folder, what is saved in it and where a run continues (`checkpoints`, `resume`, `export`)."""
 
-    output_dir: str = _option("", "folder of the run and its checkpoint", metavar="DIR", outcome=False)
-    save_strategy: str = _option("steps", "checkpoints to resume from", choices=("no", "steps"), outcome=False)
-    save_steps: int = _option(500, "steps between checkpoints", at_least=1, outcome=False)
-    save_total_limit: int = _option(2, "checkpoints kept besides the best", at_least=1, outcome=False)
-    resume: bool | str = _option(
+    output_dir: str = option("", "folder of the run and its checkpoint", metavar="DIR", outcome=False)
+    save_strategy: str = option("steps", "checkpoints to resume from", choices=("no", "steps"), outcome=False)
+    save_steps: int = option(500, "steps between checkpoints", at_least=1, outcome=False)
+    save_total_limit: int = option(2, "checkpoints kept besides the best", at_least=1, outcome=False)
+    resume: bool | str = option(
         False, "continue from the last whole checkpoint in output_dir, or from the one that is named", outcome=False
     )
-    overwrite_output_dir: bool = _option(False, "start anew where an earlier run left checkpoints", outcome=False)
-    merge_adapter: bool = _option(False, "write adapters into the weights at the end", outcome=False)
+    overwrite_output_dir: bool = option(False, "start anew where an earlier run left checkpoints", outcome=False)
+    merge_adapter: bool = option(False, "write adapters into the weights at the end", outcome=False)
 
 
 @dataclass(frozen=True)
 class EvalConfig:
     """When and on what `validate` runs, and what the best checkpoint is chosen by."""
 
-    eval_strategy: str = _option("no", "validation while training", choices=("no", "steps"), outcome=False)
-    eval_steps: int = _option(500, "steps between validations", at_least=1, outcome=False)
-    eval_studies: int = _option(64, "validation studies, the same each time", at_least=1, outcome=False)
-    eval_reports: bool = _option(True, "also write and score reports of these studies", outcome=False)
-    eval_max_new_tokens: int = _option(256, "longest report written in validation", at_least=1, outcome=False)
-    eval_data_path: str = _option(
+    eval_strategy: str = option("no", "validation while training", choices=("no", "steps"), outcome=False)
+    eval_steps: int = option(500, "steps between validations", at_least=1, outcome=False)
+    eval_studies: int = option(64, "validation studies, the same each time", at_least=1, outcome=False)
+    eval_reports: bool = option(True, "also write and score reports of these studies", outcome=False)
+    eval_max_new_tokens: int = option(256, "longest report written in validation", at_least=1, outcome=False)
+    eval_data_path: str = option(
         "", "LLaVA JSON to validate on; default: split valid of the prepared folder", metavar="PATH", outcome=False
     )
-    per_device_eval_batch_size: int = _option(8, "studies at a time in validation", at_least=1, outcome=False)
-    metric_for_best_model: str = _option(
+    per_device_eval_batch_size: int = option(8, "studies at a time in validation", at_least=1, outcome=False)
+    metric_for_best_model: str = option(
         "eval_loss", "what the best checkpoint is chosen by", choices=EVAL_SCORES, outcome=False
     )
-    early_stopping_patience: int = _option(0, "validations without a new best before stopping; 0: never", at_least=0)
+    early_stopping_patience: int = option(0, "validations without a new best before stopping; 0: never", at_least=0)
 
 
 @dataclass(frozen=True)
 class LogConfig:
     """Where `run_log` writes the numbers of a run, and what `run_page` shows of it."""
 
-    report_to: str = _option(
+    report_to: str = option(
         "none", "besides log.jsonl: tensorboard, trackio, wandb; several with commas", outcome=False
     )
-    run_name: str = _option("", "name of the run in these", outcome=False)
-    logging_steps: int = _option(1, "steps between lines of log.jsonl", at_least=1, outcome=False)
-    page_studies: int = _option(
+    run_name: str = option("", "name of the run in these", outcome=False)
+    logging_steps: int = option(1, "steps between lines of log.jsonl", at_least=1, outcome=False)
+    page_studies: int = option(
         4, "validation studies shown in training.html with image, reference and report", at_least=0, outcome=False
     )
-    hide_text: bool = _option(False, "training.html without report texts, for sharing", outcome=False)
+    hide_text: bool = option(False, "training.html without report texts, for sharing", outcome=False)
 
 
 @dataclass(frozen=True)
@@ -313,19 +264,19 @@ class TrainConfig:
     eval: EvalConfig = field(default_factory=EvalConfig, metadata={"title": "validation"})
     log: LogConfig = field(default_factory=LogConfig, metadata={"title": "logging"})
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig, metadata={"title": "sizes of a new small model"})
-    seed: int = _option(42, "seed of new weights and of the order of samples")
-    threads: int = _option(0, "CPU threads; 0 leaves it to torch", at_least=0, outcome=False)
-    ddp_timeout: int = _option(
+    seed: int = option(42, "seed of new weights and of the order of samples")
+    threads: int = option(0, "CPU threads; 0 leaves it to torch", at_least=0, outcome=False)
+    ddp_timeout: int = option(
         7200, "seconds that a collective call of several processes may take", at_least=1, outcome=False
     )
-    watchdog_seconds: float = _option(
+    watchdog_seconds: float = option(
         60.0, "seconds without a sign of another process after which the run ends; 0: never", at_least=0, outcome=False
     )
 
     def __post_init__(self) -> None:
         values = flat_values(self)
-        for option in options():
-            _check(option, values[option.name])
+        for each in options():
+            _check(each, values[each.name])
         if not re.fullmatch(r"frozen|full|last-[1-9]\d*", self.trainable.train_tower):
             raise unknown("--train_tower", self.trainable.train_tower, ("frozen", "last-1", "last-2", "full"))
         if self.data.context:

@@ -39,8 +39,9 @@ from cxrgen.model.quantization import quantization
 from cxrgen.model.templates import CHAT
 from cxrgen.model.tiny import NewModel, new_language_model, new_model
 from cxrgen.model.tower import ConvTowerConfig
-from cxrgen.train.config import ModelConfig, TinyModelConfig, TrainableConfig
+from cxrgen.train.config import TrainableConfig
 from cxrgen.train.export import merged_adapter
+from cxrgen.train.model_config import ModelConfig, TinyModelConfig
 from cxrgen.train.stored_types import half_type
 from cxrgen.train.trainable import widen_but_frozen
 

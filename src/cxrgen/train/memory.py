@@ -15,7 +15,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.model.locate import base_of
 from cxrgen.model.parts import VISION, find_parts
-from cxrgen.train.config import ModelConfig, OptimConfig, TrainableConfig
+from cxrgen.train.config import OptimConfig, TrainableConfig
+from cxrgen.train.model_config import ModelConfig
 from cxrgen.train.trainable import mode_of
 
 GB = 1e9

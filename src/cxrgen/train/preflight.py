@@ -13,9 +13,10 @@ from cxrgen.core.files import make_folder
 from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
 from cxrgen.metrics.rewards import check_reward
-from cxrgen.train.config import DataConfig, EvalConfig, ModelConfig, TrainConfig, names_in
+from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig, names_in
 from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.mixing import parsed_mix
+from cxrgen.train.model_config import ModelConfig
 from cxrgen.train.prepared_sets import check_alike
 from cxrgen.train.run_log import check_trackers
 

@@ -19,9 +19,10 @@ from cxrgen.core.files import sha256_file, write_text
 from cxrgen.core.progress import say
 from cxrgen.core.records import SHARDS
 from cxrgen.train.checkpoints import STATE, ResumePoint, checkpoints, clear_unfinished, differences, read_resume_point
-from cxrgen.train.config import CheckpointConfig, ModelConfig, TrainConfig, WarmupConfig, flat_values, names_in, options
+from cxrgen.train.config import CheckpointConfig, TrainConfig, WarmupConfig, flat_values, names_in, options
 from cxrgen.train.data import STUDIES, SamplerConfig, SftData
 from cxrgen.train.distributed import Processes
+from cxrgen.train.model_config import ModelConfig
 from cxrgen.train.run_report import RECORD
 from cxrgen.train.second_stages import PolicyConfig
 

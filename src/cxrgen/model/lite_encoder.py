@@ -25,10 +25,10 @@ _UPPER = ((3, 5, 1, 6, 112),)  # blocks, kernel, stride of the first, times as m
 _STEM, _CHANNELS = 32, (80, 112)
 
 
-class LiteTowerConfig(PretrainedConfig):  # type: ignore[misc]
-    """Size of the images of a LiteTower, in pixels, a multiple of 16."""
+class LiteEncoderConfig(PretrainedConfig):  # type: ignore[misc]
+    """Size of the images of a LiteEncoder, in pixels, a multiple of 16."""
 
-    model_type = "cxrgen_lite_tower"
+    model_type = "cxrgen_lite_encoder"
 
     def __init__(self, image_size: int = 224, **rest: object) -> None:
         super().__init__(**rest)
@@ -80,21 +80,21 @@ def _blocks(stages: Iterable[tuple[int, int, int, int, int]], before: int) -> li
     return blocks
 
 
-class LiteTower(PreTrainedModel):  # type: ignore[misc]
+class LiteEncoder(PreTrainedModel):  # type: ignore[misc]
     """Pixels (B, 3, S, S) to tokens (B, 16, 192), row by row."""
 
-    config_class = LiteTowerConfig
+    config_class = LiteEncoderConfig
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     _no_split_modules = ("_Block",)
 
-    def __init__(self, config: LiteTowerConfig) -> None:
+    def __init__(self, config: LiteEncoderConfig) -> None:
         super().__init__(config)
         self.lower = nn.Sequential(*_layer(3, _STEM, 3, 2), *_blocks(_LOWER, _STEM))
         self.upper = nn.Sequential(*_blocks(_UPPER, _CHANNELS[0]))
         self.post_init()
 
-    def train(self, mode: bool = True) -> LiteTower:
+    def train(self, mode: bool = True) -> LiteEncoder:
         """As for any module, but batch normalisation keeps its statistics."""
         super().train(mode)
         for module in self.modules():
@@ -109,5 +109,5 @@ class LiteTower(PreTrainedModel):  # type: ignore[misc]
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
-AutoConfig.register(LiteTowerConfig.model_type, LiteTowerConfig)
-AutoModel.register(LiteTowerConfig, LiteTower)
+AutoConfig.register(LiteEncoderConfig.model_type, LiteEncoderConfig)
+AutoModel.register(LiteEncoderConfig, LiteEncoder)
