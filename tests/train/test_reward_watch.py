@@ -65,7 +65,9 @@ def test_a_planted_hack_is_caught_and_the_state_before_it_kept(
     words = lines_of(out, "held_words")
     assert words[-1] > words[0]
     (note,) = lines_of(out, "note")
-    assert "the distance from the references' length rose from" in str(note)
+    # Both follow from longer reports; which of them is beyond chance first depends on the processor's rounding.
+    seen = ("the distance from the references' length rose from", "outside set: bleu_4 fell from")
+    assert any(reason in str(note) for reason in seen), note
     last = out / f"checkpoint-{len(losses)}" / "state.json"
     kept = json.loads(last.read_text())["remembered"]["best_step"]
     assert f"the model is that of step {kept}" in str(note)
