@@ -80,13 +80,8 @@ class Part:
 
 def parts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Iterator[Part]:
     """The pairs of a set, some thousands at a time, cut by a tokenizer."""
-    rows = _rows_of_parts(hypotheses, references)
-    sides = tuple(hypotheses), tuple(references)
-    if len(rows) == 1:
-        yield _only_part(cut, *sides)
-        return
-    table, matches = token_table(cut), _known_matches(cut, *sides)
-    for some in rows:
+    table, matches = token_table(cut), _known_matches(cut, tuple(hypotheses), tuple(references))
+    for some in _rows_of_parts(hypotheses, references):
         yield Part(some, table.numbered(hypotheses[some]), table.numbered(references[some]), matches)
 
 
@@ -119,14 +114,6 @@ def match_counts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str])
 def _known_matches(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Floats:
     """The matches of a set as far as they were counted, else NaN."""
     return np.full((len(hypotheses), len(ORDERS)), np.nan)
-
-
-@lru_cache(maxsize=3)
-def _only_part(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Part:
-    """A set that is small enough to be one part, kept for the next metric."""
-    table, rows = token_table(cut), slice(0, len(hypotheses))
-    matches = _known_matches(cut, hypotheses, references)
-    return Part(rows, table.numbered(hypotheses), table.numbered(references), matches)
 
 
 def slices(characters: Sequence[int]) -> Iterator[slice]:

@@ -163,9 +163,8 @@ def _places(starts: Ints, lengths: Ints) -> Ints:
 @lru_cache(maxsize=8)
 def token_table(cut: Callable[[str], Sequence[str]]) -> Table:
     """The table of one tokenizer."""
-    return FinerTable(_own_table(cut.coarser)) if isinstance(cut, CutAgain) else _own_table(cut)
-
-
-@lru_cache(maxsize=8)
-def _own_table(cut: Callable[[str], Sequence[str]]) -> TokenTable:
-    return TokenTable(cut)
+    if not isinstance(cut, CutAgain):
+        return TokenTable(cut)
+    coarser = token_table(cut.coarser)
+    assert isinstance(coarser, TokenTable)
+    return FinerTable(coarser)
