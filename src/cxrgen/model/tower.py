@@ -67,7 +67,7 @@ class ConvTower(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         grid = config.image_size // 16
         make = _dense_stem if config.stem == "dense" else _strided_stem
-        self.stem = make(*config.channels, config.cell_size)
+        self.stem = make(config.channels, config.cell_size)
         self.mix = nn.Linear(config.cell_size * grid * grid, config.tokens * config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.post_init()
@@ -78,8 +78,9 @@ class ConvTower(PreTrainedModel):  # type: ignore[misc]
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
-def _strided_stem(first: int, second: int, cells: int) -> nn.Sequential:
+def _strided_stem(channels: Sequence[int], cells: int) -> nn.Sequential:
     """An image to a grid of blocks of 16 pixels; the order of layers is that of the names in checkpoints."""
+    first, second = channels
     return nn.Sequential(
         nn.PixelUnshuffle(4),
         nn.Conv2d(16, first, 3, stride=2, padding=1, bias=False),
@@ -92,8 +93,9 @@ def _strided_stem(first: int, second: int, cells: int) -> nn.Sequential:
     )
 
 
-def _dense_stem(first: int, second: int, third: int, cells: int) -> nn.Sequential:
+def _dense_stem(channels: Sequence[int], cells: int) -> nn.Sequential:
     """The same grid; norms stand behind the pools, where they have a quarter of the values to read."""
+    first, second, third = channels
     return nn.Sequential(
         _ChannelsLastUnshuffle(4),
         nn.Conv2d(16, first, 3, padding=1, bias=False),
