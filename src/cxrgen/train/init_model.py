@@ -102,7 +102,7 @@ def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint
     """A given or packaged language model, with a given vision encoder or a new small one."""
     name = config.language_model
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
-    small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
+    small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens, stem=tiny.encoder_stem)
     encoder = encoder_folder(config.vision_tower) if config.vision_tower else small
     model, processor = join(language, encoder, seed, config.token_pooling)
     return _checkpoint(config, model, processor)
