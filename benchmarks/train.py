@@ -4,9 +4,10 @@ Ours is `train_on_images` as a run calls it: features of the frozen vision encod
 batches grouped by length, the head at supervised positions only, `fit` itself. The reference is what a good
 practitioner does: a plain loop over batches grouped by length, padded to their longest, the vision encoder in every
 step, logits at every position. `parts` has the original's way too (random batches), and later epochs, which have their
-features already. All sides take the same samples, optimiser, clipping and number of steps. The model has SmolLM2-135M's shape (`--quick`: three of its layers) and random weights, with a CLIP encoder; reports have lengths
-drawn from Open-I's. `limit_fraction` is the time of ours' matrix products at the speed that this machine reaches on one
-large product, over the time that ours took.
+features already. All sides take the same samples, optimiser, clipping and number of steps. The model has the shape of
+SmolLM2-135M (`--quick`: three of its layers) and random weights, with a CLIP encoder; reports have lengths drawn from
+Open-I's. `limit_fraction` is the time of ours' matrix products at the speed that this machine reaches on one large
+product, over the time that ours took.
 """
 
 from __future__ import annotations
