@@ -14,7 +14,7 @@ from tests.train.material import assert_equal, small, weights
 
 from cxrgen.core.tables import read_json
 from cxrgen.model.tower import ConvTower
-from cxrgen.train import pipeline, stages
+from cxrgen.train import pipeline, stages, start_model
 from cxrgen.train.config import TrainableConfig
 from cxrgen.train.init_model import init_model
 from cxrgen.train.pipeline import train
@@ -73,7 +73,8 @@ def test_no_number_changes(
     settings = {"model_name_or_path": str(base), "version": "v0", "train_modules": mode, "max_steps": 3, "bf16": True}
     settings |= {"mm_use_im_start_end": True, "eval_strategy": "steps", "eval_steps": 2, "eval_studies": 2}
     held = train(small(prepared, tmp_path / "held", **settings, eval_max_new_tokens=4))
-    monkeypatch.setattr(pipeline, "_frozen_in_bf16", lambda config: False)
+    for part in (pipeline, start_model):
+        monkeypatch.setattr(part, "frozen_in_bf16", lambda config: False)
     assert train(small(prepared, tmp_path / "whole", **settings, eval_max_new_tokens=4)) == held
     name = "adapter_model.safetensors" if mode == "lora" else "model.safetensors"
     assert_equal(load_file(tmp_path / "held" / name), load_file(tmp_path / "whole" / name))
@@ -118,7 +119,7 @@ def test_a_run_in_float32_holds_nothing_in_bf16(
     def never(model: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(pipeline, "hold_in_bf16", never)
+    monkeypatch.setattr(start_model, "hold_in_bf16", never)
     settings = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 1}
     train(small(prepared, tmp_path / "run", **settings))
     train(small(prepared, tmp_path / "new", max_steps=1, bf16=True))  # a new model cannot be opened anew

@@ -18,7 +18,7 @@ from tests.train.material import assert_close, assert_equal, weights, write_conv
 from cxrgen.core.errors import UsageError
 from cxrgen.model.checkpoint import open_by_chat_template, open_checkpoint
 from cxrgen.model.families import family_of
-from cxrgen.train import pipeline, stages
+from cxrgen.train import pipeline, stages, start_model
 from cxrgen.train.config import TrainConfig, make_config
 from cxrgen.train.data import read_sft_data
 from cxrgen.train.pipeline import train
@@ -135,7 +135,8 @@ def test_frozen_weights_in_bf16_change_no_number(
     monkeypatch.setattr(stages, "_has_bf16", lambda: True)
     settings = {"train_modules": "projector", "max_steps": 2, "bf16": True}
     held = train(run_of(model, prepared, tmp_path / "held", **settings))
-    monkeypatch.setattr(pipeline, "_frozen_in_bf16", lambda config: False)
+    for part in (pipeline, start_model):
+        monkeypatch.setattr(part, "frozen_in_bf16", lambda config: False)
     assert train(run_of(model, prepared, tmp_path / "whole", **settings)) == held
     assert_equal(weights(tmp_path / "held"), weights(tmp_path / "whole"))
     assert {value.dtype for value in weights(tmp_path / "held").values()} == {torch.float32}
