@@ -8,6 +8,7 @@ sentence ends. Test studies without text stay, for generation only.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from cxrgen.text.sentences import cut_at_sentence
 TARGETS = ("both", "findings", "impression")
 PRIORS = ("keep", "drop", "match")
 LONG = ("reject", "cut")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 _EMPTY = frozenset({"", "none", "na", "n a", "nan", "null", "nil", "not available"})
 # Words of English reports that neighbouring languages do not have.
 _ENGLISH = frozenset(
@@ -148,7 +150,7 @@ def stated(text: str | None) -> str:
 
 def _folded(text: str | None) -> str:
     """Lower case, words of letters and digits with one blank between them."""
-    return " ".join("".join(c if c.isalnum() else " " for c in (text or "").lower()).split())
+    return _BETWEEN_WORDS.sub(" ", (text or "").lower()).strip()
 
 
 def _parts(study: Study, target: str) -> tuple[str, str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from cxrgen.core.errors import RejectError
@@ -60,7 +61,11 @@ class _Rule:
     listings: dict[Path, dict[str, str]] = field(default_factory=dict, compare=False)  # of folders: folded -> name
 
     def file(self, name: str) -> Path:
-        return inside(self.folder, self.name(name))
+        return _checked(self._top, self.name(name))
+
+    @cached_property
+    def _top(self) -> Path:
+        return self.folder.resolve()
 
     def name(self, name: str) -> str:
         """The name below the folder; at least the file's own stays."""
