@@ -10,7 +10,7 @@ and the words lie in the run's folder, so a resumed run shows the same prompts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from cxrgen.model.pip_weights import encoder_folder
 from cxrgen.text.context import LABELS
 from cxrgen.text.label_words import LIKELY, POSSIBLE, with_words
 from cxrgen.text.prompts import PromptRule
-from cxrgen.train.config import DataConfig, TrainConfig
+from cxrgen.train.config import DataConfig, WarmupConfig
 from cxrgen.train.data import SftData, prompt_rule, variants_of
 from cxrgen.train.distributed import Processes
 from cxrgen.train.label_probe import solved_head
@@ -58,8 +58,18 @@ _WIDEST = 2  # times as many studies as have a label are at least "possible" at 
 Words = Mapping[str, Mapping[str, str]]  # views -> study id -> words
 
 
+@dataclass(frozen=True)
+class LabelPrompt:
+    """What a run's words depend on: its data, where its labels come from, its seed; and the run's folder."""
+
+    data: DataConfig
+    warmup: WarmupConfig
+    seed: int
+    out: Path
+
+
 def with_label_prompt(
-    config: TrainConfig, checkpoint: Checkpoint, data: SftData, processes: Processes, resumed: bool
+    config: LabelPrompt, checkpoint: Checkpoint, data: SftData, processes: Processes, resumed: bool
 ) -> tuple[Checkpoint, SftData]:
     """The checkpoint with its reader, and the data with the words in their prompts; as they are without the setting.
 
@@ -68,7 +78,7 @@ def with_label_prompt(
     if not config.data.label_prompt:
         stated = LABELS in checkpoint.format.asks.parts  # by the questions of a JSON file
         return replace(checkpoint, label_reader=checkpoint.label_reader if stated else None), data
-    out = Path(config.checkpoint.output_dir)
+    out = config.out
 
     def make() -> None:
         there = (out / WORDS).is_file() and (out / READER).is_dir()
@@ -105,7 +115,7 @@ def _with_studies(config: DataConfig, data: SftData, studies: Sequence[Study]) -
     return replace(data, studies=tuple(studies), variants=tuple(variants))
 
 
-def _encoder(config: TrainConfig, checkpoint: Checkpoint) -> ImageEncoder:
+def _encoder(config: LabelPrompt, checkpoint: Checkpoint) -> ImageEncoder:
     """The encoder that is named, or that of the checkpoint's own reader, or the checkpoint's own."""
     named, format = config.data.label_prompt, checkpoint.format
     if isinstance(named, str):
@@ -121,7 +131,7 @@ def _encoder(config: TrainConfig, checkpoint: Checkpoint) -> ImageEncoder:
     return ImageEncoder(model, processor, layer, class_token, format.aspect, format.images)
 
 
-def _fitted(config: TrainConfig, encoder: ImageEncoder, data: SftData) -> tuple[LabelReader, Words]:
+def _fitted(config: LabelPrompt, encoder: ImageEncoder, data: SftData) -> tuple[LabelReader, Words]:
     """The reader, and the words of the training studies by heads that were fitted on other patients."""
     labels = study_labels(data.studies, config.warmup)
     names, targets = label_matrix([LabelSet(data.folder, data.studies, tuple(labels))])
@@ -152,7 +162,7 @@ def _rules(config: DataConfig) -> dict[str, PromptRule]:
     return {views: replace(rule, views=views) for views in (config.views, *also)}
 
 
-def _as_shown(known: Sequence[Known], config: TrainConfig) -> Known:
+def _as_shown(known: Sequence[Known], config: LabelPrompt) -> Known:
     """Of each study what a head learns from: all its images, or those of fewer views, by the share of such prompts."""
     fewer = np.random.default_rng([config.seed, 4]).random(len(known[0])) < config.data.view_dropout
     return [of[-1 if drop else 0] for *of, drop in zip(*known, fewer)]
@@ -184,7 +194,7 @@ def _head(known: Known, targets: torch.Tensor, rows: Sequence[int], seed: int) -
 
 
 def _steps(
-    config: TrainConfig,
+    config: LabelPrompt,
     encoder: ImageEncoder,
     head: LinearHead,
     names: Sequence[str],

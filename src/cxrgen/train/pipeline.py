@@ -39,7 +39,7 @@ from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
-from cxrgen.train.label_prompt import with_label_prompt, with_read_labels
+from cxrgen.train.label_prompt import LabelPrompt, with_label_prompt, with_read_labels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
 from cxrgen.train.policy_callback import PolicyCallback
 from cxrgen.train.positive_weights import weighted
@@ -138,7 +138,8 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     stage = Stage(checkpoint, loading, sampler, run.processes, run.cache)
     if fresh:
         warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
-    checkpoint, data = with_label_prompt(config, checkpoint, data, run.processes, bool(resumed))
+    prompted = LabelPrompt(config.data, config.warmup, config.seed, run.out)
+    checkpoint, data = with_label_prompt(prompted, checkpoint, data, run.processes, bool(resumed))
     samples, second, left_out = _samples(run, checkpoint, data)
     stream = Stream(checkpoint, loading, run.scratch) if config.data.streaming else None
     stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
