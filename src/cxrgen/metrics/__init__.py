@@ -189,10 +189,12 @@ def _metric_with_score(stem: str) -> str:
     if not fitting:
         raise unknown("--metrics", stem, METRICS)
     metric = begins[max(fitting, key=len)]
-    scores = {score.partition(".")[0] for name in _with_presets(metric) for score in scores_of(name)}
-    if not any(f"{score}_".startswith(f"{stem}_") for score in scores):
-        raise unknown(f"score of {metric}", stem, sorted(scores))
-    return metric
+    scores: set[str] = set()
+    for name in _with_presets(metric):
+        scores |= {score.partition(".")[0] for score in scores_of(name)}
+        if any(f"{score}_".startswith(f"{stem}_") for score in scores):
+            return metric
+    raise unknown(f"score of {metric}", stem, sorted(scores))
 
 
 def _with_presets(metric: str) -> list[str]:

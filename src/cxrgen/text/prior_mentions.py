@@ -35,6 +35,7 @@ _NO_PRIOR = re.compile(
 _IN_NO_PRIOR = ("prior", "previous", "earlier", "comparison")  # one of them is in whatever it matches
 
 
+@lru_cache(1 << 18)  # references are read again with every baseline
 def speaks_of_prior(text: str) -> bool:
     """Whether a text says something that only an earlier examination can tell."""
     return any(map(_piece_speaks_of_prior, " ".join(text.lower().split()).split(".")))

@@ -76,7 +76,12 @@ def label(report: str) -> dict[str, int]:
 
 def statements(report: str) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
     """Each sentence of a report, lower case, with what it states: (observation, 1, 0 or -1) in reading order."""
-    yield from map(read_sentence, sentences(_HYPHEN_AT_LINE_END.sub("-", report)))
+    yield from map(read_sentence, pieces(report))
+
+
+def pieces(report: str) -> Sequence[str]:
+    """The sentences of a report as `read_sentence` takes them: a word that a line break has cut is whole."""
+    return sentences(_HYPHEN_AT_LINE_END.sub("-", report))
 
 
 @lru_cache(maxsize=1 << 16)  # report sentences repeat: "No pneumothorax." is written thousands of times

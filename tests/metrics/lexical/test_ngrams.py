@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cxrgen.metrics.lexical import cider, ngrams, token_table
+from cxrgen.metrics.lexical import cider, ngrams, token_table, tokenizers
 from cxrgen.metrics.lexical.tokenizers import blanks
 
 
@@ -39,7 +39,7 @@ def test_matches_of_a_set_whoever_counted_them(at_once: int, monkeypatch: pytest
     monkeypatch.setattr(ngrams, "_PAIRS_AT_ONCE", at_once)
     hyp, ref = texts(7), texts(8)
     expected = [[(grams(one, n) & grams(other, n)).total() for n in ngrams.ORDERS] for one, other in zip(hyp, ref)]
-    for forgotten in (lambda: None, ngrams._known_matches.cache_clear, ngrams._only_part.cache_clear):
+    for forgotten in (lambda: None, ngrams._known_matches.cache_clear):
         assert ngrams.match_counts(blanks, hyp, ref).tolist() == expected
         cider.cider_d(blanks, hyp, ref)
         forgotten()
@@ -51,7 +51,7 @@ def test_values_do_not_depend_on_what_was_measured_before() -> None:
     hyp, ref = texts(9), texts(10)
     found = []
     for measured_before in ((), (lambda: ngrams.match_counts(blanks, hyp, ref),)):
-        for cached in (token_table.token_table, cider.document_counts, ngrams._only_part, ngrams._known_matches):
+        for cached in (token_table.token_table, cider.document_counts, ngrams._known_matches):
             cached.cache_clear()
         for measure in measured_before:
             measure()
@@ -87,6 +87,24 @@ def test_documents_are_those_of_the_whole_set(at_once: int, monkeypatch: pytest.
 def test_a_long_text_is_counted_apart() -> None:
     assert list(ngrams.slices([5, 9_000_000, 5, 5])) == [slice(0, 1), slice(1, 2), slice(2, 4)]
     assert list(ngrams.slices([])) == []
+
+
+def test_treebank_tokens_are_numbered_alike_whichever_way_they_are_cut() -> None:
+    """Tokens that hold a blank ("1\u00a01/2") are cut again; all others have the numbers of the line's tokens."""
+    some = [
+        "A 1 1/2 cm nodule. Lungs are clear.",
+        "",
+        "Lungs\u00a0are clear. 2 1/2 cm.",
+        "1 2 1/2 nodules, clear lungs.",
+    ]
+    for sets in ([some], [["Lungs are clear."], some, [*some, "New 3 1/4 words."]], [[some[1]], some[:1]]):
+        apart = token_table.TokenTable(tokenizers.treebank)
+        finer = token_table.FinerTable(token_table.TokenTable(tokenizers.treebank_line))
+        for batch in sets:
+            expected, found = apart.numbered(batch), finer.numbered(batch)
+            assert found.flat.tolist() == expected.flat.tolist()
+            assert found.lengths.tolist() == expected.lengths.tolist() == finer.lengths(batch).tolist()
+    assert apart.lengths(some).tolist() != token_table.TokenTable(tokenizers.treebank_line).lengths(some).tolist()
 
 
 def test_a_table_that_has_grown_starts_again_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

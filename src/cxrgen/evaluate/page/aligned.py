@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from cxrgen.metrics.clinical.labels import ABSENT, LEFT, RIGHT, sides_named
 from cxrgen.text.chexpert import OBSERVATIONS
@@ -23,8 +24,7 @@ _ALIKE = 0.5  # shared words of all words, from which on sentences that state no
 AGREED, MISSING, INVENTED, CONTRADICTED, UNJUDGED = "right", "missing", "invented", "contradicted", "not judged"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the comparison; an empty text where a side has no sentence for it."""
 
     kind: str
@@ -73,7 +73,7 @@ def aligned(reference: str, report: str) -> list[Row]:
 
 @lru_cache(1 << 14)  # references are compared with several systems
 def _text(text: str) -> _Text:
-    parts = tuple(_sentence(piece) for piece in sentences(text) if piece.strip())
+    parts = tuple(map(_sentence, filter(None, sentences(text))))
     there = absent = 0
     for part in parts:
         there |= part.there
@@ -97,12 +97,11 @@ def _sentence(piece: str) -> _Sentence:
 def _matched(left: Sequence[_Sentence], right: Sequence[_Sentence]) -> dict[int, int]:
     """Index of each reference sentence's partner: equal ones, then the likest pairs first, each sentence once."""
     partner: dict[int, int] = {}
-    equal: dict[str, list[int]] = {}
-    for j in reversed(range(len(right))):
-        equal.setdefault(right[j].plain, []).append(j)
+    plain: list[str | None] = [two.plain for two in right]
     for i, one in enumerate(left):
-        if equal.get(one.plain):
-            partner[i] = equal[one.plain].pop()
+        if one.plain in plain:
+            partner[i] = j = plain.index(one.plain)
+            plain[j] = None
     taken = set(partner.values())
     rest = [(i, one) for i, one in enumerate(left) if i not in partner]
     for i, j in _likest_first(rest, [(j, two) for j, two in enumerate(right) if j not in taken]):

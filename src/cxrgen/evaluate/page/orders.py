@@ -6,13 +6,15 @@ report that names no finding, or repeats itself, comes after all others where th
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from cxrgen.evaluate.scores import Scores
 from cxrgen.evaluate.suites import study_order
 from cxrgen.metrics import Floats
 from cxrgen.metrics.lexical.text_stats import form_counts
-from cxrgen.text.rule_labels import statements
+from cxrgen.text.rule_labels import pieces, read_sentence
 from cxrgen.text.sentences import sentences
 
 WORST, BEST, APART, FILE = "worst first", "best first", "alike in words, unlike in findings", "as in the file"
@@ -44,10 +46,10 @@ def flaw(text: str) -> str:
     if not text.strip():
         return "empty"
     repeated, triples, _ = form_counts(text)
-    pieces = [" ".join(piece.lower().split()) for piece in sentences(text)]
-    if repeated > _REPEATED * triples or any(pieces.count(piece) >= _TIMES for piece in set(pieces)):
+    same = Counter(" ".join(piece.lower().split()) for piece in sentences(text))
+    if repeated > _REPEATED * triples or max(same.values()) >= _TIMES:
         return "repeats itself"
-    return "" if any(stated for _, stated in statements(text)) else "names no finding"
+    return "" if any(read_sentence(piece)[1] for piece in pieces(text)) else "names no finding"
 
 
 def ranks(values: Floats) -> Floats:

@@ -33,13 +33,14 @@ class Tally:
 
     def add(self, text: str) -> None:
         words, own = text.lower().split(), sentences(text)
+        different = set(own)
         repeated, trigrams, length = form_counts(text)
         self.lengths.append(length)
         self.repeats.append((repeated, trigrams))
-        self.texts_with.update(set(own))
+        self.texts_with.update(different)
         self.sentences += len(own)
         self.empty += not words
-        self.repeating += len(set(own)) < len(own)
+        self.repeating += len(different) < len(own)
         self.distinct.add(" ".join(words))
         self.words.update(words)
 
@@ -70,8 +71,7 @@ def signs(counts: Tally) -> dict[str, float]:
 
 def sentences(text: str) -> list[str]:
     """A text's sentences, lower case, blanks squeezed, without the final stop."""
-    parts = map(_bare, splitter.sentences(text))
-    return [part for part in parts if part]
+    return list(filter(None, map(_bare, splitter.sentences(text))))
 
 
 @lru_cache(1 << 16)

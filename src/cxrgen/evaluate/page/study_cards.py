@@ -19,7 +19,7 @@ from cxrgen.evaluate.page.images import Picture, images
 from cxrgen.html import Html, data_uri, differing_pieces, differing_words, for_script, html, picture, tag
 
 _MARKS = {"right": "✓", "missing": "−", "invented": "+", "contradicted": "≠", "not judged": "·"}
-_KINDS = list(_MARKS)
+_KINDS = {kind: place for place, kind in enumerate(_MARKS)}
 _MARK_CELLS = {kind: tag("td", tag("b", mark), " ", kind, class_="mark") for kind, mark in _MARKS.items()}
 _Text = str | tuple[str, ...]  # pieces: see `differing_pieces`
 
@@ -114,8 +114,7 @@ def as_data(cards: Iterable[Card], orders: Mapping[str, Sequence[int]]) -> Html:
     return for_script("data", f'{{"studies":[{studies}],{_json(rest)[1:]}')
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _study(card: Card, texts: defaultdict[_Text, int], chips: defaultdict[Chip, int]) -> dict[str, Any]:
@@ -123,8 +122,8 @@ def _study(card: Card, texts: defaultdict[_Text, int], chips: defaultdict[Chip, 
     found["chips"] = [chips[chip] for chip in card.chips or [_NO_CHIP]]
     if card.texts:
         rows = aligned(*card.texts)
-        sides = [_numbers(row, texts) for row in rows]
-        found["rows"] = [_KINDS.index(row.kind) for row in rows], [of[0] for of in sides], [of[1] for of in sides]
+        sides = [(texts[left], texts[right]) for left, right in map(_sides, rows)]
+        found["rows"] = [_KINDS[row.kind] for row in rows], [of[0] for of in sides], [of[1] for of in sides]
         found["further"] = card.further
     if card.pictures:
         found["pictures"] = [
@@ -134,8 +133,8 @@ def _study(card: Card, texts: defaultdict[_Text, int], chips: defaultdict[Chip, 
     return found
 
 
-def _numbers(row: Row, texts: defaultdict[_Text, int]) -> tuple[int, int]:
+def _sides(row: Row) -> tuple[_Text, _Text]:
     if not _differ(row):
-        return texts[row.reference], texts[row.report]
+        return row.reference, row.report
     left, right = differing_pieces(row.reference, row.report)
-    return texts[tuple(left)], texts[tuple(right)]
+    return tuple(left), tuple(right)

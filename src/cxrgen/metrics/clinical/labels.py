@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cxrgen.core.errors import unknown
 from cxrgen.metrics import Columns, Floats
 from cxrgen.text.chexpert import OBSERVATIONS
-from cxrgen.text.rule_labels import statements
+from cxrgen.text.rule_labels import pieces, read_sentence
 
 Uncertain = Literal["positive", "negative", "ignore", "own-class"]
 Empty = Literal["zero", "skip"]
@@ -76,18 +76,18 @@ _ABNORMAL, _WORDS = 1 << 3 * _SIZE, 1 << 3 * _SIZE + 1  # something but devices 
 def _read(text: str) -> tuple[int, int]:
     """The facts and the sides of a text: those of all its sentences."""
     facts, sides = _WORDS if any(map(str.isalnum, text)) else 0, 0
-    for sentence, stated in statements(text):
-        if stated:
-            more, where = _read_statements(sentence, stated)
-            facts |= more
-            sides |= where
+    for piece in pieces(text):
+        more, where = _read_piece(piece)
+        facts |= more
+        sides |= where
     return facts, sides
 
 
 @lru_cache(1 << 16)
-def _read_statements(sentence: str, stated: tuple[tuple[str, int], ...]) -> tuple[int, int]:
-    """The facts and the sides of one sentence and what it states."""
-    facts, sides, where = 0, 0, sides_named(sentence)
+def _read_piece(piece: str) -> tuple[int, int]:
+    """The facts and the sides of one sentence."""
+    sentence, stated = read_sentence(piece)
+    facts, sides, where = 0, 0, sides_named(sentence) if stated else 0
     for name, value in stated:
         if value and name != "Support Devices":
             facts |= _ABNORMAL

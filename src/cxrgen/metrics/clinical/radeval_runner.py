@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -136,9 +135,11 @@ def description(metric: str) -> dict[str, str]:
     """{"version": ..., "weights": ...} as they would be used; or what is wrong, where there is no radeval."""
     if importlib.util.find_spec("radeval") is None:
         return {"stage": "import", "error": "ModuleNotFoundError: No module named 'radeval'"}
+    from importlib import metadata  # takes longer than all other imports of this file
+
     try:
-        version = importlib.metadata.version("radeval")
-    except importlib.metadata.PackageNotFoundError:
+        version = metadata.version("radeval")
+    except metadata.PackageNotFoundError:
         version = "not known"
     return {"version": version, "weights": snapshots(metric)}
 

@@ -111,7 +111,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], preset: str = 
         return mean_of_studies({"temporal_f1.radeval": values}, signature)
     scores = {
         "temporal_f1": [_f1(change_words(hyp), change_words(ref)) for hyp, ref in zip(hypotheses, references)],
-        "prior_rate": [float(_speaks_of_prior(hyp)) for hyp in hypotheses],
+        "prior_rate": [float(speaks_of_prior(hyp)) for hyp in hypotheses],
     }
     signature = f"temporal|words:cxrgen-1, {len(CHANGE_WORDS)}|both without:1|level:mean of studies"
     return mean_of_studies(scores, signature, lower_is_better=frozenset({"prior_rate"}))
@@ -133,11 +133,6 @@ def radeval_words(text: str) -> frozenset[str]:
     """The different words of RadEval's list in a text as it cleans it, lower case."""
     cleaned = _DROPPED.sub("", _JOINS.sub(" ", text))
     return RADEVAL_WORDS.intersection(_WHOLE_WORD.findall(cleaned.lower()))
-
-
-@lru_cache(1 << 18)
-def _speaks_of_prior(text: str) -> bool:
-    return speaks_of_prior(text)
 
 
 def _f1(hyp: frozenset[str], ref: frozenset[str]) -> float:

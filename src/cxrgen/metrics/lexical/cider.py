@@ -18,7 +18,7 @@ from cxrgen.core.errors import unknown
 from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import several
 from cxrgen.metrics.lexical import tokenizers as words
-from cxrgen.metrics.lexical.ngrams import Cut, Ngrams, Part, counted, parts, read_in_order, slices
+from cxrgen.metrics.lexical.ngrams import Cut, Ngrams, Part, counted, distinct, parts, read_in_order, slices
 from cxrgen.metrics.lexical.token_table import Ints, token_table
 from cxrgen.metrics.several import References
 
@@ -72,8 +72,8 @@ def _of_part(part: Part, documents: DocumentCounts, log_studies: float) -> Float
     bigrams = documents.numbers_of(part.ngrams.bigrams)
     for number in range(1, _ORDERS + 1):
         order = part.order(number)
-        keys = part.ngrams.packed(number, order.ngram, bigrams)
-        weights = order.times * (log_studies - documents.log_of(number, keys))
+        logs = documents.logs_of(number, part.ngrams, order.ngram, bigrams)
+        weights = order.times * (log_studies - logs)
         hyp, ref = weights[order.pairs], weights[order.pairs + 1]
         shared = np.bincount(order.study[order.pairs], np.minimum(hyp, ref) * ref, studies)
         hyp_length, ref_length = map(np.sqrt, order.summed(weights**2))
@@ -101,14 +101,14 @@ class DocumentCounts:
         """The positions of packed bigrams in `bigrams`, -1 for one that no reference has."""
         return _positions(self.bigrams, bigrams)
 
-    def log_of(self, order: int, keys: Ints) -> Floats:
-        """The logarithm of the counts of n-grams."""
+    def logs_of(self, order: int, ngrams: Ngrams, ngram: Ints, bigrams: Ints) -> Floats:
+        """The logarithm of the count of each n-gram of some texts, whose bigrams have these numbers here."""
         table, logs = self.keys[order - 1], self.logs[order - 1]
         if table is None:
-            last = len(logs) - 1
+            keys, last = ngrams.packed(order, ngram, bigrams), len(logs) - 1
             return logs[np.where((keys >= 0) & (keys < last), keys, last)]
-        distinct = np.unique(keys)  # so that the large table is searched for few keys and in its own order
-        return logs[_positions(table, distinct)][np.searchsorted(distinct, keys)]
+        few, places = distinct(ngram, ngrams.bits(order))  # the large table is searched for few and in its own order
+        return logs[_positions(table, ngrams.packed(order, few, bigrams))][places]
 
 
 @lru_cache(maxsize=1)  # the references are the same for every baseline
@@ -117,7 +117,8 @@ def document_counts(cut: Cut, references: tuple[str, ...]) -> DocumentCounts:
     table = token_table(cut)
     chunks = list(slices([len(text) for text in references]))
     packed = [Ngrams(table.numbered(references[rows])).bigrams for rows in chunks]
-    bigrams = DocumentCounts(np.unique(np.concatenate([*packed, np.zeros(0, dtype=np.int64)])))
+    ordered = np.sort(np.concatenate([*packed, np.zeros(0, dtype=np.int64)]))
+    bigrams = DocumentCounts(ordered[np.flatnonzero(np.diff(ordered, prepend=-1))])
     found: list[list[tuple[Ints, Ints]]] = [[] for _ in range(_ORDERS)]
     for rows in chunks:
         texts = table.numbered(references[rows])
@@ -136,6 +137,8 @@ def _merged(counts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     """Keys with their counts, added up over the chunks."""
     if not counts:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if len(counts) == 1:
+        return counts[0]
     keys, inverse = np.unique(np.concatenate([keys for keys, _ in counts]), return_inverse=True)
     times = np.bincount(inverse, np.concatenate([times for _, times in counts]), len(keys))
     return keys, times.astype(np.int64)

@@ -80,13 +80,8 @@ class Part:
 
 def parts(cut: Cut, hypotheses: Sequence[str], references: Sequence[str]) -> Iterator[Part]:
     """The pairs of a set, some thousands at a time, cut by a tokenizer."""
-    rows = _rows_of_parts(hypotheses, references)
-    sides = tuple(hypotheses), tuple(references)
-    if len(rows) == 1:
-        yield _only_part(cut, *sides)
-        return
-    table, matches = token_table(cut), _known_matches(cut, *sides)
-    for some in rows:
+    table, matches = token_table(cut), _known_matches(cut, tuple(hypotheses), tuple(references))
+    for some in _rows_of_parts(hypotheses, references):
         yield Part(some, table.numbered(hypotheses[some]), table.numbered(references[some]), matches)
 
 
@@ -121,14 +116,6 @@ def _known_matches(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str,
     return np.full((len(hypotheses), len(ORDERS)), np.nan)
 
 
-@lru_cache(maxsize=3)
-def _only_part(cut: Cut, hypotheses: tuple[str, ...], references: tuple[str, ...]) -> Part:
-    """A set that is small enough to be one part, kept for the next metric."""
-    table, rows = token_table(cut), slice(0, len(hypotheses))
-    matches = _known_matches(cut, hypotheses, references)
-    return Part(rows, table.numbered(hypotheses), table.numbered(references), matches)
-
-
 def slices(characters: Sequence[int]) -> Iterator[slice]:
     """Rows to be counted together: some thousands, fewer where they are long."""
     start = total = 0
@@ -161,21 +148,9 @@ class Ngrams:
         self._bigram_bits = len(self.bigrams).bit_length()
 
     def _numbered(self, first: Ints, second: Ints) -> tuple[Ints, Ints]:
-        """The distinct pairs of tokens, packed and sorted, and the position of each pair among them.
-
-        Where a pair and its place fit in one number, sorting those is faster than sorting places by pairs.
-        """
-        place_bits = len(first).bit_length()
-        if 2 * self._word_bits + place_bits > _NUMBER_BITS:
-            packed, numbers = np.unique(first << _PACKED | second, return_inverse=True)
-            return packed, numbers.astype(np.int64)
-        keys = np.sort((first << self._word_bits | second) << place_bits | np.arange(len(first), dtype=np.int64))
-        pairs, places = keys >> place_bits, keys & ((1 << place_bits) - 1)
-        new = np.diff(pairs, prepend=-1) != 0
-        numbers = np.empty(len(first), dtype=np.int64)
-        numbers[places] = np.cumsum(new) - 1
-        distinct = pairs[new]
-        return distinct >> self._word_bits << _PACKED | distinct & ((1 << self._word_bits) - 1), numbers
+        """The distinct pairs of tokens, packed and sorted, and the position of each pair among them."""
+        pairs, numbers = distinct(first << self._word_bits | second, 2 * self._word_bits)
+        return pairs >> self._word_bits << _PACKED | pairs & ((1 << self._word_bits) - 1), numbers
 
     def of_order(self, order: int) -> tuple[Ints, Ints]:
         """Text and number of each n-gram of an order from 1 to 4."""
@@ -188,6 +163,10 @@ class Ngrams:
         elif order == 4:
             ngram = ngram << self._bigram_bits | self._bigram[first + 2]
         return self.text[first], ngram
+
+    def bits(self, order: int) -> int:
+        """How many bits the number of an n-gram of order 3 or 4 has at most."""
+        return self._bigram_bits + (self._word_bits if order == 3 else self._bigram_bits)
 
     def packed(self, order: int, ngram: Ints, bigrams: Ints) -> Ints:
         """Numbers of n-grams as keys that mean the same for other texts; `bigrams` are the numbers of `self.bigrams`.
@@ -202,6 +181,23 @@ class Ngrams:
         begin, end = bigrams[ngram >> bits], ngram & ((1 << bits) - 1)
         end = end if order == 3 else bigrams[end]
         return np.where((begin < 0) | (end < 0), -1, begin << _PACKED | end)
+
+
+def distinct(keys: Ints, bits: int) -> tuple[Ints, Ints]:
+    """The distinct ones of keys of so many bits, sorted, and the position of each key among them.
+
+    Where a key and its place fit in one number, sorting those is faster than sorting places by keys.
+    """
+    place_bits = len(keys).bit_length()
+    if bits + place_bits > _NUMBER_BITS:
+        found, positions = np.unique(keys, return_inverse=True)
+        return found, positions.astype(np.int64)
+    placed = np.sort(keys << place_bits | np.arange(len(keys), dtype=np.int64))
+    keys, places = placed >> place_bits, placed & ((1 << place_bits) - 1)
+    new = np.diff(keys, prepend=-1) != 0
+    positions = np.empty(len(keys), dtype=np.int64)
+    positions[places] = np.cumsum(new) - 1
+    return keys[new], positions
 
 
 def counted(text: Ints, ngram: Ints, studies: int) -> Order:

@@ -10,7 +10,6 @@ copied: a line break inside a report is always a blank here, so a report can nev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 from cxrgen.metrics.lexical.ptb_rules import BEFORE_NUMBERS, DOTTED, SPLIT_WORDS, STARTS, Rule, rules
@@ -41,13 +40,13 @@ def tokens(text: str) -> list[str]:
 def pieces(text: str) -> list[str]:
     """A text cut where no rule can look beyond: its tokens are those of its pieces, one piece after the other."""
     line, whole = text, False
-    if _OTHER_BLANK.search(text):
+    if not text.isprintable() and _OTHER_BLANK.search(text):  # a printable text has no other blank
         line = _LINE_BREAKS.sub(" ", text)
         whole = _OTHER_BLANK.search(line) is not None  # the original strips its whole line, no-break spaces too
     if "   " in line:
         line = re.sub(" {3,}", "  ", line)
     whole |= "<" in line and ">" in line  # a tag can hold blanks
-    return [line] if whole else list(_behind_stops(line))
+    return [line] if whole else _behind_stops(line)
 
 
 def piece_tokens(piece: str) -> list[str]:
@@ -59,13 +58,10 @@ def piece_tokens(piece: str) -> list[str]:
     return joined.split("\n") if joined else []
 
 
-def _behind_stops(line: str) -> Iterator[str]:
+def _behind_stops(line: str) -> list[str]:
     """The line cut at those blanks behind a stop at which it can be: mostly its sentences, which repeat."""
-    start = 0
-    for stop in _CUT_BEHIND_STOP.finditer(line):
-        yield line[start : stop.end() - 1]
-        start = stop.end()
-    yield line[start:]
+    parts = _CUT_BEHIND_STOP.split(line)
+    return [*(f"{part}." for part in parts[:-1]), parts[-1]]
 
 
 @lru_cache(1 << 16)

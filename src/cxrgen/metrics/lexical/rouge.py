@@ -16,8 +16,6 @@ from cxrgen.metrics import Floats, Metric, MetricResult, mean_of_studies
 from cxrgen.metrics.lexical import tokenizers as words
 from cxrgen.metrics.lexical.lcs import common_lengths
 from cxrgen.metrics.lexical.ngrams import parts
-from cxrgen.metrics.lexical.ptb import piece_tokens, pieces
-from cxrgen.metrics.lexical.token_table import InPieces
 from cxrgen.metrics.several import References, flattened, starts_of
 
 _BETA = 1.2  # weighs recall over precision
@@ -59,9 +57,7 @@ def plain(common: Floats, hyp: Floats, ref: Floats) -> Floats:
 
 
 PRESETS = {
-    "coco-ptb": Preset(
-        InPieces(pieces, piece_tokens), weighted, "coco|tokens:ptb|case:lower|beta:1.2", empty_word=True
-    ),
+    "coco-ptb": Preset(words.treebank_line, weighted, "coco|tokens:ptb|case:lower|beta:1.2", empty_word=True),
     "coco-raw": Preset(lambda text: text.split(" "), weighted, "coco|tokens:single blanks|case:kept|beta:1.2"),
     "r2gen": Preset(words.cleaned_mimic, weighted, "coco|tokens:r2gen-mimic cleaning, uncut|case:lower|beta:1.2"),
     "r2gen-iu": Preset(words.cleaned_iu, weighted, "coco|tokens:r2gen-iu cleaning, uncut|case:lower|beta:1.2"),

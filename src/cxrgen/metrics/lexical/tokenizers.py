@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 
 from cxrgen.metrics.lexical.porter import stem
-from cxrgen.metrics.lexical.ptb import joined_tokens, pieces
-from cxrgen.metrics.lexical.token_table import InPieces
+from cxrgen.metrics.lexical.ptb import piece_tokens, pieces
+from cxrgen.metrics.lexical.token_table import CutAgain, InPieces
 from cxrgen.text.cleaning import r2gen_iu, r2gen_mimic
 
 _KEPT = 1 << 15
@@ -22,11 +22,9 @@ _DASH_13A = re.compile(r"([0-9])(-)")
 _LETTERS_AND_DIGITS = re.compile(r"[a-z0-9]+")
 
 
-def _treebank_piece(piece: str) -> tuple[str, ...]:
-    return tuple(joined_tokens(piece).split())
-
-
-treebank = InPieces(pieces, _treebank_piece)
+treebank_line = InPieces(pieces, piece_tokens)
+"""Treebank tokens as the tokeniser's line has them: one can hold a no-break space."""
+treebank = CutAgain(treebank_line)
 """Treebank tokens, cut again at no-break spaces, as the COCO scorers split the tokeniser's line."""
 
 
