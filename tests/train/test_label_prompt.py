@@ -173,3 +173,13 @@ def test_what_cannot_be_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     (damaged / "label_reader.json").write_text("{}")
     with pytest.raises(InputError, match="the label reader cannot be opened"):
         open_label_reader(damaged)
+
+
+def test_the_encoder_of_a_folder_reads_for_any_model(run: Path, tmp_path: Path) -> None:
+    encoder = run / "model" / READER
+    train(make_config(settings(run, tmp_path / "model", label_prompt=str(encoder), max_steps=1, seed=5)))
+    kept, given = weights(tmp_path / "model" / READER), weights(encoder)
+    assert {name for name in given if not torch.equal(kept[name], given[name])} <= {"mean", "deviation", "weights"}
+    assert len(read_json(tmp_path / "model" / WORDS)["all"]) == 40
+    with pytest.raises(InputError, match="no such folder"):
+        train(make_config(settings(run, tmp_path / "none", label_prompt=str(tmp_path / "missing"))))
