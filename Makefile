@@ -3,7 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BENCH ?=  # --quick for a first look
-BENCHMARKS = prepare merge train generate evaluate plan saving
+BENCHMARKS = prepare merge train generate evaluate loading plan opening saving
 JOBS ?= 2
 RUN = $(VENV)/bin/python
 # Test files are shared out over $(JOBS) processes of one thread each, unless OMP_NUM_THREADS says otherwise.
@@ -32,9 +32,11 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.bench  ## every speed claim as a ratio of two sides run in turn, into results.json and docs
-	for name in $(BENCHMARKS); do $(RUN) benchmarks/$$name.py $(BENCH) | tail -n 1 || exit 1; done > benchmarks/.lines
-	$(RUN) benchmarks/results.py benchmarks/.lines
-	rm benchmarks/.lines
+	rm -f benchmarks/.lines; failed=; for name in $(BENCHMARKS); do echo "$$name" >&2; \
+	$(RUN) benchmarks/$$name.py $(BENCH) > benchmarks/.output && tail -n 1 benchmarks/.output >> benchmarks/.lines \
+	|| failed="$$failed $$name"; done; rm -f benchmarks/.output; \
+	$(RUN) benchmarks/results.py benchmarks/.lines && rm benchmarks/.lines && \
+	{ test -z "$$failed" || { echo "failed:$$failed; the others are written" >&2; exit 1; }; }
 
 setup: $(VENV)/.dev
 

@@ -8,7 +8,7 @@ and those of `cxrgen compare` for a second, better system. CIDEr keeps the pool'
 For each score: the share of intervals that hold the truth, the shares that lie above and below it, their mean width
 over that of the central 95 % of the values themselves, and the share of sets for which no interval is given.
 
-    python benchmarks/coverage.py [--quick] [--findings] [--reports reports.csv]
+    python benchmarks/coverage.py [--quick] [--findings] [--metrics bleu,form] [--reports reports.csv]
 """
 
 from __future__ import annotations
@@ -68,8 +68,11 @@ def texts_of(path: Path) -> list[str]:
     return [" ".join(sentence() for _ in range(draw.randint(1, 7))) for _ in range(1_000)]
 
 
-def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
-    """`patients` patients; each system's reports fit more often than those of the system before it."""
+def pool(texts: Sequence[str], patients: int, systems: int = 2, metrics: Sequence[str] | None = None) -> Pool:
+    """`patients` patients; each system's reports fit more often than those of the system before it.
+
+    Pairs are measured by the named metrics, or by those that `cxrgen evaluate` takes by default.
+    """
     draw = random.Random(1)
     found = [sorted(name for name, value in label(text).items() if value != 0) for text in texts]
     having: dict[str, list[int]] = {}
@@ -97,7 +100,9 @@ def pool(texts: Sequence[str], patients: int, systems: int = 2) -> Pool:
             for place, own in enumerate(reports):
                 same = place > 0 and draw.random() < 0.3
                 own.append(reports[0][-1] if same else written(reference, min(1.0, chance + 0.3 * place)))
-    measured = {name: tuple(measure(name, own, references) for own in reports) for name in chosen_metrics(None, False)}
+    measured = {
+        name: tuple(measure(name, own, references) for own in reports) for name in chosen_metrics(metrics, False)
+    }
     ends = np.cumsum(sizes)
     return Pool(measured, ends - np.array(sizes), np.array(sizes))
 
@@ -192,8 +197,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small pool, few sets of 20 and 100 patients")
     parser.add_argument("--findings", action="store_true", help="the scores of single findings too")
     parser.add_argument("--reports", type=Path, default=shared / "data" / "openi_reports" / "reports.csv")
+    parser.add_argument("--metrics", metavar="NAMES", help="comma-separated; default: all that need no weights")
     options = parser.parse_args()
-    of = pool(texts_of(options.reports), 200 if options.quick else 2_000)
+    metrics = options.metrics.split(",") if options.metrics else None
+    of = pool(texts_of(options.reports), 200 if options.quick else 2_000, metrics=metrics)
     result: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for patients, draws in ({20: 20, 100: 10} if options.quick else DRAWS).items():
         rows = simulate(of, patients, draws, options.findings)

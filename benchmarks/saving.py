@@ -100,17 +100,21 @@ def process(folder: Path, width: int) -> None:
     processes.shutdown()
 
 
-def compare(width: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", __file__]
-        words += ["--process", folder, str(width)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "0"}
-        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+def two_processes(script: str, *words: object) -> dict[str, Any]:
+    """The line of JSON that a script prints which runs in two processes, each on one thread."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "0"}
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, env=environment)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise SystemExit(done.stderr)
     found: dict[str, Any] = json.loads(lines[-1])
     return found
+
+
+def compare(width: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        return two_processes(__file__, "--process", folder, width)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def write_prepared(folder: Path, train: int = 24, valid: int = 6, source: str = 
     return folder
 
 
-def write_llava(folder: Path, seed: int = 0, tokens: bool = True) -> Path:
+def write_llava(folder: Path, seed: int = 0, tokens: bool = True, tied: bool = False) -> Path:
     """A stock LLaVA of a CLIP tower and a Llama, a few thousand weights; no cxrgen.json."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -68,14 +68,14 @@ def write_llava(folder: Path, seed: int = 0, tokens: bool = True) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=tied,
     )
     tower = CLIPVisionConfig(
         hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2, image_size=28, patch_size=14
     )
     image = tokenizer.convert_tokens_to_ids("<image>")
-    config = LlavaConfig(
-        vision_config=tower, text_config=text, image_token_index=image, image_seq_length=4, vision_feature_layer=-2
-    )
+    layer = {"vision_feature_layer": -2, "tie_word_embeddings": tied}
+    config = LlavaConfig(vision_config=tower, text_config=text, image_token_index=image, image_seq_length=4, **layer)
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
         tokenizer=tokenizer,

@@ -13,6 +13,7 @@ from tests.forked import cxrgen
 from tests.train.material import assert_equal, small, weights
 
 from cxrgen.core.tables import read_json
+from cxrgen.model.tower import ConvTower
 from cxrgen.train import pipeline, stages
 from cxrgen.train.config import TrainableConfig
 from cxrgen.train.init_model import init_model
@@ -121,6 +122,28 @@ def test_a_run_in_float32_holds_nothing_in_bf16(
     settings = {"model_name_or_path": str(llava), "version": "v1", "train_modules": "projector", "max_steps": 1}
     train(small(prepared, tmp_path / "run", **settings))
     train(small(prepared, tmp_path / "new", max_steps=1, bf16=True))  # a new model cannot be opened anew
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_the_encoder_s_warm_up_computes_in_bf16_where_the_hardware_has_it(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], able: bool
+) -> None:
+    """Products alone: weights stay in float32. Elsewhere it says no more than the main stage does."""
+    seen = set()
+    forward = ConvTower.forward
+
+    def watched(self: ConvTower, pixel_values: torch.Tensor, **rest: object) -> Any:
+        if self.training and len(pixel_values) > 1:  # a step of the warm-up; later the encoder is frozen
+            seen.add(torch.is_autocast_enabled(pixel_values.device.type))
+        return forward(self, pixel_values, **rest)
+
+    monkeypatch.setattr(ConvTower, "forward", watched)
+    monkeypatch.setattr(stages, "_has_bf16", lambda: able)
+    settings = {"tower_steps": 2, "warmup_labels": "dataset", "encoder_stem": "dense", "cache_features": True}
+    train(small(prepared, tmp_path / "run", **settings, max_steps=1, bf16=True))
+    assert seen == {able}
+    assert {each.dtype for name, each in weights(tmp_path / "run").items() if "tracked" not in name} == {torch.float32}
+    assert capsys.readouterr().err.count("--bf16") == (0 if able else 1)
 
 
 @pytest.mark.slow

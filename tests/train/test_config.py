@@ -86,13 +86,14 @@ def test_resuming_takes_a_boolean_or_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_names_are_those_of_their_owners() -> None:
-    from cxrgen.model import conversation
+    from cxrgen.model import conversation, tower
     from cxrgen.text.prompts import PROMPTS
     from cxrgen.train import config, model_config
 
     assert tuple(PROMPTS) == config.PROMPTS
     assert conversation.TEMPLATES == model_config.TEMPLATES
     assert conversation.LABEL_RULES == model_config.LABEL_RULES
+    assert tuple(tower.CHANNELS) == model_config.STEMS
 
 
 def test_names_are_unique_over_all_parts() -> None:

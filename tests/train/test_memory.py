@@ -51,7 +51,7 @@ def test_seven_billion_parameters(seven_billion: Path, monkeypatch: pytest.Monke
     assert "it has 80 GB" in alone
     assert "--fsdp full_shard on 2 devices, or --train_modules lora (14 GB)" in alone
     assert "136 GB on each" in eight
-    assert "--fsdp full_shard (28 GB on each of 8)" in eight
+    assert "--fsdp full_shard (14 GB on each of 8)" in eight  # (16 x 6.76 + 2 x 0.30) / 8
     assert "14 GB on each device" in refusal(run_of(seven_billion, "lora"), 1, 12, monkeypatch)
     assert "--train_modules qlora" in refusal(run_of(seven_billion, "lora"), 1, 12, monkeypatch)
     assert refusal(run_of(seven_billion, "lora"), 1, 24, monkeypatch) == ""
@@ -62,6 +62,7 @@ def test_seven_billion_parameters(seven_billion: Path, monkeypatch: pytest.Monke
         (run_of(seven_billion, "projector+llm", optim="adamw_8bit"), 1),
     ):
         assert refusal(fitting, processes, 80, monkeypatch) == ""
+    assert refusal(run_of(seven_billion, "projector+llm", fsdp="full_shard"), 64, 12, monkeypatch) == ""  # never whole
 
 
 def test_a_refused_run_reads_no_weights(seven_billion: Path, prepared: Path, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from tests.forked import cxrgen
 from tests.train.material import Crash, assert_equal, at_step, crash, small, weights, write_prepared
 
 from cxrgen.core.errors import InputError, Interrupted
+from cxrgen.core.files import write_json
 from cxrgen.core.folders import locked
+from cxrgen.core.tables import read_json
 from cxrgen.train import checkpoints as module
 from cxrgen.train import pipeline
 from cxrgen.train import run as command
@@ -51,6 +53,32 @@ def test_a_broken_run_goes_on_bit_by_bit(
     train(small(prepared, tmp_path / "run", **settings, resume=True))
     assert losses(tmp_path / "run") == losses(unbroken)
     assert_equal(weights(tmp_path / "run"), weights(unbroken))
+
+
+@pytest.mark.parametrize("stem", ["dense", "from before stems had names"])
+def test_the_encoder_s_stem_is_that_of_the_broken_run(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str
+) -> None:
+    settings: dict[str, object] = {"tower_steps": 2, "warmup_labels": "dataset", "max_steps": 4}
+    settings |= {"encoder_stem": stem} if stem == "dense" else {}
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, crash)
+        with pytest.raises(Crash):
+            train(small(prepared, tmp_path / "run", **settings))
+    if stem != "dense":
+        state = tmp_path / "run" / "checkpoint-2" / "state.json"
+        content = read_json(state)
+        del content["fingerprint"]["encoder_stem"]
+        write_json(state, content)
+    train(small(prepared, tmp_path / "run", **settings, resume=True))
+    train(small(prepared, tmp_path / "unbroken", **settings))
+    assert_equal(weights(tmp_path / "run"), weights(tmp_path / "unbroken"))
+    kept = read_json(tmp_path / "run" / "config.json")["vision_config"]
+    assert kept["stem"] == ("dense" if stem == "dense" else "strided")
+    if stem == "dense":
+        other = {**settings, "encoder_stem": "strided", "resume": True, "max_steps": 5}
+        with pytest.raises(InputError, match="encoder_stem was 'dense', is 'strided'"):
+            train(small(prepared, tmp_path / "run", **other))
 
 
 def test_loader_workers_change_nothing(unbroken: Path, prepared: Path, tmp_path: Path) -> None:

@@ -81,9 +81,22 @@ def join_opened(
         target = model.model.vision_tower
         (target.encoder if pooling > 1 else target).load_state_dict(vision.state_dict())
     model.tie_weights()
+    _set_end(model, tokenizer)
+    return model, _processor(tokenizer, encoder, config)
+
+
+def join_on_meta(language: Path, encoder: Path | ConvTowerConfig, pooling: int = 1) -> tuple[Any, Any]:
+    """What `join` makes of the same, without memory for its weights, which are not read."""
+    config, processor = join_without_weights(language, encoder, pooling)
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(config)
+    _set_end(model, processor.tokenizer)
+    return model, processor
+
+
+def _set_end(model: Any, tokenizer: Any) -> None:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model, _processor(tokenizer, encoder, config)
 
 
 def join_without_weights(language: Path, encoder: Path | ConvTowerConfig, pooling: int = 1) -> tuple[LlavaConfig, Any]:

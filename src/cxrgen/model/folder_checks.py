@@ -22,6 +22,7 @@ from cxrgen.core.tables import read_json
 from cxrgen.model.lite_encoder import LiteEncoderConfig
 
 INDEX = "model.safetensors.index.json"
+ON_META: Mapping[str, Any] = {"device_map": {"": "meta"}}  # a model opened so has no memory, and no values
 _BOUNDS = {  # smallest and largest value of whole numbers in config.json and the configs inside it
     "num_hidden_layers": (1, 1_000),
     "num_attention_heads": (1, 1_024),
@@ -143,7 +144,7 @@ def check_files(folder: Path) -> None:
 
 def check_tensors(folder: Path) -> None:
     """Raises InputError unless the folder's files hold the tensors of the model that its config describes."""
-    options = {"device_map": {"": "meta"}, "ignore_mismatched_sizes": True, "dtype": torch.float32}
+    options = {**ON_META, "ignore_mismatched_sizes": True, "dtype": torch.float32}
     _, info = AutoModelForImageTextToText.from_pretrained(
         folder, local_files_only=True, output_loading_info=True, **options
     )

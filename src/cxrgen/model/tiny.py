@@ -39,6 +39,7 @@ class NewModel:
     hidden_size: int = 256
     heads: int = 4
     tower_size: int = 192
+    encoder_stem: str = "strided"  # or dense: `tower` says what differs
 
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -68,7 +69,10 @@ def new_model(sizes: NewModel, texts: Iterable[str], seed: int) -> tuple[Any, An
     tokenizer = learn_tokenizer(texts, sizes.vocabulary)
     config = LlavaConfig(
         vision_config=ConvTowerConfig(
-            image_size=sizes.image_size, tokens=sizes.image_tokens, hidden_size=sizes.tower_size
+            image_size=sizes.image_size,
+            tokens=sizes.image_tokens,
+            hidden_size=sizes.tower_size,
+            stem=sizes.encoder_stem,
         ),
         text_config=_text_config(sizes, tokenizer),
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),

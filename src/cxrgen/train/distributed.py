@@ -5,6 +5,10 @@ sharded in place, so that parameters keep their names; `full_tensor` and `copy_t
 bfloat16 is FSDP's own policy: weights are gathered in 16 bits and gradients reduced in float32, where autocast would
 gather them in float32 and keep a copy in 16 bits.
 Checkpoints therefore hold whole tensors and load into any number of processes.
+
+Of the weights that a run starts from the first process alone reads the values. In the others the model is without
+memory (on torch's meta device) until `place` sends them: all of it for DDP, one decoder layer at a time for FSDP2, so
+that main memory for a whole model is needed once and no device holds more than its shards and a layer.
 """
 
 from __future__ import annotations
@@ -119,10 +123,11 @@ def wrap_model(model: Any, processes: Processes, distribution: str, bf16: bool =
     """
     if distribution not in DISTRIBUTIONS:
         raise unknown("distribution", distribution, DISTRIBUTIONS)
+    if processes.count > 1 and distribution == "fsdp":
+        return _shard(model, processes, bf16)
+    place(model, processes)
     if processes.count == 1:
         return model
-    if distribution == "fsdp":
-        return _shard(model, processes, bf16)
     return nn.parallel.DistributedDataParallel(
         model, device_ids=[processes.device] if processes.device.type == "cuda" else None
     )
@@ -135,8 +140,46 @@ def _shard(model: Any, processes: Processes, bf16: bool) -> Any:
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
     for layer in language_layers(model):
+        place(layer, processes)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
+    place(model, processes)
     return fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def place(module: nn.Module, processes: Processes) -> None:
+    """Bring a module to each process's device; where one has it without memory, all get the first process's values.
+
+    All processes must call it. Parameters are new ones then, so nothing may hold them yet. Shards stay as they are.
+    Random numbers go on as in the first process, which may have drawn some for new weights.
+    """
+    if not any(processes.all_gather(any(each.is_meta for each in module.parameters()))):
+        module.to(processes.device)
+        return
+    found = _with_owners(module)
+    kinds = [(tensor.shape, tensor.dtype, tensor.requires_grad) for tensor, _ in found]
+    kinds = processes.all_gather(kinds if processes.is_main else [])[0]
+    assert len(kinds) == len(found), "processes have different models"
+    for (tensor, owners), (shape, dtype, trained) in zip(found, kinds):
+        value = torch.empty(shape, dtype=dtype, device=processes.device)
+        if processes.is_main:
+            value = tensor.detach().to(processes.device).contiguous()
+        if value.numel():
+            dist.broadcast(value.view(-1).view(torch.uint8), src=0)
+        if isinstance(tensor, nn.Parameter):
+            value = nn.Parameter(value, requires_grad=trained)
+        for owner, name in owners:
+            setattr(owner, name, value)
+    torch.set_rng_state(processes.all_gather(torch.get_rng_state())[0])
+
+
+def _with_owners(module: nn.Module) -> list[tuple[torch.Tensor, list[tuple[nn.Module, str]]]]:
+    """Each parameter and buffer once, shards left out, with all its modules and names: tied ones have several."""
+    found: dict[int, tuple[torch.Tensor, list[tuple[nn.Module, str]]]] = {}
+    for owner in module.modules():
+        for name, tensor in (*owner._parameters.items(), *owner._buffers.items()):
+            if tensor is not None and not hasattr(tensor, "full_tensor"):
+                found.setdefault(id(tensor), (tensor, []))[1].append((owner, name))
+    return list(found.values())
 
 
 def is_sharded(model: Any) -> bool:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from cxrgen.model.adapters import add_rows
 from cxrgen.model.checkpoint import Checkpoint, quiet, save_all_but_weights
+from cxrgen.model.folder_checks import ON_META
 from cxrgen.model.parts import PROJECTOR, find_parts
 from cxrgen.train.config import DataConfig
 from cxrgen.train.distributed import Processes
@@ -83,13 +84,19 @@ def _of_projector(model: Any, state: Mapping[str, torch.Tensor]) -> dict[str, to
     return {name: tensor.contiguous() for name, tensor in state.items() if parts.part_of(name) == PROJECTOR}
 
 
-def merged_adapter(base: str | Path, adapter: Path, rows: int) -> Any:
-    """The base model (float32), made to have `rows` embeddings, with an adapter folder's weights in its own."""
+def merged_adapter(base: str | Path, adapter: Path, rows: int, values: bool = True) -> Any:
+    """The base model (float32), made to have `rows` embeddings, with an adapter folder's weights in its own.
+
+    Without `values` it is on the meta device, and neither folder's weights are read.
+    """
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+    how: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, **({} if values else ON_META)}
+    model = AutoModelForImageTextToText.from_pretrained(base, **how)
     add_rows(model, rows)
+    if not values:
+        return model
     return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 

@@ -21,7 +21,7 @@ from cxrgen.core.progress import say
 from cxrgen.llava_med.lazy_tensors import read_tensors, whole
 from cxrgen.llava_med.tensor_names import EMBEDDINGS, PROJECTOR, read_projector
 from cxrgen.model.adapters import add_rows
-from cxrgen.model.assemble import join, join_opened
+from cxrgen.model.assemble import join, join_on_meta, join_opened
 from cxrgen.model.checkpoint import (
     FORMAT_FILE,
     Checkpoint,
@@ -30,7 +30,7 @@ from cxrgen.model.checkpoint import (
     open_checkpoint,
 )
 from cxrgen.model.conversation import Format
-from cxrgen.model.folder_checks import check_config, image_tokens_of
+from cxrgen.model.folder_checks import ON_META, check_config, image_tokens_of
 from cxrgen.model.llama_tokenizer import IMAGE_END, IMAGE_START
 from cxrgen.model.locate import base_of
 from cxrgen.model.pip_weights import SMOLLM2, encoder_folder, packaged_language_model
@@ -54,25 +54,27 @@ def init_model(
     four_bit: bool = False,
     keep_adapter: bool = False,
     narrow: TrainableConfig | None = None,
+    values: bool = True,
 ) -> Checkpoint:
     """Model, processor and format that a run starts from.
 
     `texts` train a new model's tokenizer; `four_bit` holds a checkpoint's frozen weights in four bits. An adapter is
     written into its base's weights, unless `keep_adapter`: then the run continues to train it. With `narrow`, matrices
-    that stay frozen are left in the 16 bits that a checkpoint has them in.
+    that stay frozen are left in the 16 bits that a checkpoint has them in. Without `values` no weights are read, and
+    what is given is opened on the meta device: for a process that gets them from another one.
     """
     if not config.model_name_or_path:
-        return _joined(config, tiny, seed) if config.language_model else _new(config, tiny, texts, seed)
+        return _joined(config, tiny, seed, values) if config.language_model else _new(config, tiny, texts, seed)
     folder = Path(config.model_name_or_path)
     base = base_of(folder)
     half = half_type(folder) if narrow and base is None and not (four_bit or narrow.use_dora) else None
-    checkpoint = _opened(folder, config.version, four_bit, half or torch.float32)
+    checkpoint = _opened(folder, config.version, four_bit, half or torch.float32, values)
     if narrow and half:
         widen_but_frozen(checkpoint.model, narrow)
     if base is not None and not keep_adapter:
-        checkpoint = replace(checkpoint, model=merged_adapter(base, folder, checkpoint.rows))
+        checkpoint = replace(checkpoint, model=merged_adapter(base, folder, checkpoint.rows, values))
     model = checkpoint.model
-    if config.vision_tower:
+    if config.vision_tower and values:
         _load_tower(model, config.vision_tower)
     if config.mm_vision_select_layer and isinstance(model.config.vision_config, PooledEncoderConfig):
         raise UsageError(
@@ -83,7 +85,7 @@ def init_model(
     checkpoint = replace(checkpoint, format=replace(checkpoint.format, **_format_changes(config)))
     if checkpoint.format.start_end:
         _add_start_end(checkpoint)
-    if config.pretrain_mm_mlp_adapter:
+    if config.pretrain_mm_mlp_adapter and values:
         _load_projector(checkpoint, Path(config.pretrain_mm_mlp_adapter))
     return checkpoint
 
@@ -98,13 +100,16 @@ def _new(config: ModelConfig, tiny: TinyModelConfig, texts: Sequence[str], seed:
     return _checkpoint(config, *new_model(sizes, texts, seed))
 
 
-def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int) -> Checkpoint:
+def _joined(config: ModelConfig, tiny: TinyModelConfig, seed: int, values: bool) -> Checkpoint:
     """A given or packaged language model, with a given vision encoder or a new small one."""
     name = config.language_model
     language = packaged_language_model() if name == SMOLLM2 else Path(name)
-    small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
+    small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens, stem=tiny.encoder_stem)
     encoder = encoder_folder(config.vision_tower) if config.vision_tower else small
-    model, processor = join(language, encoder, seed, config.token_pooling)
+    if values:
+        model, processor = join(language, encoder, seed, config.token_pooling)
+    else:
+        model, processor = join_on_meta(language, encoder, config.token_pooling)
     return _checkpoint(config, model, processor)
 
 
@@ -127,8 +132,8 @@ def _format_changes(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _opened(folder: Path, version: str, four_bit: bool, dtype: torch.dtype) -> Checkpoint:
-    extra: dict[str, Any] = {"dtype": dtype}
+def _opened(folder: Path, version: str, four_bit: bool, dtype: torch.dtype, values: bool) -> Checkpoint:
+    extra: dict[str, Any] = {"dtype": dtype, **({} if values else ON_META)}
     if four_bit:
         extra["quantization_config"] = quantization(4, torch.bfloat16, "--train_modules qlora")
     if (folder / FORMAT_FILE).is_file():

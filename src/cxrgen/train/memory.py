@@ -76,8 +76,9 @@ class Sizes:
         return Shares(weights, 4.0 * self.trained / share, self.moments * self.trained / share, copies)
 
     def bytes_each(self, processes: int, sharded: bool) -> float:
-        """The least that each device must hold at its fullest."""
-        return max(self.at_start, self.shares(processes, sharded).total)
+        """The least that each device must hold at its fullest; sharded, it never holds the whole model."""
+        least = self.shares(processes, sharded).total
+        return least if sharded else max(self.at_start, least)
 
     @property
     def checkpoint_bytes(self) -> float:

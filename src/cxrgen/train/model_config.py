@@ -8,6 +8,7 @@ from cxrgen.train.options import option
 
 TEMPLATES = ("plain", "v0", "v1", "mistral", "chat")
 ASPECTS = ("square", "pad", "black")
+STEMS = ("strided", "dense")
 LABEL_RULES = ("answer", "original")
 
 
@@ -49,6 +50,12 @@ class TinyModelConfig:
 
     image_size: int = option(128, "image size in pixels", at_least=1)
     image_tokens: int = option(8, "tokens an image", at_least=1)
+    encoder_stem: str = option(
+        STEMS[0],
+        "first layers of the vision encoder: strided convolutions; dense ones with max-pools, which learn small "
+        "findings in fewer steps",
+        choices=STEMS,
+    )
     vocabulary: int = option(1000, "word pieces of the tokenizer", at_least=1)
     layers: int = option(3, "layers of the language model", at_least=1)
     hidden_size: int = option(256, "width of the language model", at_least=1)

@@ -24,11 +24,11 @@ from cxrgen.core.journal import read_journal
 from cxrgen.core.progress import say
 from cxrgen.core.rejects import REJECTS, write_rejects
 from cxrgen.model.batches import Sample
-from cxrgen.model.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
 from cxrgen.model.families import family_of
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
-from cxrgen.train.config import DataConfig, TrainableConfig, TrainConfig
+from cxrgen.train.config import DataConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data, with_workers
 from cxrgen.train.distributed import Processes, init_processes
@@ -37,7 +37,6 @@ from cxrgen.train.encoder_run import train_encoder
 from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.finding_weights import read_weights
-from cxrgen.train.init_model import init_model
 from cxrgen.train.kernels import use_kernels
 from cxrgen.train.label_prompt import LabelPrompt, with_label_prompt, with_read_labels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
@@ -69,9 +68,10 @@ from cxrgen.train.stages import (
     sampler_config,
     train_on_images,
 )
+from cxrgen.train.start_model import configured_model, frozen_in_bf16, has_warm_up, start_model
 from cxrgen.train.streaming import SCRATCH, Stream, first_studies
 from cxrgen.train.token_files import encode_once
-from cxrgen.train.trainable import count_trained, hold_in_bf16, mark_trainable, mode_of
+from cxrgen.train.trainable import count_trained, mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
 from cxrgen.train.warmup_stages import warm_up
 from cxrgen.train.watch_config import EvalConfig
@@ -103,7 +103,7 @@ def train(config: TrainConfig) -> list[float]:
     """The whole run. Returns the training loss of each step."""
     check_run(config)
     sizes = model_sizes(config.model, config.trainable, config.optim)
-    sizes = sizes and replace(sizes, frozen_in_16_bits=_frozen_in_bf16(config))
+    sizes = sizes and replace(sizes, frozen_in_16_bits=frozen_in_bf16(config))
     run = Run(config, Path(config.checkpoint.output_dir), init_processes(collective_timeout(config.ddp_timeout, sizes)))
     check_memory(config.trainable, config.optim, sizes, run.processes.count, run.processes.device)
     with locked(run.out, "wait for it, or give another --output_dir") if run.processes.is_main else nullcontext():
@@ -131,7 +131,10 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     resumed = resume_point(config.checkpoint, fingerprint, images, run.processes)
     if run.processes.is_main and not resumed and not streams:
         write_image_hashes(run.out, images)
-    checkpoint, fresh = _start_model(run, data, bool(resumed))
+    texts = [turn.text for each in data.variants for turn in each[0].turns]
+    checkpoint, fresh = start_model(config, texts, run.out / START, bool(resumed), run.processes)
+    checkpoint = with_data_format(checkpoint, data_recipe(config.data.paths[0]), config.data)
+    del texts
     samples_itself = config.preference.stage == "grpo"  # from the model, so no other process can make its batches
     loading = replace(config.data, dataloader_num_workers=0) if samples_itself else config.data
     loading = with_workers(loading, run.processes.device)
@@ -151,7 +154,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     if joined:  # adapters name the folder that they belong to
         checkpoint.model.name_or_path = str(run.out / START)
     if run.processes.is_main:
-        new = _has_warm_up(config) or not config.model.model_name_or_path
+        new = has_warm_up(config) or not config.model.model_name_or_path
         if fresh and new and (joined or config.checkpoint.save_strategy != "no"):
             write_checkpoint(run.out / START, checkpoint)
         fingerprint["start sha256"] = content_digest(run.out / START) if (run.out / START).is_dir() else ""
@@ -178,37 +181,6 @@ def _set_up_torch(config: TrainConfig) -> None:
     if config.optim.tf32:
         torch.backends.cuda.matmul.allow_tf32 = True
     torch.manual_seed(config.seed)
-
-
-def _start_model(run: Run, data: SftData, resumed: bool) -> tuple[Checkpoint, bool]:
-    """The model to start from on this process's device, and whether its warm-ups are still to come."""
-    config, start = run.config, run.out / START
-    fresh = not (resumed and start.is_dir())
-    if fresh:
-        texts = [turn.text for each in data.variants for turn in each[0].turns]
-        checkpoint = _init_model(config, texts, config.trainable if _frozen_in_bf16(config) else None)
-    else:
-        checkpoint = open_checkpoint(start)
-    if _frozen_in_bf16(config):  # before it is moved: the device holds frozen matrices in 16 bits only
-        mark_trainable(checkpoint, config.trainable)
-        hold_in_bf16(checkpoint.model)
-    checkpoint = replace(checkpoint, model=checkpoint.model.to(run.processes.device))
-    recipe = data_recipe(config.data.paths[0])
-    return with_data_format(checkpoint, recipe, config.data), fresh
-
-
-def _frozen_in_bf16(config: TrainConfig) -> bool:
-    """Whether frozen matrices are held in bfloat16: only where the checkpoint's own can be opened anew at the end."""
-    return computes_in_bf16(config.optim) and bool(config.model.model_name_or_path) and not _has_warm_up(config)
-
-
-def _init_model(config: TrainConfig, texts: Sequence[str], narrow: TrainableConfig | None = None) -> Checkpoint:
-    mode, start = mode_of(config.trainable.train_modules), (config.model, config.tiny)
-    return init_model(*start, texts, config.seed, mode.four_bit, keep_adapter=mode.adapters, narrow=narrow)
-
-
-def _has_warm_up(config: TrainConfig) -> bool:
-    return bool(config.warmup.on_labels or config.warmup.text_steps)
 
 
 def _samples(run: Run, checkpoint: Checkpoint, data: SftData) -> tuple[list[list[Sample]], SecondStage | None, int]:
@@ -263,7 +235,7 @@ def _subsets(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> di
 
 def _mark_trainable(config: TrainConfig, checkpoint: Checkpoint) -> dict[str, int]:
     """Mark what is trained, unless it is; says and returns how many parameters that is."""
-    if not _frozen_in_bf16(config):
+    if not frozen_in_bf16(config):
         mark_trainable(checkpoint, config.trainable)
     trained, total = count_trained(checkpoint.model)
     say(f"{config.trainable.train_modules}: {trained:,} of {total:,} parameters are trained")
@@ -336,7 +308,7 @@ def _save(run: Run, checkpoint: Checkpoint, callback: RunCallback) -> None:
         merge=run.config.checkpoint.merge_adapter,
         projector_only=mode.rows and not mode.adapters,
         base=Path(run.config.model.model_name_or_path) if run.config.model.model_name_or_path else None,
-        opened_anew=lambda: _init_model(run.config, []).model,
+        opened_anew=lambda: configured_model(run.config).model,
     )
     if callback.best_checkpoint and run.processes.is_main:
         export_checkpoint(run.out, "best", run.out / BEST, run.config.checkpoint.merge_adapter, replace=True)

@@ -203,7 +203,7 @@ def _memory(run: _Run) -> tuple[tuple[Line, ...], Line]:
     whole = run.sharded and not run.config.optim.shard_gradients  # between the batches of a step
     accumulated = (_FLOAT * sizes.trained if whole else shares.gradients) if run.accumulation > 1 else 0.0
     moments = (
-        ("at the start, whole weights", sizes.at_start if on_gpu else 0.0),
+        ("at the start, whole weights", sizes.at_start if on_gpu and not run.sharded else 0.0),
         ("at the backward pass", stays + accumulated + gathered + activations + logits + cost.layer.kept),
         ("at the optimiser's step", stays + shares.gradients + steps),
     )
@@ -239,9 +239,10 @@ def _host(run: _Run, material: Material) -> tuple[Line, ...]:
     features = _FLOAT * values if _kept_in(run.config, "memory") else 0.0
     half = material.model.config.dtype in (torch.float16, torch.bfloat16) and run.fake.bf16
     opened = sizes.at_start if half else sizes.read_in_float32
+    readers = processes if sizes.in_4_bits else 1  # the others are sent what one has read
     lines = (
         Line("Python and torch", processes * _PYTHON, f"{processes} x {_gb(_PYTHON)}"),
-        Line("weights while opening", processes * opened, f"{processes} x {_gb(opened)}"),
+        Line("weights while opening", readers * opened, f"{readers} x {_gb(opened)}"),
         Line("samples", processes * data, f"{processes} x {material.total:,} x {tokens:.0f} tokens x 12 B"),
         Line("features", processes * features, f"{processes} x {_count(values)} x 4 B"),
     )

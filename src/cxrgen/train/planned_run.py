@@ -133,7 +133,7 @@ def _without_weights(config: TrainConfig, texts: Sequence[str]) -> tuple[Any, An
         if not start.language_model:
             return *new_model(NewModel(**asdict(tiny)), texts, config.seed), plain
         language = packaged_language_model() if start.language_model == SMOLLM2 else Path(start.language_model)
-        small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens)
+        small = ConvTowerConfig(image_size=tiny.image_size, tokens=tiny.image_tokens, stem=tiny.encoder_stem)
         encoder = encoder_folder(start.vision_tower) if start.vision_tower else small
         settings, processor = join_without_weights(language, encoder, start.token_pooling)
         model = AutoModelForImageTextToText.from_config(settings)

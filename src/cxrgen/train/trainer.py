@@ -171,7 +171,7 @@ def fit(
     if settings.train is not None:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(settings.train))
-    runner = wrap_model(model.to(processes.device), processes, settings.distribution, settings.bf16)
+    runner = wrap_model(model, processes, settings.distribution, settings.bf16)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state = FitState(model, _optimizer(trained, settings), processes, steps=settings.steps)
     callback.on_train_begin(state)

@@ -62,10 +62,13 @@ class FlatHead(nn.Module):
         return logits
 
 
-def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: WarmupConfig, seed: int) -> WarmUp:
+def warm_up_tower(
+    checkpoint: Checkpoint, sets: Sequence[LabelSet], config: WarmupConfig, seed: int, bf16: bool = False
+) -> WarmUp:
     """Train the checkpoint's vision encoder in place.
 
     Each study shows its first frontal and its first lateral; a view that it does not have is all zeros to the head.
+    `bf16` computes encoder and head in bfloat16 by autocast; weights, gradients and loss stay in float32.
     Raises InputError when no label is common enough to learn.
     """
     names, targets = _common_labels(sets)
@@ -78,7 +81,7 @@ def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: Warm
     torch.manual_seed(seed)
     head = FlatHead(view_index.shape[1], first.shape[1], first.shape[2], targets.shape[1]).to(device)
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=config.tower_weight_decay)
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=config.tower_weight_decay, fused=True)
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
     curve: list[tuple[float, float]] = []
@@ -94,7 +97,8 @@ def warm_up_tower(checkpoint: Checkpoint, sets: Sequence[LabelSet], config: Warm
             group["lr"] = rate
         chosen = view_index[rows]
         shown = augmented(images[chosen[chosen >= 0]], config.tower_augment, generator)
-        logits = head(_by_slot(checkpoint, normalise(shown, image_processor), chosen))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = head(_by_slot(checkpoint, normalise(shown, image_processor), chosen)).float()
         wanted = targets[rows].to(device)
         known = wanted != UNKNOWN_LABEL
         loss = nn.functional.binary_cross_entropy_with_logits(logits[known], wanted[known])

@@ -18,7 +18,7 @@ from cxrgen.train.config import OptimConfig, TrainableConfig, WarmupConfig
 from cxrgen.train.data import SftData
 from cxrgen.train.label_sets import LabelSet, read_label_sets
 from cxrgen.train.run_page import WARMUP
-from cxrgen.train.stages import Stage, train_on_texts
+from cxrgen.train.stages import Stage, computes_in_bf16, train_on_texts
 from cxrgen.train.trainable import mode_of
 from cxrgen.train.warmup import probe_tower, save_encoder, score_labels, warm_up_tower
 
@@ -51,7 +51,7 @@ def warm_up(
         if config.tower_probe:
             warm = probe_tower(stage.checkpoint, sets, stage.sampler.seed)
         else:
-            warm = warm_up_tower(stage.checkpoint, sets, config, stage.sampler.seed)
+            warm = warm_up_tower(stage.checkpoint, sets, config, stage.sampler.seed, computes_in_bf16(optim))
             record.add("vision encoder on labels", warm.curve)
         scores = score_labels(stage.checkpoint, warm, valid)
         _say_scores(scores)

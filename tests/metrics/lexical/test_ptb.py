@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
+from cxrgen.metrics.lexical import ptb
 from cxrgen.metrics.lexical.ptb import tokens
 
 
@@ -39,3 +41,13 @@ def test_what_the_original_has_no_rule_for_vanishes() -> None:
 
 def test_a_fraction_with_a_blank_is_one_token() -> None:
     assert tokens("about 1 1/2 cm") == ["about", "1\u00a01/2", "cm"]
+
+
+def test_where_a_text_is_cut_changes_no_token() -> None:
+    """A tag can hold blanks and stops; what stands outside tags is cut at sentences, which are remembered."""
+    bits = ["<", ">", "<BR>", "<b c. d> ", "Clear. ", "type B. <", "(<1 cm). ", "> 3. ", ". . ", "No. ", "5 ", "lung "]
+    draw = random.Random(0)
+    for _ in range(1_000):
+        text = "".join(draw.choices(bits, k=draw.randint(2, 9)))
+        assert tokens(text) == list(ptb._lexed(text)), text
+    assert len(ptb.pieces("Lungs are clear. <b c. d> is bold. No effusion.")) == 3

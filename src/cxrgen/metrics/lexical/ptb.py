@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from cxrgen.metrics.lexical.ptb_rules import BEFORE_NUMBERS, DOTTED, SPLIT_WORDS, STARTS, Rule, rules
 
@@ -45,7 +46,6 @@ def pieces(text: str) -> list[str]:
         whole = _OTHER_BLANK.search(line) is not None  # the original strips its whole line, no-break spaces too
     if "   " in line:
         line = re.sub(" {3,}", "  ", line)
-    whole |= "<" in line and ">" in line  # a tag can hold blanks
     return [line] if whole else _behind_stops(line)
 
 
@@ -60,8 +60,12 @@ def piece_tokens(piece: str) -> list[str]:
 
 def _behind_stops(line: str) -> list[str]:
     """The line cut at those blanks behind a stop at which it can be: mostly its sentences, which repeat."""
-    parts = _CUT_BEHIND_STOP.split(line)
-    return [*(f"{part}." for part in parts[:-1]), parts[-1]]
+    first, last = line.find("<"), line.rfind(">")
+    if not 0 <= first < last:
+        parts = _CUT_BEHIND_STOP.split(line)
+        return [*(f"{part}." for part in parts[:-1]), parts[-1]]
+    ends = [stop.end() for stop in _CUT_BEHIND_STOP.finditer(line) if not first < stop.start() < last]  # a tag is whole
+    return [line[start : end - 1] for start, end in pairwise([0, *ends, len(line) + 1])]
 
 
 @lru_cache(1 << 16)
