@@ -14,10 +14,10 @@ from tests.train.material import SENTENCES, assert_equal, small, weights
 
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.train.checkpoints import checkpoints
-from cxrgen.train.config import EVAL_SCORES, LogConfig
 from cxrgen.train.pipeline import train
 from cxrgen.train.run_log import RunLog, check_trackers, open_trackers
 from cxrgen.train.validate import SCORES, fixed_part
+from cxrgen.train.watch_config import EVAL_SCORES, LogConfig
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_studies": 4, "eval_max_new_tokens": 6}
 

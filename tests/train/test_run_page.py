@@ -11,10 +11,10 @@ import pytest
 from tests.train.material import SENTENCES, small
 
 from cxrgen.train.callbacks import RunCallback
-from cxrgen.train.config import LogConfig
 from cxrgen.train.pipeline import train
 from cxrgen.train.run_page import RunPage, smoothed
 from cxrgen.train.trainer import FitState, StepRecord
+from cxrgen.train.watch_config import LogConfig
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 2, "eval_studies": 4, "eval_max_new_tokens": 6}
 

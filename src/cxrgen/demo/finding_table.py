@@ -31,6 +31,7 @@ from cxrgen.metrics import measure
 from cxrgen.metrics.rewards import finding_f1
 from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
 from cxrgen.model.families import family_of
+from cxrgen.model.label_reader import open_label_reader
 from cxrgen.phantom.findings import NAMES, as_row
 from cxrgen.phantom.parser import parse
 from cxrgen.text.prompts import priors_by_rule, study_conversation
@@ -67,6 +68,8 @@ def finding_table(model: Path, prepared: Path, truth: Path) -> Table:
 def _conversations(checkpoint: Checkpoint, prepared: Path, studies: Sequence[Study]) -> list[Conversation]:
     rule = checkpoint.format.asks
     priors = priors_by_rule(read_studies(prepared), rule)
+    if checkpoint.label_reader:
+        studies = open_label_reader(checkpoint.label_reader).with_labels(studies, rule, prepared)
     return [study_conversation(study, rule, priors.get(study.study_id)) for study in studies]
 
 

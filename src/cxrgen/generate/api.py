@@ -14,6 +14,7 @@ from cxrgen.generate.decoding.reports import write_reports
 from cxrgen.generate.decoding.sampling import make_sampler
 from cxrgen.generate.engine import open_on_device
 from cxrgen.generate.given_images import GivenImage, as_files
+from cxrgen.generate.label_prompt import reader_of
 from cxrgen.generate.run_checkpoint import ready_folder
 from cxrgen.generate.settings import Settings, named_folder, read_format, with_options
 from cxrgen.imaging.stored import refuse_two_patients, views_of_study
@@ -33,6 +34,7 @@ class ReportGenerator:
         if settings.samples:
             raise UsageError("one study gets one report; samples are for question files (`cxrgen generate --samples`)")
         self.settings = settings
+        self.reader = reader_of(settings)
         self.checkpoint = open_on_device(settings)
         self.sampler = make_sampler(settings.temperature, settings.top_p, settings.seed)
 
@@ -76,6 +78,8 @@ class ReportGenerator:
             say(
                 f"trained on views by rules {format.view_rules}, here they are by rules {VIEW_RULES}; see --image-views"
             )
+        if self.reader is not None:
+            (study,) = self.reader.with_labels([study], self.settings.asks, Path())
         conversation = study_conversation(study, self.settings.asks, before)
         if not conversation.images:
             raise InputError(

@@ -30,6 +30,7 @@ from cxrgen.generate.distributed import (
     write_as_launched,
     write_in_processes,
 )
+from cxrgen.generate.label_prompt import reader_of
 from cxrgen.generate.questions import Questions, read_questions, references, write_answers
 from cxrgen.generate.resume import checkpoint_digest, partial_path, partial_paths, read_finished, remove_partial
 from cxrgen.generate.samples import as_candidates, by_study, sampled
@@ -44,9 +45,8 @@ _SHOWN = 20  # studies that failed, on the screen; the file lists all
 def write_test_set(options: argparse.Namespace) -> int:
     """Write the reports, then the files; returns or raises what the exit code says."""
     settings = settings_of(options)
-    questions = read_questions(
-        options.question_file, options.image_folder, options.split, settings.format, settings.question
-    )
+    where = (options.question_file, options.image_folder, options.split)
+    questions = read_questions(*where, settings.format, settings.question, reader_of(settings))
     predictions: Path = options.answers_file_pred
     rank, count = torchrun_rank()
     if options.num_chunks < 1:

@@ -22,6 +22,7 @@ from cxrgen.text.prompts import IMAGE, priors_by_rule, say_cut_images, study_con
 
 if TYPE_CHECKING:
     from cxrgen.model.conversation import Format
+    from cxrgen.model.label_reader import LabelReader
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class Questions:
     rejects: list[Reject]
 
 
-def read_questions(path: Path, images: Path | None, split: str, format: Format, task: str = "") -> Questions:
-    """All that is asked, in its order; `task` replaces the task of a prepared set's questions.
+def read_questions(
+    path: Path, images: Path | None, split: str, format: Format, task: str = "", reader: LabelReader | None = None
+) -> Questions:
+    """All that is asked, in its order; `task` replaces that of a prepared set's questions, `reader` gives their labels.
 
     Raises InputError when there is nothing, or none of the images is there.
     """
@@ -43,6 +46,8 @@ def read_questions(path: Path, images: Path | None, split: str, format: Format, 
         rule = replace(format.asks, task=task)
         priors = priors_by_rule(studies, rule)
         chosen = [study for study in studies if study.split == split]
+        if reader is not None:
+            chosen = reader.with_labels(chosen, rule, folder)
         asked = [study_conversation(study, rule, priors.get(study.study_id)) for study in chosen]
         say_cut_images(chosen, priors, rule)
         conversations = [each for each in asked if each.images]

@@ -42,6 +42,16 @@ _LAYERS = {
 }
 
 
+def read_layer(kind: str) -> tuple[int, bool]:
+    """The hidden layer that is read of an encoder of this model_type, and whether it has a class token.
+
+    Raises UsageError for a kind that is not known.
+    """
+    if kind not in _LAYERS:
+        raise unknown("vision encoder", kind, _LAYERS)
+    return _LAYERS[kind], bool(CLASS_TOKENS.get(kind))
+
+
 def join(language: Path, encoder: Path | ConvTowerConfig, seed: int, pooling: int = 1) -> tuple[Any, Any]:
     """A LlavaForConditionalGeneration (float32) and its LlavaProcessor from two checkpoint folders.
 
@@ -162,6 +172,12 @@ def _vision_part(folder: Path) -> Any:
     config = _opened(AutoConfig, folder)
     whole = _opened(AutoModel, folder)
     return getattr(whole, "vision_model", whole) if hasattr(config, "vision_config") else whole
+
+
+def open_encoder(folder: Path) -> tuple[Any, Any]:
+    """The vision encoder in `folder` (float32) and its image processor. Raises InputError as `join` does."""
+    with quiet():
+        return _vision_part(folder), _opened(AutoImageProcessor, folder)
 
 
 def _opened(kind: Any, folder: Path) -> Any:

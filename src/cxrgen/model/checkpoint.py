@@ -6,6 +6,7 @@ folder of another origin has none; such a model is asked by its own chat templat
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from cxrgen.model.locate import base_of
 from cxrgen.model.processors import open_processor
 from cxrgen.model.templates import CHAT
 
+READER = "label_reader"  # folder of the label reader, where there is one
 FORMAT_FILE = "cxrgen.json"
 MOST_TOKENS = 8192  # of a sample, for a model that takes more; --model_max_length allows them
 BASE_FILE = "base.json"  # beside an adapter: the digest of the weights that it was trained over
@@ -56,6 +58,7 @@ class Checkpoint:
     slow_files: Mapping[str, bytes] = field(
         default_factory=dict
     )  # name to content, carried from checkpoint to checkpoint
+    label_reader: Path | None = None  # its folder, where prompts state what it sees; likewise
 
     @property
     def tokenizer(self) -> Any:
@@ -84,6 +87,8 @@ def save_all_but_weights(folder: Path, checkpoint: Checkpoint) -> None:
         checkpoint.processor.save_pretrained(folder)
     for name, data in checkpoint.slow_files.items():
         (folder / name).write_bytes(data)
+    if checkpoint.label_reader:
+        shutil.copytree(checkpoint.label_reader, folder / READER)
     format = checkpoint.format
     if format.tokens:  # tokens may have been added since
         format = replace(format, tokens=fingerprint(checkpoint.tokenizer))
@@ -152,7 +157,8 @@ def _opened(folder: Path, format: Format, dtype: torch.dtype, **how: Any) -> Che
     except _UNOPENED as error:
         raise _unopened(folder, error) from None
     slow_files = {name: (folder / name).read_bytes() for name in SLOW_FILES if (folder / name).is_file()}
-    return Checkpoint(model, processor, format, slow_files)
+    reader = folder / READER if (folder / READER).is_dir() else None
+    return Checkpoint(model, processor, format, slow_files, reader)
 
 
 def check_model_folder(folder: Path, format: Format | None = None) -> None:

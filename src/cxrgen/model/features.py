@@ -20,9 +20,15 @@ from transformers.modeling_outputs import BaseModelOutput
 def tower_features(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     """Pixel values (N, 3, S, S) to the features (N, T, C) that the projector would see (class token dropped)."""
     config = model.config
-    outputs = model.model.vision_tower(pixel_values, output_hidden_states=True, return_dict=True)
-    features: torch.Tensor = outputs.hidden_states[config.vision_feature_layer]
-    return features[:, 1:] if config.vision_feature_select_strategy == "default" else features
+    class_token = config.vision_feature_select_strategy == "default"
+    return encoder_features(model.model.vision_tower, pixel_values, config.vision_feature_layer, class_token)
+
+
+def encoder_features(encoder: Any, pixel_values: torch.Tensor, layer: int, class_token: bool) -> torch.Tensor:
+    """The same of a vision encoder alone: its hidden states of a layer, without the class token that it has."""
+    outputs = encoder(pixel_values, output_hidden_states=True, return_dict=True)
+    features: torch.Tensor = outputs.hidden_states[layer]
+    return features[:, 1:] if class_token else features
 
 
 class _PrecomputedFeatures(nn.Module):

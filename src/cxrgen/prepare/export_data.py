@@ -15,7 +15,7 @@ from pathlib import Path
 from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.progress import say
 from cxrgen.core.records import SPLITS
-from cxrgen.text.context import NOTHING, PARTS
+from cxrgen.text.context import LABELS, NOTHING, PARTS
 from cxrgen.text.prompts import PROMPTS, PromptRule
 
 TOOLS = ("ms-swift", "llama-factory", "trl", "hf-datasets", "llava", "shards")
@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{options.out}: the prepared set itself; choose another --out")
     if options.context and options.to == "shards":
         raise UsageError("--to shards: shards hold what any prompt may state; give --context to `cxrgen train`")
+    if LABELS in (options.context or "").split(","):
+        raise UsageError(f"--context {LABELS}: read from images while training, by `cxrgen train --label_prompt true`")
     rule = PromptRule(options.prompt, context=options.context)
     studies = read_studies(options.prepared)
     if options.to == "shards":

@@ -15,8 +15,9 @@ from cxrgen.core.errors import InputError, UsageError, unknown
 from cxrgen.core.records import Study, View
 from cxrgen.text.sentences import cut_at_sentence
 
+LABELS = "labels"  # what the checkpoint's label reader sees in the images
 SECTIONS = ("indication", "history", "technique", "comparison")
-PARTS = (*SECTIONS, "prior-report", "prior-images", "gap")
+PARTS = (*SECTIONS, "prior-report", "prior-images", "gap", LABELS)
 NOTHING = "none"  # the word for no part at all
 
 
@@ -36,6 +37,7 @@ class Known:
     views: tuple[View, ...]
     sections: Mapping[str, str] = field(default_factory=dict)
     prior: Prior = Prior()
+    labels: str = ""  # words of `label_words`
     task: str = ""  # in place of the sentence that asks for the report
 
 

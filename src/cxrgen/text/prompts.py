@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from cxrgen.core.errors import UsageError, unknown
 from cxrgen.core.progress import say
-from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn
-from cxrgen.text.context import SECTIONS, Known, Prior, known_of, parts_of, priors_of
+from cxrgen.core.records import FRONTAL, LATERAL, Conversation, Study, Turn, View
+from cxrgen.text.context import LABELS, SECTIONS, Known, Prior, known_of, parts_of, priors_of
+from cxrgen.text.label_words import stated_words
 from cxrgen.text.special_tokens import IMAGE as IMAGE
 from cxrgen.text.special_tokens import without_special_tokens
 
@@ -34,6 +35,8 @@ def study_prompt(known: Known) -> str:
     lines = [f"{_VIEW_NAMES.get(view.view, 'View')}: {IMAGE}" for view in known.views]
     lines += [f"{_PRIOR_NAMES.get(view.view, 'Prior image')}{when}: {IMAGE}" for view in prior.views]
     lines += [f"{name.capitalize()}: {_one_line(known.sections[name])}" for name in SECTIONS if name in known.sections]
+    if known.labels:
+        lines.append(f"Image labels: {_one_line(known.labels)}")
     if prior.report:
         lines.append(f"Prior report{when}: {_one_line(prior.report)}")
     elif prior.days is not None and not prior.views:
@@ -135,8 +138,15 @@ def shows_prior(study: Study, rule: PromptRule, prior: Prior | None) -> bool:
 
 def _known_by(study: Study, rule: PromptRule, prior: Prior | None) -> Known:
     """What the prompt may state of a study and of the one before."""
-    shown = [
-        tuple(view for view in views if rule.views in ("all", view.view))
-        for views in (study.views, prior.views if prior else ())
-    ]
-    return known_of(study.sections, shown[0], replace(prior or Prior(), views=shown[1]), rule.parts, rule.max_images)
+    earlier = replace(prior or Prior(), views=_of_rule(prior.views if prior else (), rule))
+    known = known_of(study.sections, _of_rule(study.views, rule), earlier, rule.parts, rule.max_images)
+    return replace(known, labels=stated_words(study, rule.views) if LABELS in rule.parts else "")
+
+
+def shown_views(study: Study, rule: PromptRule) -> tuple[View, ...]:
+    """The images of the study itself that a prompt by the rule shows."""
+    return _known_by(study, rule, None).views
+
+
+def _of_rule(views: Iterable[View], rule: PromptRule) -> tuple[View, ...]:
+    return tuple(view for view in views if rule.views in ("all", view.view))

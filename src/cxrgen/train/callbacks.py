@@ -20,11 +20,12 @@ from cxrgen.core.errors import InputError, Interrupted
 from cxrgen.core.progress import say
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.train.checkpoints import ResumePoint, load_checkpoint, prune, save_checkpoint
-from cxrgen.train.config import CheckpointConfig, EvalConfig
+from cxrgen.train.config import CheckpointConfig
 from cxrgen.train.run_log import RunLog, memory_gigabytes
 from cxrgen.train.run_page import RunPage
 from cxrgen.train.trainer import Callback, FitState, StepRecord
 from cxrgen.train.validate import Subset, validate_sets
+from cxrgen.train.watch_config import EvalConfig
 from cxrgen.train.watchdog import Watchdog
 
 

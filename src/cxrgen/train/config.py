@@ -1,6 +1,7 @@
 """The settings of a training run in parts; each part is read by one file of this room and handed to it alone.
 
-Those of what a run starts from and of its second stages stand in `model_config` and `second_stages`.
+Those of what a run starts from, of its second stages, and of how it is watched stand in `model_config`,
+`second_stages` and `watch_config`.
 
 A field is also a recipe key and a flag of the same name. Names are unique over all parts, so that recipes and flags
 stay flat. Values are checked when a `TrainConfig` is made, before data or torch are touched; nothing here imports
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from cxrgen.core.errors import UsageError, unknown
-from cxrgen.text.context import PARTS, parts_of
+from cxrgen.text.context import LABELS, PARTS, parts_of
+from cxrgen.text.prompts import context_of
 from cxrgen.train.model_config import ModelConfig, TinyModelConfig
 from cxrgen.train.options import option
 from cxrgen.train.second_stages import PolicyConfig, PreferenceConfig
+from cxrgen.train.watch_config import EVAL_SCORES, TRACKERS, EvalConfig, LogConfig
 
 TRAIN_MODULES = ("projector", "llm", "projector+llm", "full", "lora", "qlora")
 PROMPTS = ("study", "study-prior", "original")
@@ -28,9 +31,8 @@ OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 FEATURES_IN = ("disk", "memory")
 SCHEDULES = ("cosine", "linear", "constant")
-EVAL_SCORES = ("eval_loss", "bleu_4", "rule_f1_micro_14", "rule_f1_macro_14")
 AUGMENTS = ("shift", "strong", "mirror")
-TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+_GIVEN = tuple(part for part in PARTS if part != LABELS)  # parts that the data hold
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class DataConfig:
     split: str = option("train", "split of a prepared folder to train on")
     prompt: str = option("study", "wording of the question; study-prior adds the prior report", choices=PROMPTS)
     context: str = option(
-        "", f"what is stated besides the images, with commas: {', '.join(PARTS)}, or none; default: by --prompt"
+        "", f"what is stated besides the images, with commas: {', '.join(_GIVEN)}, or none; default: by --prompt"
+    )
+    label_prompt: bool | str = option(
+        False,
+        "state in prompts, in words, what a linear head reads from the images: true by the model's own vision encoder, "
+        "or by that of a folder (as --vision_tower takes it), for any class of model",
+        metavar="true|DIR",
     )
     context_dropout: float = option(
         0.0, "share of prompts that each part of the context is left out of, drawn each epoch", at_least=0
@@ -93,6 +101,13 @@ class DataConfig:
     dataloader_num_workers: int = option(
         -1, "processes that read images ahead; -1: as many as help on a GPU, none elsewhere", at_least=-1, outcome=False
     )
+
+    @property
+    def stated(self) -> str:
+        """What prompts state besides the images, by the names of `context`; "": as the prompt has it."""
+        if not self.label_prompt:
+            return self.context
+        return ",".join((*context_of(self.prompt, self.context), LABELS))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -214,40 +229,6 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
-class EvalConfig:
-    """When and on what `validate` runs, and what the best checkpoint is chosen by."""
-
-    eval_strategy: str = option("no", "validation while training", choices=("no", "steps"), outcome=False)
-    eval_steps: int = option(500, "steps between validations", at_least=1, outcome=False)
-    eval_studies: int = option(64, "validation studies, the same each time", at_least=1, outcome=False)
-    eval_reports: bool = option(True, "also write and score reports of these studies", outcome=False)
-    eval_max_new_tokens: int = option(256, "longest report written in validation", at_least=1, outcome=False)
-    eval_data_path: str = option(
-        "", "LLaVA JSON to validate on; default: split valid of the prepared folder", metavar="PATH", outcome=False
-    )
-    per_device_eval_batch_size: int = option(8, "studies at a time in validation", at_least=1, outcome=False)
-    metric_for_best_model: str = option(
-        "eval_loss", "what the best checkpoint is chosen by", choices=EVAL_SCORES, outcome=False
-    )
-    early_stopping_patience: int = option(0, "validations without a new best before stopping; 0: never", at_least=0)
-
-
-@dataclass(frozen=True)
-class LogConfig:
-    """Where `run_log` writes the numbers of a run, and what `run_page` shows of it."""
-
-    report_to: str = option(
-        "none", "besides log.jsonl: tensorboard, trackio, wandb; several with commas", outcome=False
-    )
-    run_name: str = option("", "name of the run in these", outcome=False)
-    logging_steps: int = option(1, "steps between lines of log.jsonl", at_least=1, outcome=False)
-    page_studies: int = option(
-        4, "validation studies shown in training.html with image, reference and report", at_least=0, outcome=False
-    )
-    hide_text: bool = option(False, "training.html without report texts, for sharing", outcome=False)
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """One training run. Raises UsageError for a value outside its choices or range."""
 
@@ -279,8 +260,8 @@ class TrainConfig:
             _check(each, values[each.name])
         if not re.fullmatch(r"frozen|full|last-[1-9]\d*", self.trainable.train_tower):
             raise unknown("--train_tower", self.trainable.train_tower, ("frozen", "last-1", "last-2", "full"))
-        if self.data.context:
-            parts_of(self.data.context)
+        if self.data.context and LABELS in parts_of(self.data.context):
+            raise UsageError(f"--context {LABELS}: what images show is stated by --label_prompt true")
         if not self.data.context_dropout < 1:
             raise UsageError(f"--context_dropout {self.data.context_dropout}: below 1, a share of the prompts")
         for name in names_in(self.log.report_to):

@@ -44,7 +44,10 @@ class ContextDropout:
     def conversations(self, epoch: int) -> list[Conversation]:
         """The studies with what is stated of them in this epoch."""
         rule = prompt_rule(self.data)
-        kept = np.random.default_rng([self.seed, epoch, 2]).random((len(self.studies), len(PARTS)))  # (N, parts)
+        count = len(self.studies)
+        given = np.random.default_rng([self.seed, epoch, 2]).random((count, len(PARTS) - 1))
+        labels = np.random.default_rng([self.seed, epoch, 3]).random((count, 1))  # the last of the parts
+        kept = np.concatenate([given, labels], axis=1)  # (N, parts)
         fewer = np.random.default_rng([self.seed, epoch, 1]).random(len(self.studies)) < self.data.view_dropout
         return [
             training_conversation(

@@ -70,9 +70,10 @@ def read_sft_data(config: DataConfig) -> SftData:
         variants = [variants_of(study, rule, config, priors.get(study.study_id)) for study in studies]
         say_cut_images(studies, priors, rule)
     else:
-        for flag, given in (("--context_dropout", config.context_dropout > 0), ("--priors", config.priors != "keep")):
+        given_flags = {"context_dropout": config.context_dropout > 0, "priors": config.priors != "keep"}
+        for flag, given in {**given_flags, "label_prompt": bool(config.label_prompt)}.items():
             if given:
-                raise UsageError(f"{flag} needs a prepared folder as --data_path; a JSON file has its questions")
+                raise UsageError(f"--{flag} needs a prepared folder as --data_path; a JSON file has its questions")
         conversations, rejects = read_conversations(data)
         variants = [(each,) for each in conversations]
     kept, unusable = _usable(variants, folder)
@@ -90,7 +91,7 @@ def read_sft_data(config: DataConfig) -> SftData:
 
 def prompt_rule(config: DataConfig) -> PromptRule:
     """How the run's studies are asked about."""
-    return PromptRule(config.prompt, config.views, config.context, config.prior_words, config.max_images)
+    return PromptRule(config.prompt, config.views, config.stated, config.prior_words, config.max_images)
 
 
 def variants_of(study: Study, rule: PromptRule, config: DataConfig, prior: Prior | None) -> tuple[Conversation, ...]:

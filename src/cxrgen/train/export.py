@@ -107,7 +107,8 @@ def _move_in(new: Path, out: Path) -> None:
         for old in out.glob(pattern):
             old.unlink()
     for file in sorted(new.iterdir(), key=lambda path: path.name == "config.json"):
-        os.replace(file, out / file.name)
+        if not (file.is_dir() and (out / file.name).is_dir()):  # the run's own label reader is there already
+            os.replace(file, out / file.name)
 
 
 def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], data: DataConfig) -> Checkpoint:
@@ -121,5 +122,5 @@ def with_data_format(checkpoint: Checkpoint, recipe: Mapping[str, Any], data: Da
     usual = DataConfig()
     for name in ("prompt", "views", "context", "context_dropout", "prior_words", "max_images"):
         if data.paths[0].is_dir() or getattr(data, name) != getattr(usual, name):
-            changes[name] = getattr(data, name)
+            changes[name] = data.stated if name == "context" else getattr(data, name)
     return replace(checkpoint, format=replace(checkpoint.format, **changes))

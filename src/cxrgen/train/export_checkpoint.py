@@ -9,7 +9,7 @@ import torch
 
 from cxrgen.core.errors import InputError
 from cxrgen.core.folders import new_folder
-from cxrgen.model.checkpoint import Checkpoint, open_checkpoint
+from cxrgen.model.checkpoint import READER, Checkpoint, open_checkpoint
 from cxrgen.model.conversation import Format
 from cxrgen.train.checkpoints import ResumePoint, checkpoints, load_weights, read_resume_point
 from cxrgen.train.config import TrainConfig
@@ -56,6 +56,8 @@ def _trained(run: Path, config: TrainConfig, point: ResumePoint) -> Checkpoint:
     if changed := changed_start(run, config.model, point):
         raise InputError(f"{point.path}: the model that the run started from has changed ({changed[0]}); bring it back")
     checkpoint = _start(run, config)
+    if (run / READER).is_dir():
+        checkpoint = with_changes(checkpoint, label_reader=run / READER)
     if "format" in point.remembered:
         checkpoint = with_changes(checkpoint, format=Format(**point.remembered["format"]))
     mark_trainable(checkpoint, config.trainable)

@@ -28,7 +28,7 @@ from cxrgen.model.checkpoint import Checkpoint, write_checkpoint
 from cxrgen.model.families import family_of
 from cxrgen.train.callbacks import RunCallback, Validation
 from cxrgen.train.checkpoints import ResumePoint, load_weights
-from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig
+from cxrgen.train.config import DataConfig, TrainConfig
 from cxrgen.train.context_dropout import ContextDropout
 from cxrgen.train.data import Redraw, SftData, check_rejects, data_sources, encode_data, with_workers
 from cxrgen.train.distributed import Processes, init_processes
@@ -38,6 +38,7 @@ from cxrgen.train.export import save_model, with_data_format
 from cxrgen.train.export_checkpoint import export_checkpoint
 from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.kernels import use_kernels
+from cxrgen.train.label_prompt import LabelPrompt, with_label_prompt, with_read_labels
 from cxrgen.train.memory import check_memory, collective_timeout, model_sizes
 from cxrgen.train.policy_callback import PolicyCallback
 from cxrgen.train.positive_weights import weighted
@@ -73,6 +74,7 @@ from cxrgen.train.token_files import encode_once
 from cxrgen.train.trainable import count_trained, mark_trainable, mode_of
 from cxrgen.train.validate import Subset, fixed_part
 from cxrgen.train.warmup_stages import warm_up
+from cxrgen.train.watch_config import EvalConfig
 from cxrgen.train.watchdog import Watchdog
 
 CACHE = "cache"  # in the run's folder, where no other is given
@@ -139,6 +141,8 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     stage = Stage(checkpoint, loading, sampler, run.processes, run.cache)
     if fresh:
         warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
+    prompted = LabelPrompt(config.data, config.warmup, config.seed, run.out)
+    checkpoint, data = with_label_prompt(prompted, checkpoint, data, run.processes, bool(resumed))
     samples, second, left_out = _samples(run, checkpoint, data)
     stream = Stream(checkpoint, loading, run.scratch) if config.data.streaming else None
     stage = replace(stage, sampler=with_mix(sampler, config.data, samples))
@@ -221,7 +225,8 @@ def _subsets(config: EvalConfig, data: DataConfig, checkpoint: Checkpoint) -> di
     paths = config.eval_data_path or data.data_path
     sets = read_sets(replace(data, data_path=paths, split="valid", view_dropout=0.0, streaming=False))
     subsets = {}
-    for name, valid in sets.items():
+    for name, read in sets.items():
+        valid = with_read_labels(data, read, checkpoint.label_reader)
         chosen = fixed_part([each[0] for each in valid.variants], config.eval_studies)
         samples, _ = encode_data(checkpoint, [[each] for each in chosen], "cut", valid.folder)
         subsets[name] = Subset(tuple(chosen), tuple(each[0] for each in samples), valid.folder, config)
@@ -254,7 +259,9 @@ def _callback(
     whole = (config.checkpoint, fingerprint, checkpoint, log, validation, resumed, watchdog, page)
     if not isinstance(second, Policy):
         return RunCallback(*whole)
-    return PolicyCallback(RewardWatch(second, watched_sets(config.policy, config.data)), *whole)
+    return PolicyCallback(
+        RewardWatch(second, watched_sets(config.policy, config.data, checkpoint.label_reader)), *whole
+    )
 
 
 def _main_stage(

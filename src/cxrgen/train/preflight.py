@@ -13,12 +13,13 @@ from cxrgen.core.files import make_folder
 from cxrgen.core.records import SHARDS
 from cxrgen.core.tables import read_json
 from cxrgen.metrics.rewards import check_reward
-from cxrgen.train.config import DataConfig, EvalConfig, TrainConfig, names_in
+from cxrgen.train.config import DataConfig, TrainConfig, names_in
 from cxrgen.train.finding_weights import read_weights
 from cxrgen.train.mixing import parsed_mix
 from cxrgen.train.model_config import ModelConfig
 from cxrgen.train.prepared_sets import check_alike
 from cxrgen.train.run_log import check_trackers
+from cxrgen.train.watch_config import EvalConfig
 
 STUDIES = "studies.parquet"
 # Fields of `ModelConfig` that only class llava has.
@@ -106,6 +107,7 @@ def _check_streaming(config: TrainConfig) -> None:
         "cache_features": data.cache_features,
         "shared_cache": data.shared_cache,
         "context_dropout": data.context_dropout,
+        "label_prompt": data.label_prompt,
         "context prior-images": "prior-images" in data.context,
         "weight_positive": data.weight_positive,
     }
@@ -208,6 +210,7 @@ def _check_class(config: TrainConfig) -> None:
         "tower_steps": config.warmup.tower_steps,
         "tower_probe": config.warmup.tower_probe,
         "text_steps": config.warmup.text_steps,
+        "label_prompt true": config.data.label_prompt is True and not _has_reader(config.model),
         "version": config.model.version if config.model.version != "chat" else "",
         **{name: getattr(config.model, name) for name in _FOR_LLAVA},
     }
@@ -231,6 +234,10 @@ def _class_by_chat_template(config: ModelConfig) -> str:
     kind = str(settings.get("model_type", "this model"))
     own = recorded.get("template") == "chat" if recorded else kind != "llava"
     return kind if own or config.version == "chat" else ""
+
+
+def _has_reader(config: ModelConfig) -> bool:
+    return (Path(config.model_name_or_path) / "label_reader").is_dir()
 
 
 def _check_data(data: DataConfig, evaluation: EvalConfig) -> None:

@@ -31,6 +31,7 @@ from cxrgen.metrics.rewards import length_penalty
 from cxrgen.train.config import DataConfig
 from cxrgen.train.data import read_sft_data
 from cxrgen.train.distributed import Processes
+from cxrgen.train.label_prompt import with_read_labels
 from cxrgen.train.rollouts import Policy, known_rows
 from cxrgen.train.second_stages import PolicyConfig
 from cxrgen.train.validate import fixed_part, writing
@@ -69,12 +70,15 @@ class Look:
     measured: dict[str, list[MetricResult]]
 
 
-def watched_sets(config: PolicyConfig, data: DataConfig) -> list[WatchedSet]:
-    """The own set's split valid, and the outside set's. Raises InputError for too few patients to judge by."""
-    sets = [_watched(HELD, config, replace(data, split="valid", view_dropout=0.0))]
+def watched_sets(config: PolicyConfig, data: DataConfig, reader: Path | None = None) -> list[WatchedSet]:
+    """The own set's split valid, and the outside set's, with the words of the label `reader` where there is one.
+
+    Raises InputError for too few patients to judge by.
+    """
+    sets = [_watched(HELD, config, replace(data, split="valid", view_dropout=0.0), reader)]
     if config.outside_data:
         outside = replace(data, data_path=config.outside_data, image_folder="", split="valid", view_dropout=0.0)
-        return [*sets, _watched(OUTSIDE, config, outside)]
+        return [*sets, _watched(OUTSIDE, config, outside, reader)]
     say(
         "warning: no --outside_data: what the policy learns may hold for its own set alone, and this run cannot see "
         "it; give a prepared set of another source"
@@ -82,8 +86,8 @@ def watched_sets(config: PolicyConfig, data: DataConfig) -> list[WatchedSet]:
     return sets
 
 
-def _watched(name: str, config: PolicyConfig, data: DataConfig) -> WatchedSet:
-    read = read_sft_data(data)
+def _watched(name: str, config: PolicyConfig, data: DataConfig, reader: Path | None) -> WatchedSet:
+    read = with_read_labels(data, read_sft_data(data), reader)
     chosen = fixed_part([each[0] for each in read.variants], config.watch_studies)
     by_id = {study.study_id: study for study in read.studies}
     studies = [by_id[each.id] for each in chosen]

@@ -15,7 +15,8 @@ from typing import Any
 from cxrgen.core.errors import InputError, unknown
 from cxrgen.core.journal import Journal, read_journal, write_journal
 from cxrgen.core.progress import say
-from cxrgen.train.config import TRACKERS, LogConfig, names_in
+from cxrgen.train.config import names_in
+from cxrgen.train.watch_config import TRACKERS, LogConfig
 
 LOG = "log.jsonl"
 Line = dict[str, Any]

@@ -35,8 +35,8 @@ from cxrgen.html import (
     tag,
 )
 from cxrgen.html.thumbnails import thumbnail
-from cxrgen.train.config import LogConfig
 from cxrgen.train.run_log import LOG, Line
+from cxrgen.train.watch_config import LogConfig
 
 PAGE, EXAMPLES, WARMUP = "training.html", "examples.json", "warmup.json"
 _SIDE = 240  # pixels: longest side of an image on the page

@@ -23,9 +23,9 @@ from cxrgen.model.batches import Sample
 from cxrgen.model.checkpoint import Checkpoint
 from cxrgen.model.families import family_of
 from cxrgen.model.features import in_slices, raw_pixels
-from cxrgen.train.config import EvalConfig
 from cxrgen.train.distributed import Processes, precision, whole_weights
 from cxrgen.train.trainer import supervised_loss
+from cxrgen.train.watch_config import EvalConfig
 
 SCORES = (("bleu", "bleu_4"), ("rule", "rule_f1_micro_14"), ("rule", "rule_f1_macro_14"))
 

@@ -71,11 +71,11 @@ def _sets(stage: Stage, config: WarmupConfig, data: SftData | None, split: str) 
     """The report studies, if there are any, and the sets of labels, of one split."""
     sets = read_label_sets(config.warmup_data, config.warmup_label_map, split)
     if data and data.studies and split == stage.data.split:
-        sets.insert(0, LabelSet(data.folder, data.studies, tuple(_labels(data.studies, config))))
+        sets.insert(0, LabelSet(data.folder, data.studies, tuple(study_labels(data.studies, config))))
     elif data and data.studies:
         for path in stage.data.paths:
             studies = [each for each in read_studies(path) if each.split == split and each.report is not None]
-            sets.append(LabelSet(path, tuple(studies), tuple(_labels(studies, config))))
+            sets.append(LabelSet(path, tuple(studies), tuple(study_labels(studies, config))))
     if not sets:
         raise UsageError("--tower_steps and --tower_probe need a prepared folder as --data_path, or --warmup_data")
     if split == stage.data.split and not any(each.studies for each in sets):
@@ -83,8 +83,9 @@ def _sets(stage: Stage, config: WarmupConfig, data: SftData | None, split: str) 
     return sets
 
 
-def _labels(studies: Sequence[Study], config: WarmupConfig) -> list[dict[str, int]]:
-    if config.warmup_labels == "rule":
+def study_labels(studies: Sequence[Study], config: WarmupConfig) -> list[dict[str, int]]:
+    """The labels of studies: the data set's own under `dataset`, else those that rules read from their reports."""
+    if config.warmup_labels != "dataset":
         return [localized_labels(study.report or "") for study in studies]
     return [study.labels or {} for study in studies]
 
