@@ -22,6 +22,7 @@ from tests.train.material import (
 
 from cxrgen.core.errors import InputError, TooManyRejects, UsageError
 from cxrgen.train.pipeline import train
+from cxrgen.train.preflight import check_run
 
 README_COMMAND = """
     --model_name_or_path {model}
@@ -166,6 +167,8 @@ def test_bad_input_is_named(tmp_path: Path, prepared: Path, llava: Path) -> None
         train(small(prepared, tmp_path / "file" / "run"))
     with pytest.raises(InputError, match=r"no config\.json"):
         train(small(prepared, tmp_path / "d", model_name_or_path=str(tmp_path)))
+    with pytest.raises(UsageError, match="--text_steps teaches the language model, which --train_modules lora keeps"):
+        check_run(small(prepared, tmp_path / "e", model_name_or_path=str(llava), train_modules="lora", text_steps=2))
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n\t"])

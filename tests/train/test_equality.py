@@ -201,6 +201,15 @@ def test_two_processes_are_one(
 
 
 @pytest.mark.slow
+def test_a_stage_on_texts_comes_before_sharding(llava: Path, prepared: Path, tmp_path: Path) -> None:
+    """The same model trains on texts, then on images; sharding it twice is an error of torch."""
+    words = ("--train_modules", "full", "--text_steps", 2)
+    cxrgen(*command(llava, prepared, tmp_path / "one", *words))
+    cxrgen(*command(llava, prepared, tmp_path / "two", *words, "--fsdp", "full_shard auto_wrap"), processes=2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+@pytest.mark.slow
 def test_text_only_batches_on_one_of_two_processes(tmp_path: Path, llava: Path) -> None:
     """A process whose batch holds no image still takes part in every gradient."""
     from tests.train.material import write_conversations

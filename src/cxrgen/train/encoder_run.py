@@ -32,7 +32,7 @@ def train_encoder(config: TrainConfig, out: Path, processes: Processes) -> list[
     checkpoint = with_data_format(checkpoint, recipe, config.data)
     sampler = sampler_config(config.optim, config.seed, 0.0, processes.count)
     stage = Stage(checkpoint, config.data, sampler, processes, out)
-    warm_up(stage, config.warmup, config.optim, config.trainable, None, out)
+    warm_up(stage, config.warmup, config.optim, None, out)
     if processes.is_main:
         write_recipe(out, config)
         write_json(out / RECORD, {"arguments": flat_values(config), "versions": versions()})

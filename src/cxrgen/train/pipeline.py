@@ -140,7 +140,7 @@ def _train(run: Run, watchdog: Watchdog) -> list[float]:
     loading = with_workers(loading, run.processes.device)
     stage = Stage(checkpoint, loading, sampler, run.processes, run.cache)
     if fresh:
-        warm_up(stage, config.warmup, config.optim, config.trainable, data, run.out)
+        warm_up(stage, config.warmup, config.optim, data, run.out)
     prompted = LabelPrompt(config.data, config.warmup, config.seed, run.out)
     checkpoint, data = with_label_prompt(prompted, checkpoint, data, run.processes, bool(resumed))
     samples, second, left_out = _samples(run, checkpoint, data)

@@ -44,6 +44,8 @@ def check_run(config: TrainConfig) -> None:
         raise UsageError("--cache_features needs a frozen vision encoder; remove it where the encoder is trained")
     if config.warmup.tower_steps and config.warmup.tower_probe:
         raise UsageError("--tower_probe keeps the vision encoder as it is; use --tower_steps 0 with it")
+    if config.warmup.text_steps and config.data.data_path and mode not in ("llm", "projector+llm", "full"):
+        raise UsageError(f"--text_steps teaches the language model, which --train_modules {mode} keeps; use 0")
     if config.warmup.on_labels and config.warmup.warmup_labels == "none":
         flag = "tower_steps" if config.warmup.tower_steps else "tower_probe"
         raise UsageError(f"--{flag} needs --warmup_labels rule or dataset, and a prepared folder as --data_path")

@@ -141,7 +141,8 @@ def train_on_texts(
     texts = [[without_images(each[0])] for each in data.variants]
     samples, _ = encode_data(stage.checkpoint, texts, stage.data.long, data.folder)
     settings = fit_settings(optim, len(samples), stage.sampler)
-    settings = replace(settings, steps=steps, warmup_steps=_TEXT_RISE, train=trained)
+    # Not sharded: the next stage shards the model, which can be done once.
+    settings = replace(settings, steps=steps, warmup_steps=_TEXT_RISE, train=trained, distribution="ddp")
     _fit(stage, samples, settings, _collator(stage, data.folder), curve := _Curve())
     return curve.steps
 

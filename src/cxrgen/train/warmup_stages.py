@@ -12,14 +12,13 @@ from cxrgen.core.files import write_json
 from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate.label_scores import COLUMNS, LabelScore
-from cxrgen.model.parts import find_parts
+from cxrgen.model.parts import LANGUAGE, find_parts
 from cxrgen.text.localized_labels import localized_labels
-from cxrgen.train.config import OptimConfig, TrainableConfig, WarmupConfig
+from cxrgen.train.config import OptimConfig, WarmupConfig
 from cxrgen.train.data import SftData
 from cxrgen.train.label_sets import LabelSet, read_label_sets
 from cxrgen.train.run_page import WARMUP
 from cxrgen.train.stages import Stage, computes_in_bf16, train_on_texts
-from cxrgen.train.trainable import mode_of
 from cxrgen.train.warmup import probe_tower, save_encoder, score_labels, warm_up_tower
 
 _PLACE = " | "  # in names of labels that also say where; there are a hundred of them
@@ -39,9 +38,7 @@ class WarmUpRecord:
         write_json(out / WARMUP, {"stages": self.stages, "labels": self.labels})
 
 
-def warm_up(
-    stage: Stage, config: WarmupConfig, optim: OptimConfig, trainable: TrainableConfig, data: SftData | None, out: Path
-) -> None:
+def warm_up(stage: Stage, config: WarmupConfig, optim: OptimConfig, data: SftData | None, out: Path) -> None:
     """The vision encoder on labels, then a new language model on texts, as far as the settings ask for them."""
     record, main = WarmUpRecord(), stage.processes.is_main
     if main:
@@ -59,9 +56,8 @@ def warm_up(
         if main:
             save_encoder(stage.checkpoint, out)
     if config.text_steps and data:
-        parts = find_parts(stage.checkpoint.model)
-        prefixes = [parts.prefixes(part) for part in mode_of(trainable.train_modules).parts]
-        curve = train_on_texts(stage, optim, config.text_steps, data, sum(prefixes, ()))
+        language = find_parts(stage.checkpoint.model).prefixes(LANGUAGE)
+        curve = train_on_texts(stage, optim, config.text_steps, data, language)
         record.add("language model on texts", curve)
     if main:
         record.write(out)
