@@ -3,6 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BENCH ?=  # --quick for a first look
+DEMO ?=  # flags of cxrgen demo
 BENCHMARKS = prepare merge train generate evaluate loading plan opening saving
 JOBS ?= 2
 RUN = $(VENV)/bin/python
@@ -15,7 +16,7 @@ export TOKENIZERS_PARALLELISM = false
 .PHONY: demo test test-slow lint bench embedded setup
 
 demo: $(VENV)/.model  ## synthetic studies -> model -> reports -> scores
-	$(RUN) -m cxrgen demo --out runs/demo
+	$(RUN) -m cxrgen demo --out runs/demo $(DEMO)
 
 test: $(VENV)/.dev  ## lint, types, quick tests
 	$(VENV)/bin/ruff check

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from cxrgen.core.commands import run_command
-from cxrgen.core.errors import InputError
+from cxrgen.core.errors import InputError, UsageError
 from cxrgen.core.files import write_json
 from cxrgen.core.tables import read_json
 from cxrgen.html import number
@@ -40,11 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     studies.add_argument("--studies", type=int, default=6000, help="training studies (default: 6000)")
     studies.add_argument("--test-studies", type=int, default=200, help="test studies (default: 200)")
     studies.add_argument("--seed", type=int, default=1, help="of studies and model (default: 1)")
-    parser.add_argument_group("model").add_argument("--recipe", default="tiny", help="training recipe (default: tiny)")
+    model = parser.add_argument_group("model")
+    model.add_argument("--recipe", default="tiny", help="training recipe (default: tiny)")
+    model.add_argument("--threads", type=int, metavar="N", help="processor threads of training (default: the recipe's)")
 
 
 def run(options: argparse.Namespace) -> int:
     out: Path = options.out
+    if options.threads is not None and options.threads < 0:
+        raise UsageError(f"--threads {options.threads}: at least 0, which leaves the number to torch")
     strangers = {path.name for path in out.glob("*")} - set(_PARTS) if out.exists() else set()
     if strangers:
         raise InputError(f"{out}: holds {sorted(strangers)[0]!r}, which no demo makes; give an empty folder as --out")
@@ -57,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     run_command("phantom", "cxrgen.phantom.run", "--out", phantom, *sizes, *seed, "--style", "plain")
     texts = phantom / "truth" / "test_reports.csv"
     run_command("prepare", "cxrgen.prepare.run", phantom, "--out", prepared, "--text-file", texts)
-    run_command("train", "cxrgen.train.run", options.recipe, "--data-path", prepared, "--output-dir", model, *seed)
+    threads = ("--threads", str(options.threads)) if options.threads is not None else ()
+    where = ("--data-path", prepared, "--output-dir", model)
+    run_command("train", "cxrgen.train.run", options.recipe, *where, *seed, *threads)
     questions = ("--question-file", prepared, "--batch-size", "64")
     writer: tuple[str | Path, ...] = ("--model-name", model, *questions)
     run_command("generate", "cxrgen.generate.run", *writer, "--answers-file-pred", pred, "--answers-file-gt", gt)
