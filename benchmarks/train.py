@@ -94,7 +94,11 @@ def ours(checkpoint: Checkpoint, samples: list[Sample], folder: Path) -> float:
     """One epoch of the main stage; returns the seconds that its features took."""
     sampler = SamplerConfig(BATCH)
     stage = stages.Stage(
-        checkpoint, DataConfig(cache_features=True, features_in="memory"), sampler, init_processes(), folder
+        checkpoint,
+        DataConfig(cache_features=True, features_in="memory", dataloader_num_workers=0),
+        sampler,
+        init_processes(),
+        folder,
     )
     settings = FitSettings(len(samples) // BATCH, RATE, schedule="constant", train=None)
     variants = [[sample] for sample in samples]
