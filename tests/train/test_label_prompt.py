@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cxrgen.core.tables import read_csv, read_json
 from cxrgen.generate.questions import read_questions
 from cxrgen.generate.settings import read_format
 from cxrgen.model.checkpoint import READER
-from cxrgen.model.label_reader import LabelReader, open_label_reader
+from cxrgen.model.label_reader import LabelReader, LinearHead, open_label_reader
 from cxrgen.text.prompts import PromptRule
 from cxrgen.train.config import make_config
 from cxrgen.train.label_prompt import WORDS
@@ -91,6 +92,9 @@ def test_questions_state_what_the_reader_sees_of_the_images_that_are_shown(run: 
     assert ["cardiomegaly" in next(iter(each.values())) for each in seen] == [True, False]
     (blank,) = reader.with_labels([Study("y", "y", views=(View("missing.png", FRONTAL),))], rules[0], run)
     assert not blank.sections  # who writes of it says that its image is missing
+    narrow = LinearHead(*(each[: len(each) // 2] for each in (reader.head.mean, reader.head.deviation)), torch.ones(1))
+    with pytest.raises(InputError, match="head does not fit its encoder"):
+        replace(reader, head=narrow).with_labels([study], rules[0], run)
 
 
 def test_the_prompt_does_not_depend_on_what_else_is_asked(run: Path) -> None:

@@ -132,6 +132,9 @@ class LabelReader:
         """
         known = read_slots(self.encoder, studies, rule, folder)
         rows = [row for row, of in enumerate(known) if any(each is not None for each in of)]
+        for each in (each for of in known for each in of if each is not None):
+            if each.numel() * len(SLOTS) != self.head.mean.numel():
+                raise InputError("the label reader's head does not fit its encoder; bring the folder as it was written")
         labelled = list(studies)
         for some in in_slices(rows, _SLICE):
             scores = self.head(side_by_side([known[row] for row in some], self.head.mean))
@@ -194,8 +197,9 @@ def open_label_reader(folder: Path, device: str | torch.device = "cpu") -> Label
         names = tuple(record["names"])
         if head.weights.shape[1] != len(names) or any(len(record["least"][step]) != len(names) for step in STEPS):
             raise ValueError(f"{len(names)} names for {head.weights.shape[1]} labels")
+        least = {step: [float(score) for score in record["least"][step]] for step in STEPS}
         encoder = ImageEncoder(getattr(model, "vision_model", model), processor, *how)
-        return LabelReader(encoder, head, names, record["least"])
+        return LabelReader(encoder, head, names, least)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder}: the label reader cannot be opened: {first_line}") from None

@@ -39,7 +39,7 @@ class NewModel:
     hidden_size: int = 256
     heads: int = 4
     tower_size: int = 192
-    encoder_stem: str = "strided"  # or dense: `tower` says what differs
+    encoder_stem: str = "strided"  # or dense: convolutions at every block of pixels, with max-pools
 
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:

@@ -13,7 +13,7 @@ from cxrgen.core.records import Study
 
 STEPS = LIKELY, POSSIBLE = "likely", "possible"
 NOTHING_SEEN = "none"
-_PLACE = " | "  # between an observation and its place in a label's name
+PLACE = " | "  # between an observation and its place in a label's name
 
 
 def words_of(steps: Mapping[str, str]) -> str:
@@ -22,7 +22,7 @@ def words_of(steps: Mapping[str, str]) -> str:
     for step in STEPS:
         places: dict[str, list[str]] = {}
         for name in (name for name, of in steps.items() if of == step):
-            observation, _, place = name.partition(_PLACE)
+            observation, _, place = name.partition(PLACE)
             places.setdefault(observation.lower(), []).extend([place.lower()] if place else [])
         if places:
             said.append(f"{step} {', '.join(_with_places(*each) for each in places.items())}")

@@ -13,6 +13,7 @@ from cxrgen.core.progress import say
 from cxrgen.core.records import Study, read_studies
 from cxrgen.evaluate.label_scores import COLUMNS, LabelScore
 from cxrgen.model.parts import LANGUAGE, find_parts
+from cxrgen.text.label_words import PLACE
 from cxrgen.text.localized_labels import localized_labels
 from cxrgen.train.config import OptimConfig, WarmupConfig
 from cxrgen.train.data import SftData
@@ -20,8 +21,6 @@ from cxrgen.train.label_sets import LabelSet, read_label_sets
 from cxrgen.train.run_page import WARMUP
 from cxrgen.train.stages import Stage, computes_in_bf16, train_on_texts
 from cxrgen.train.warmup import probe_tower, save_encoder, score_labels, warm_up_tower
-
-_PLACE = " | "  # in names of labels that also say where; there are a hundred of them
 
 
 @dataclass
@@ -91,7 +90,7 @@ def _say_scores(scores: Sequence[LabelScore]) -> None:
     if not scores:
         say("no validation study has labels: the vision encoder's label scores are not known")
         return
-    rows = [COLUMNS, *(score.cells() for score in scores if _PLACE not in score.name)]
+    rows = [COLUMNS, *(score.cells() for score in scores if PLACE not in score.name)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     say("label scores of the vision encoder on validation studies")
     for name, *cells in rows:
